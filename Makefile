@@ -1,0 +1,43 @@
+# Two commands for a bare clone: `make demo` trains the flights table, `make test` checks everything.
+# Both need make and python3 (3.11 or newer) alone, and are quick when run again.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint slow bench clean
+
+demo: .venv/.installed
+	rm -rf runs/demo
+	$(BIN)/mbgd train examples/flights.parquet --target arr_delay --out runs/demo
+	$(BIN)/mbgd predict runs/demo examples/flights.parquet --out runs/demo/predictions.csv --keep carrier --keep arr_delay
+	@head -n 4 runs/demo/predictions.csv
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow"
+
+lint: .venv/.tested
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+slow: .venv/.tested
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
+
+bench: .venv/.tested
+	$(BIN)/python bench/run.py
+
+clean:
+	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "mbgd needs Python 3.11 or newer, got $$($(PYTHON) -V); run 'make PYTHON=/path/to/python3.11'" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: .venv/bin/python pyproject.toml constraints.txt
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable .
+	@touch $@
+
+.venv/.tested: .venv/bin/python pyproject.toml constraints.txt
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[dev]'
+	@touch .venv/.installed $@

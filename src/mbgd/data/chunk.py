@@ -1,0 +1,97 @@
+"""Several consecutive batches read at once: row numbers and sizes in, one frozen Chunk out, cut into views without a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import gcd, lcm
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mbgd.data.order import Cursor, IntArray
+from mbgd.data.source import Rows, Source
+
+CACHE_LINE = 64  # bytes; BLAS results depend on where an operand lies within one
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The rows of one update. `divisor` is the batch size m, also where the batch is shorter."""
+
+    data: Rows
+    size: int
+    divisor: float
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """k consecutive batches. Batch j is rows starts[j] .. starts[j] + sizes[j] of `data`; rows between are padding."""
+
+    data: Rows
+    rows: IntArray  # (sum of sizes,) row ids, for messages and tests
+    starts: IntArray  # (k,)
+    sizes: IntArray  # (k,)
+    divisors: NDArray[np.float64]  # (k,) the batch size m of each
+    before: Cursor
+    cursors: IntArray  # (2, k) epoch and row after each batch
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def after(self) -> Cursor:
+        return self.cursor_after(len(self) - 1)
+
+    def cursor_after(self, batch: int) -> Cursor:
+        return Cursor(int(self.cursors[0, batch]), int(self.cursors[1, batch]))
+
+    def row_ids(self, batch: int) -> IntArray:
+        end = int(self.sizes[: batch + 1].sum())
+        return self.rows[end - int(self.sizes[batch]) : end]
+
+    def views(self, leaf: Tensor) -> list[Tensor]:
+        """One view a batch of a tensor of `data`, cut in one call where batches lie one behind the other."""
+        if len(self) == 1 or self.starts[1] == 0:
+            return [leaf[: int(size)] for size in self.sizes]
+        slots = np.diff(np.append(self.starts, len(leaf)))
+        parts = list(torch.split(leaf, slots.tolist()))
+        padded = np.flatnonzero(slots != self.sizes)
+        for j in padded.tolist():
+            parts[j] = parts[j][: int(self.sizes[j])]
+        return parts
+
+    def batches(self) -> Iterator[Batch]:
+        cut = zip(*(self.views(leaf) for leaf in self.data.leaves()), strict=True)
+        for leaves, size, divisor in zip(cut, self.sizes.tolist(), self.divisors.tolist(), strict=True):
+            yield Batch(self.data.filled(leaves), size, divisor)
+
+
+def gather(source: Source, rows: IntArray, sizes: IntArray) -> tuple[Rows, IntArray]:
+    """Read `rows` and lay each batch on a cache-line boundary of its buffer, in every tensor.
+
+    Returns the rows, shape (padded, ...), and where each batch starts. Without that, the bits of a matrix product would
+    depend on how many batches were read at once.
+    """
+    data = source.read(rows)
+    step = _aligned_rows(data)
+    starts = np.zeros(len(sizes), np.int64)
+    np.cumsum(-(-sizes[:-1] // step) * step, out=starts[1:])
+    if (sizes[:-1] % step == 0).all():
+        return data, starts
+    place = torch.from_numpy(np.repeat(starts - (np.cumsum(sizes) - sizes), sizes) + np.arange(len(rows)))
+    total = int(starts[-1] + sizes[-1])
+    return data.map(lambda leaf: _spread(leaf, place.to(leaf.device), total)), starts
+
+
+def _aligned_rows(data: Rows) -> int:
+    """The least number of rows that fills whole cache lines in every tensor."""
+    row_bytes = (leaf[:1].numel() * leaf.element_size() for leaf in data.leaves())
+    return lcm(*(CACHE_LINE // gcd(CACHE_LINE, size) for size in row_bytes if size))
+
+
+def _spread(leaf: Tensor, place: Tensor, total: int) -> Tensor:
+    spread = leaf.new_zeros((total, *leaf.shape[1:]))
+    return spread.index_copy_(0, place, leaf)

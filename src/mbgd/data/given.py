@@ -1,0 +1,135 @@
+"""Whatever a user holds rows in, made a Source: arrays, tensors, frames of features, datasets, loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+
+from mbgd.data.dataset import DatasetSource, length
+from mbgd.data.source import ArraySource, Inputs, Rows, Source, WeightedSource
+from mbgd.errors import DataError
+
+
+def as_source(data: Any, *, sample_weight: Any = None, workers: int = 0, need_target: bool = True) -> Source:
+    """Whatever holds the rows as a `Source`.
+
+    Takes (X, y), (X, y, weight), a TensorDataset or a Subset of one (taken apart rather than read row by row), a
+    DataLoader (its dataset), a map-style dataset, or a Source. X is an array, a tensor, or a tuple or dict of them;
+    shapes (n, ...). `sample_weight`, shape (n,), takes the place of the data's own.
+    """
+    source = _as_source(
+        data.dataset if isinstance(data, DataLoader) else data, workers=workers, need_target=need_target
+    )
+    if source.n_rows == 0:
+        raise DataError("data must have at least 1 row, got 0; check the filter that made it")
+    if sample_weight is None:
+        return source
+    weight = weights(sample_weight, "sample_weight")
+    if len(weight) != source.n_rows:
+        raise DataError(
+            f"sample_weight must have one entry a row, got {len(weight)} for {source.n_rows} rows; give one number a row"
+        )
+    return WeightedSource(source, weight) if not isinstance(source, ArraySource) else _with_weight(source, weight)
+
+
+def _as_source(data: Any, *, workers: int, need_target: bool) -> Source:
+    if isinstance(data, Subset) and isinstance(data.dataset, TensorDataset):
+        rows = torch.as_tensor(data.indices)
+        return _as_source(
+            TensorDataset(*(t[rows] for t in data.dataset.tensors)), workers=workers, need_target=need_target
+        )
+    if isinstance(data, TensorDataset):
+        *x, y = data.tensors
+        data = (x[0] if len(x) == 1 else tuple(x), y) if x else (y,)
+    if isinstance(data, (tuple, list)) and not isinstance(data, Dataset):
+        return ArraySource(_from_arrays(data, need_target=need_target))
+    if isinstance(data, (Tensor, np.ndarray, Mapping)) or _is_frame(data):
+        if need_target:
+            raise DataError(f"data must be (X, y), got one {type(data).__name__} without a target; pass (X, y)")
+        return ArraySource(_checked(Rows(_inputs(data), None, None)))
+    if hasattr(data, "read") and hasattr(data, "n_rows"):
+        return cast(Source, data)
+    if hasattr(data, "__getitem__"):
+        return DatasetSource(data, workers=workers)
+    length(data)
+    kinds = "(X, y), a TensorDataset, a map-style dataset or a DataLoader"
+    raise DataError(f"data must be {kinds}, got {type(data).__name__}; a table with text or dates goes to fit_table")
+
+
+def _from_arrays(parts: Sequence[Any], *, need_target: bool) -> Rows:
+    if len(parts) == 1 and not need_target:
+        return _checked(Rows(_inputs(parts[0]), None, None))
+    if len(parts) not in (2, 3):
+        demand = "data must be (X, y) or (X, y, weight)"
+        raise DataError(
+            f"{demand}, got a {type(parts).__name__} of {len(parts)}; several inputs go in a tuple: ((a, b), y)"
+        )
+    weight = weights(parts[2]) if len(parts) == 3 else None
+    return _checked(Rows(_inputs(parts[0]), as_tensor(parts[1], "y"), weight))
+
+
+def _with_weight(source: ArraySource, weight: Tensor) -> Source:
+    return ArraySource(Rows(source.data.x, source.data.y, weight))
+
+
+def _inputs(x: Any) -> Inputs:
+    if isinstance(x, Mapping):
+        return {str(name): as_tensor(part, f"X[{name!r}]") for name, part in x.items()}
+    if isinstance(x, (tuple, list)) and len(x) and isinstance(x[0], (Tensor, np.ndarray)):
+        return tuple(as_tensor(part, f"X[{i}]") for i, part in enumerate(x))
+    return as_tensor(x, "X")
+
+
+def _is_frame(data: Any) -> bool:
+    return hasattr(data, "to_numpy") and hasattr(data, "columns")
+
+
+def as_tensor(value: Any, name: str) -> Tensor:
+    """An array, frame, list or tensor as a dense tensor that shares memory where it can; errors name the argument."""
+    if isinstance(value, Tensor):
+        return value.detach().contiguous()
+    array = value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)
+    if array.dtype.kind in "OUSmMV":
+        remedy = "convert it, or give the table to fit_table, which encodes text and dates"
+        raise DataError(f"{name} must hold numbers, got dtype {array.dtype}; {remedy}")
+    if array.dtype.kind == "c":
+        remedy = "pass its real and imaginary parts as two columns"
+        raise DataError(f"{name} must hold real numbers, got {array.dtype}; {remedy}")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if array.dtype.kind == "u" and array.dtype.itemsize > 1:
+        array = array.astype(np.int64)
+    if array.ndim == 0:
+        raise DataError(f"{name} must have one entry a row, got a single number")
+    array = np.ascontiguousarray(array)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def weights(value: Any, name: str = "weight") -> Tensor:
+    """Row weights, shape (n,), float: finite, none negative, not all zero."""
+    w = as_tensor(value, name)
+    if w.ndim != 1:
+        raise DataError(f"{name} must have shape (n,), got {tuple(w.shape)}; give one number a row")
+    w = w if w.is_floating_point() else w.to(torch.get_default_dtype())
+    bad = ~torch.isfinite(w) | (w < 0)
+    if bool(bad.any()):
+        row = int(bad.nonzero()[0])
+        given = f"got {w[row].item():g} in row {row}"
+        raise DataError(f"{name} must be finite and at least 0, {given}; a weight of 0 leaves a row out")
+    if not bool((w > 0).any()):
+        raise DataError(f"{name} must be positive in at least one row, got only zeros")
+    return w
+
+
+def _checked(rows: Rows) -> Rows:
+    lengths = {len(t) for t in rows.leaves()}
+    if len(lengths) > 1:
+        shapes = ", ".join(str(tuple(t.shape)) for t in rows.leaves())
+        demand = "X, y and weight must have the same number of rows"
+        raise DataError(f"{demand}, got shapes {shapes}; their first dimensions must match")
+    return rows

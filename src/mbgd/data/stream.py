@@ -1,0 +1,151 @@
+"""What comes next: a source, an order and a position in, chunks of batches out, without end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mbgd.data.chunk import Chunk, gather
+from mbgd.data.order import BatchSize, Cursor, IntArray, Order, Tail, batch_sizes
+from mbgd.data.source import Rows, Source, row_bytes
+
+CHUNK_BYTES = 4 << 20  # a chunk stays near the caches, and is long enough to hide the cost of gathering it
+
+
+def rows_of_a_chunk(source: Source) -> int:
+    """How many rows are gathered at once: arithmetic on shapes alone."""
+    return max(1, CHUNK_BYTES // max(1, row_bytes(source)))
+
+
+@dataclass(frozen=True)
+class ChunkEnds:
+    """Where a chunk must end: its greatest size, and the steps or epochs after which somebody looks. Never a time."""
+
+    max_batches: int = 256
+    max_rows: int = 1 << 16
+    every_steps: tuple[int, ...] = ()
+    at_epoch_end: bool = False
+
+    def batches_left(self, steps_done: int) -> int:
+        return min([self.max_batches, *(every - steps_done % every for every in self.every_steps)])
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Some consecutive batches of one epoch, before they are read."""
+
+    rows: IntArray
+    sizes: IntArray
+    batch_size: int
+    before: Cursor
+    after: Cursor
+    whole: bool  # the batch is the whole epoch in its natural order
+
+    @property
+    def cursors(self) -> IntArray:
+        """Shape (2, k): epoch and row after each batch."""
+        ends = np.stack([np.full(len(self.sizes), self.before.epoch), self.before.row + np.cumsum(self.sizes)])
+        ends[:, -1] = self.after.epoch, self.after.row
+        return ends
+
+
+class _Cutter:
+    """Cuts batches off an order; holds the shuffled rows of the epoch at hand, which it can always make again."""
+
+    def __init__(self, order: Order, batch_size: BatchSize, tail: Tail) -> None:
+        self._order, self._batch_size, self._tail = order, batch_size, tail
+        self._epoch, self._rows = -1, np.empty(0, np.int64)
+
+    def cut(self, cursor: Cursor, *, rows_seen: int, limit: int, max_rows: int) -> Cut | None:
+        """The next batches of this epoch, at most `limit` of at most `max_rows` rows but at least one; None at its end."""
+        n, fixed = self._order.n_rows, isinstance(self._batch_size, int)
+        wanted = self._batch_size if isinstance(self._batch_size, int) else self._batch_size(rows_seen)
+        size = min(wanted, n)
+        sizes = batch_sizes(
+            n - cursor.row,
+            batch_size=size,
+            tail=self._tail,
+            limit=max(1, min(limit, max_rows // size)) if fixed else 1,
+        )
+        if not len(sizes):
+            return None
+        end = cursor.row + int(sizes.sum())
+        over = end == n or (self._tail == "drop" and n - end < size)
+        after = Cursor(cursor.epoch + 1, 0) if over else Cursor(cursor.epoch, end)
+        whole = size == n and cursor.row == 0 and self._order.sampling != "iid"
+        rows = self._order.natural() if whole else self._shuffled(cursor.epoch)[cursor.row : end]
+        return Cut(rows, sizes, size, cursor, after, whole)
+
+    def _shuffled(self, epoch: int) -> IntArray:
+        if epoch != self._epoch:
+            self._epoch, self._rows = epoch, self._order.rows(epoch)
+        return self._rows
+
+
+def cuts(
+    order: Order,
+    *,
+    batch_size: BatchSize,
+    tail: Tail,
+    start: Cursor,
+    rows_seen: int,
+    steps_done: int,
+    ends: ChunkEnds,
+) -> Iterator[list[Cut]]:
+    """What goes into each chunk: pure arithmetic, for ever."""
+    cutter, cursor = _Cutter(order, batch_size, tail), start
+    while True:
+        parts: list[Cut] = []
+        batches_left, rows_left = ends.batches_left(steps_done), ends.max_rows
+        while batches_left > 0 and (rows_left > 0 or not parts):
+            part = cutter.cut(cursor, rows_seen=rows_seen, limit=batches_left, max_rows=rows_left)
+            if part is None:  # a changed batch size left fewer rows than one batch, and the tail is dropped
+                cursor = Cursor(cursor.epoch + 1, 0)
+                continue
+            parts.append(part)
+            taken, cursor = int(part.sizes.sum()), part.after
+            batches_left, rows_left = batches_left - len(part.sizes), rows_left - taken
+            rows_seen, steps_done = rows_seen + taken, steps_done + len(part.sizes)
+            if ends.at_epoch_end and cursor.row == 0:
+                break
+        yield parts
+
+
+def chunks(
+    source: Source,
+    order: Order,
+    *,
+    batch_size: BatchSize,
+    tail: Tail = "short",
+    start: Cursor = Cursor(),
+    rows_seen: int = 0,
+    steps_done: int = 0,
+    ends: ChunkEnds = ChunkEnds(),
+) -> Iterator[Chunk]:
+    """Chunks from `start` on, for ever. How batches are grouped into chunks never changes a batch, nor a bit of it.
+
+    m >= n takes the rows in their natural order, read once and not copied again: batch gradient descent.
+    """
+    everything: Rows | None = None
+    planned = cuts(
+        order, batch_size=batch_size, tail=tail, start=start, rows_seen=rows_seen, steps_done=steps_done, ends=ends
+    )
+    for parts in planned:
+        rows, sizes = np.concatenate([p.rows for p in parts]), np.concatenate([p.sizes for p in parts])
+        if all(part.whole for part in parts):
+            if everything is None:
+                everything = source.read(slice(None) if order.chosen is None else parts[0].rows)
+            data, starts = everything, np.zeros(len(sizes), np.int64)
+        else:
+            data, starts = gather(source, rows, sizes)
+        yield Chunk(
+            data=data,
+            rows=rows,
+            starts=starts,
+            sizes=sizes,
+            divisors=np.concatenate([np.full(len(p.sizes), p.batch_size, np.float64) for p in parts]),
+            before=parts[0].before,
+            cursors=np.concatenate([p.cursors for p in parts], axis=1),
+        )

@@ -1,0 +1,52 @@
+"""Every failure that MBGD announces: a class and its exit code, raised with one sentence that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MBGDError(Exception):
+    """Root of all announced failures; `exit_code` is what the command line leaves with."""
+
+    exit_code = 1
+
+
+class PlanError(MBGDError, ValueError):
+    """An argument or option is wrong: a name, a bound, or two that exclude each other."""
+
+    exit_code = 2
+
+
+class DataError(MBGDError, ValueError):
+    """The rows are wrong: a file, a column, a value, a shape."""
+
+    exit_code = 3
+
+
+class SavedFileError(MBGDError):
+    """A model, checkpoint or run file is damaged, foreign, newer, or of another architecture."""
+
+    exit_code = 4
+
+
+class StorageError(MBGDError, OSError):
+    """The disk refused: full, read-only, no permission, in use."""
+
+    exit_code = 5
+
+
+class DivergenceError(MBGDError, ArithmeticError):
+    """A loss or gradient was not finite; the parameters are those before that update."""
+
+    exit_code = 6
+
+    def __init__(self, message: str, *, step: int = 0, rows: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.step, self.rows = step, rows  # the update that was not made, and the row numbers of its batch
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """The nearest known word as a clause to append to a message, or nothing where none is near."""
+    near = get_close_matches(str(word), list(known), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,78 @@
+"""Chunks and an engine in, one `Steps` a chunk out: mini-batch gradient descent as a generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mbgd.data.chunk import Chunk
+from mbgd.data.order import IntArray
+from mbgd.errors import DivergenceError
+from mbgd.loop.progress import Progress
+from mbgd.step.autograd import Engine
+from mbgd.step.guard import run_finite
+
+RateFactor = Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Some consecutive updates, done: k of them, all finite."""
+
+    progress: Progress  # after the last of them
+    loss_sums: NDArray[np.float64]  # (k,) sum of w_i l_i over the batch, before its update
+    weight_sums: NDArray[np.float64]  # (k,) sum of w_i
+    rate_factors: NDArray[np.float64]  # (k,) learning rate as a share of its base
+    sizes: IntArray  # (k,) rows
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def losses(self) -> NDArray[np.float64]:
+        """Weighted mean loss of each batch, shape (k,); 0 where a batch weighs nothing."""
+        return np.divide(self.loss_sums, self.weight_sums, out=np.zeros(len(self)), where=self.weight_sums > 0)
+
+    @property
+    def loss(self) -> float:
+        """Weighted mean loss over all rows of these steps."""
+        return float(self.loss_sums.sum() / max(self.weight_sums.sum(), np.finfo(np.float64).tiny))
+
+
+def steps(
+    chunks: Iterable[Chunk], engine: Engine, *, rate_factor: RateFactor, start: Progress = Progress()
+) -> Iterator[Steps]:
+    """Train on each chunk in turn and yield what happened; between two yields the caller may look, save or stop.
+
+    theta := theta - eta * rate_factor(rows seen) * grad J(theta; B), by the engine's optimizer. Raises DivergenceError
+    before the first update that would not be finite, after the good ones before it have been yielded.
+    """
+    progress = start
+    for chunk in chunks:
+        seen = progress.rows_seen + np.cumsum(chunk.sizes) - chunk.sizes
+        factors = [rate_factor(rows) for rows in seen.tolist()]
+        done = run_finite(engine, chunk, rate_factors=factors, steps_done=progress.steps_done)
+        k = len(done)
+        sizes = chunk.sizes[:k]
+        if k:
+            progress = progress.after(steps=k, rows=int(sizes.sum()), cursor=chunk.cursor_after(k - 1))
+            yield Steps(progress, done.loss_sums, done.weight_sums, np.array(factors[:k]), sizes)
+        if done.failed:
+            raise diverged(progress, chunk.row_ids(k))
+
+
+def diverged(progress: Progress, rows: IntArray) -> DivergenceError:
+    """The error for a batch whose loss or gradient is not finite; it carries the position and the row ids."""
+    step, epoch = progress.steps_done + 1, progress.cursor.epoch + 1
+    shown = ", ".join(str(row) for row in rows[:8]) + (", ..." if len(rows) > 8 else "")
+    what = f"loss or gradient must be finite, got a non-finite one in step {step} (epoch {epoch}, rows {shown})"
+    remedy = "that update was not made: lower learning_rate, set clip_norm, or look at those rows"
+    return DivergenceError(f"{what}; {remedy}", step=step, rows=tuple(rows.tolist()))
+
+
+def no_schedule(rows_seen: int) -> float:
+    """A constant learning rate."""
+    return 1.0

@@ -1,0 +1,74 @@
+"""A chunk in, its updates made one after the other by torch's autograd and optimizer; works for every module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mbgd.data.chunk import Chunk
+from mbgd.seeds import step_seed
+from mbgd.step.gradient import Forward, GradientRule, accumulate
+from mbgd.step.state import State, capture, is_finite, restore
+from mbgd.step.update import Updater
+
+
+class Engine(Protocol):
+    """Makes the updates of a chunk. Two engines that share an `Updater` may take turns."""
+
+    name: str
+
+    def run(self, chunk: Chunk, batches: range, *, rate_factors: Sequence[float], steps_done: int) -> Tensor:
+        """Update for the named batches of the chunk; losses of their rows, shape (rows,), unweighted.
+
+        `steps_done` counts the updates before the chunk; rate_factors has one entry a batch of the chunk.
+        """
+        ...
+
+    def capture(self) -> State: ...
+
+    def restore(self, state: State) -> None: ...
+
+    def is_finite(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class AutogradEngine:
+    """torch's autograd, one batch at a time. `forward` is the model or its compiled form."""
+
+    updater: Updater
+    forward: Forward
+    rule: GradientRule
+    seed: int
+    name: str = "autograd"
+
+    def run(self, chunk: Chunk, batches: range, *, rate_factors: Sequence[float], steps_done: int) -> Tensor:
+        losses = []
+        for j, batch in zip(batches, islice(chunk.batches(), batches.start, batches.stop), strict=True):
+            reseed(self.seed, steps_done + j, batch.data.leaves()[0].device)
+            losses.append(accumulate(self.forward, batch, self.rule))
+            self.updater.apply(rate_factors[j])
+        return torch.cat(losses)
+
+    def capture(self) -> State:
+        return capture(self.updater)
+
+    def restore(self, state: State) -> None:
+        restore(self.updater, state)
+
+    def is_finite(self) -> bool:
+        return is_finite(self.updater)
+
+
+def reseed(seed: int, step: int, device: torch.device) -> None:
+    """Set torch's generators to a pure function of (seed, step), so that dropout needs no state to resume from."""
+    value = step_seed(seed, step)
+    torch.default_generator.manual_seed(value)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(value)
+    elif device.type == "mps":
+        torch.mps.manual_seed(value)

@@ -1,0 +1,65 @@
+"""A chunk in, its updates out, all finite: a bad one is undone with all after it, and named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mbgd.data.chunk import Chunk
+from mbgd.step.autograd import Engine
+
+
+@dataclass(frozen=True)
+class Updates:
+    """What a chunk's updates saw: per batch the sum of w_i l_i and of w_i before its update. Fewer batches than the
+    chunk has where the next one was not finite."""
+
+    loss_sums: NDArray[np.float64]  # (k,)
+    weight_sums: NDArray[np.float64]  # (k,)
+    failed: bool
+
+    def __len__(self) -> int:
+        return len(self.loss_sums)
+
+
+def run_finite(engine: Engine, chunk: Chunk, *, rate_factors: Sequence[float], steps_done: int) -> Updates:
+    """Run a chunk. Where a loss, parameter or optimizer state comes out not finite, go back to the chunk's start and
+    replay up to the step before: no such update is left in memory.
+
+    One check a chunk, since a check a step makes the device wait (6-32 % of a small network's time).
+    """
+    before = engine.capture()
+    everything = range(len(chunk))
+    losses = engine.run(chunk, everything, rate_factors=rate_factors, steps_done=steps_done)
+    if _all_finite(losses) and engine.is_finite():
+        return _sums(chunk, losses, len(chunk), failed=False)
+    engine.restore(before)
+    good: list[Tensor] = [losses[:0]]
+    for j in everything:
+        last_good = engine.capture()
+        losses = engine.run(chunk, range(j, j + 1), rate_factors=rate_factors, steps_done=steps_done)
+        if not (_all_finite(losses) and engine.is_finite()):
+            engine.restore(last_good)
+            return _sums(chunk, torch.cat(good), j, failed=True)
+        good.append(losses)
+    return _sums(chunk, torch.cat(good), len(chunk), failed=False)
+
+
+def _all_finite(losses: Tensor) -> bool:
+    return bool(torch.isfinite(losses).all())
+
+
+def _sums(chunk: Chunk, losses: Tensor, n_batches: int, *, failed: bool) -> Updates:
+    loss = losses.cpu().to(torch.float64).numpy()
+    starts = np.cumsum(chunk.sizes[:n_batches]) - chunk.sizes[:n_batches]
+    if n_batches == 0:
+        return Updates(np.zeros(0), np.zeros(0), failed)
+    if chunk.data.w is None:
+        return Updates(np.add.reduceat(loss, starts), chunk.sizes[:n_batches].astype(np.float64), failed)
+    weight = torch.cat(chunk.views(chunk.data.w)[:n_batches]).cpu().to(torch.float64).numpy()
+    return Updates(np.add.reduceat(weight * loss, starts), np.add.reduceat(weight, starts), failed)

@@ -1,0 +1,145 @@
+"""A gradient in `.grad` in, the parameters moved by torch's own optimizer, clipped and averaged where asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mbgd.errors import PlanError, did_you_mean
+
+OptimizerSpec = str | type[torch.optim.Optimizer] | Callable[..., torch.optim.Optimizer] | torch.optim.Optimizer
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+DEFAULT_RATES = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3}
+
+
+def make_optimizer(
+    spec: OptimizerSpec,
+    model: nn.Module,
+    *,
+    learning_rate: float | None = None,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float | None = None,
+) -> torch.optim.Optimizer:
+    """torch's optimizer for a name, a `torch.optim` class or partial, or an instance.
+
+    An instance keeps its own rates unless `learning_rate` is given. `weight_decay=None` leaves each optimizer's own.
+    """
+    if isinstance(spec, torch.optim.Optimizer):
+        return _given(spec, model, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay)
+    settings: dict[str, Any] = {} if learning_rate is None else {"lr": learning_rate}
+    if weight_decay is not None:
+        settings["weight_decay"] = weight_decay
+    if momentum or nesterov:
+        settings |= {"momentum": momentum, "nesterov": nesterov}
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trained:
+        raise PlanError("model must have at least one parameter that requires a gradient, got none; unfreeze a layer")
+    if isinstance(spec, str):
+        return _named(spec, trained, settings)
+    try:
+        return spec(trained, **settings)
+    except TypeError as error:
+        raise PlanError(
+            f"optimizer must accept (parameters, {', '.join(settings)}), got {_name(spec)}: {error}"
+        ) from None
+
+
+def _named(name: str, parameters: list[nn.Parameter], settings: dict[str, Any]) -> torch.optim.Optimizer:
+    if name not in OPTIMIZERS:
+        known = f"one of {', '.join(OPTIMIZERS)}, a torch.optim class, partial or instance"
+        raise PlanError(f"optimizer must be {known}, got {name!r}{did_you_mean(name, OPTIMIZERS)}")
+    if name != "sgd" and "momentum" in settings:
+        raise PlanError(
+            f"momentum and nesterov belong to optimizer='sgd', got optimizer={name!r}; adam's are its betas: pass a partial"
+        )
+    kinds = {parameter.device.type for parameter in parameters}
+    dtypes = {parameter.dtype for parameter in parameters}
+    fused = kinds <= {"cpu", "cuda"} and len(kinds) == 1 and dtypes <= {torch.float32, torch.float64}
+    return OPTIMIZERS[name](parameters, **{"lr": DEFAULT_RATES[name], **settings}, fused=fused)
+
+
+def _given(
+    optimizer: torch.optim.Optimizer,
+    model: nn.Module,
+    *,
+    learning_rate: float | None,
+    momentum: float,
+    weight_decay: float | None,
+) -> torch.optim.Optimizer:
+    if momentum or weight_decay is not None:
+        raise PlanError(
+            "momentum and weight_decay are set in the optimizer instance already; give them there or pass a name"
+        )
+    ours = {id(parameter) for parameter in model.parameters()}
+    if not any(id(p) in ours for group in optimizer.param_groups for p in group["params"]):
+        raise PlanError(
+            "optimizer holds none of the model's parameters; make it from model.parameters() of this very model"
+        )
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise PlanError(
+            "optimizer must take one gradient an update, got LBFGS, which evaluates the loss itself; use 'sgd' or 'adamw'"
+        )
+    if learning_rate is not None:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+    return optimizer
+
+
+def _name(spec: object) -> str:
+    if isinstance(spec, partial):
+        return _name(spec.func)
+    return getattr(spec, "__name__", type(spec).__name__)
+
+
+def average_of(model: nn.Module) -> list[Tensor]:
+    """Where an exponential average of parameters starts: a copy of each floating tensor, parameters then buffers."""
+    return [tensor.detach().clone() for tensor in averaged_tensors(model)]
+
+
+def averaged_tensors(model: nn.Module) -> list[Tensor]:
+    return [t.detach() for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()]
+
+
+@dataclass
+class Updater:
+    """torch's optimizer with what stands around it: rates by factor, clipping by norm, an average of the parameters."""
+
+    optimizer: torch.optim.Optimizer
+    model: nn.Module
+    clip_norm: float | None = None
+    ema_decay: float | None = None
+    average: list[Tensor] | None = None
+    base_rates: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.base_rates = self.base_rates or [float(group["lr"]) for group in self.optimizer.param_groups]
+        self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self._averaged = averaged_tensors(self.model)
+        if self.ema_decay is not None and self.average is None:
+            self.average = average_of(self.model)
+
+    def apply(self, rate_factor: float) -> None:
+        """One update from the gradients at hand; they are gone afterwards."""
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self.clip_norm)
+        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+            group["lr"] = rate * rate_factor
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None and self.ema_decay is not None:
+            torch._foreach_lerp_(self.average, self._averaged, 1.0 - self.ema_decay)
+
+    def state_tensors(self) -> Iterable[Tensor]:
+        """The optimizer's own tensors: momenta, second moments, step counts."""
+        for state in self.optimizer.state.values():
+            yield from (value for value in state.values() if isinstance(value, Tensor))

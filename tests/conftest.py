@@ -1,0 +1,62 @@
+"""What all tests share: fixed seeds, one thread, and a budget of seconds a folder that fails the run when exceeded."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+SECONDS = {  # a folder of tests -> what it may take on two cores; tests of the slower tier are not counted
+    ".": 20,
+    "cli": 90,
+    "data": 40,
+    "desk": 60,
+    "laws": 75,
+    "loop": 5,
+    "measure": 15,
+    "model": 15,
+    "record": 20,
+    "step": 20,
+    "tune": 5,
+}
+settings.register_profile("fixed", derandomize=True, deadline=None, database=None, print_blob=True)
+settings.load_profile("fixed")
+_spent: defaultdict[str, float] = defaultdict(float)
+
+
+@pytest.fixture(autouse=True)
+def _fixed_chance() -> Iterator[None]:
+    np.random.seed(0)
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        return (yield)
+    finally:
+        if item.get_closest_marker("slow") is None:
+            _spent[_folder(item.path)] += time.perf_counter() - start
+
+
+def _folder(path: Path) -> str:
+    parts = path.relative_to(Path(__file__).parent).parts
+    return parts[0] if len(parts) > 1 else "."
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    over = {f: s for f, s in _spent.items() if s > SECONDS.get(f, 0)}
+    for folder, seconds in over.items():
+        print(f"\ntests/{folder} took {seconds:.0f} s, its budget is {SECONDS.get(folder, 0)} s: make them quicker")
+    if over and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
