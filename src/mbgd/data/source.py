@@ -116,3 +116,18 @@ class WeightedSource:
 def row_bytes(source: Source) -> int:
     """Bytes of one row: what decides how many are gathered at once."""
     return sum(leaf.numel() * leaf.element_size() for leaf in source.read(slice(0, 1)).leaves())
+
+
+@dataclass(frozen=True)
+class MappedSource:
+    """Another source's rows, changed as they are read; `change` keeps the number of rows and their order."""
+
+    rows: Source
+    change: Callable[[Rows], Rows]
+
+    @property
+    def n_rows(self) -> int:
+        return self.rows.n_rows
+
+    def read(self, rows: IntArray | slice) -> Rows:
+        return self.change(self.rows.read(rows))

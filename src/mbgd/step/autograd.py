@@ -20,7 +20,8 @@ from mbgd.step.update import Updater
 class Engine(Protocol):
     """Makes the updates of a chunk. Two engines that share an `Updater` may take turns."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def run(self, chunk: Chunk, batches: range, *, rate_factors: Sequence[float], steps_done: int) -> Tensor:
         """Update for the named batches of the chunk; losses of their rows, shape (rows,), unweighted.

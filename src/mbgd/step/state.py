@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mbgd.errors import PlanError, SavedFileError
 from mbgd.step.update import Updater
@@ -26,7 +26,7 @@ class State:
 
 def capture(updater: Updater) -> State:
     """A copy that later steps do not touch."""
-    tensors = {f"model.{name}": value.detach().clone() for name, value in _model_tensors(updater).items()}
+    tensors = {f"model.{name}": value.detach().clone() for name, value in model_tensors(updater.model).items()}
     saved = updater.optimizer.state_dict()
     plain: dict[str, dict[str, Any]] = {}
     for parameter, state in saved["state"].items():
@@ -43,7 +43,7 @@ def capture(updater: Updater) -> State:
 def restore(updater: Updater, state: State) -> None:
     """Put a captured state back, in place: whoever holds the model's tensors sees the old numbers again."""
     with torch.no_grad():
-        for name, value in _model_tensors(updater).items():
+        for name, value in model_tensors(updater.model).items():
             value.copy_(_of_shape(state.tensors, f"model.{name}", value))
         for i, value in enumerate(updater.average or ()):
             value.copy_(_of_shape(state.tensors, f"average.{i}", value))
@@ -59,9 +59,8 @@ def restore(updater: Updater, state: State) -> None:
     updater.optimizer.zero_grad(set_to_none=True)
 
 
-def _model_tensors(updater: Updater) -> dict[str, Tensor]:
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and every buffer, those that `state_dict` leaves out as well."""
-    model = updater.model
     return {**dict(model.named_parameters()), **{f"buffer.{name}": value for name, value in model.named_buffers()}}
 
 

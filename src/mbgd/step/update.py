@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -143,3 +144,24 @@ class Updater:
         """The optimizer's own tensors: momenta, second moments, step counts."""
         for state in self.optimizer.state.values():
             yield from (value for value in state.values() if isinstance(value, Tensor))
+
+
+@contextmanager
+def averaged(updater: Updater) -> Iterator[None]:
+    """The model with its averaged parameters in place, put back afterwards; where none are kept, the model as it is."""
+    if updater.average is None:
+        yield
+        return
+    current = averaged_tensors(updater.model)
+    own = [tensor.clone() for tensor in current]
+    torch._foreach_copy_(current, updater.average)
+    try:
+        yield
+    finally:
+        torch._foreach_copy_(current, own)
+
+
+def take_average(updater: Updater) -> None:
+    """Let the model end with its averaged parameters, where they are kept."""
+    if updater.average is not None:
+        torch._foreach_copy_(averaged_tensors(updater.model), updater.average)

@@ -1,0 +1,79 @@
+"""MBGD: mini-batch gradient descent with an exact gradient, at the speed of the hardware."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mbgd import reference
+    from mbgd.data.batches import batches
+    from mbgd.desk.plan import Plan
+    from mbgd.desk.predictor import Predictor, load
+    from mbgd.desk.result import Run
+    from mbgd.desk.resume import resume
+    from mbgd.desk.run import fit, steps
+    from mbgd.desk.table_run import fit_table
+    from mbgd.errors import DataError, DivergenceError, MBGDError, PlanError, SavedFileError, StorageError
+    from mbgd.loop.stop import Ending, StopReason
+    from mbgd.model.build import TableModel, linear, mlp
+
+_WHERE = {  # a public name -> the module that holds it, loaded at its first use: `mbgd --help` needs no torch
+    "fit": "mbgd.desk.run",
+    "fit_table": "mbgd.desk.table_run",
+    "steps": "mbgd.desk.run",
+    "resume": "mbgd.desk.resume",
+    "load": "mbgd.desk.predictor",
+    "batches": "mbgd.data.batches",
+    "reference": "mbgd.reference",
+    "Plan": "mbgd.desk.plan",
+    "Run": "mbgd.desk.result",
+    "Predictor": "mbgd.desk.predictor",
+    "TableModel": "mbgd.model.build",
+    "linear": "mbgd.model.build",
+    "mlp": "mbgd.model.build",
+    "Ending": "mbgd.loop.stop",
+    "StopReason": "mbgd.loop.stop",
+    "MBGDError": "mbgd.errors",
+    "PlanError": "mbgd.errors",
+    "DataError": "mbgd.errors",
+    "SavedFileError": "mbgd.errors",
+    "StorageError": "mbgd.errors",
+    "DivergenceError": "mbgd.errors",
+}
+__all__ = [
+    "DataError",
+    "DivergenceError",
+    "Ending",
+    "MBGDError",
+    "Plan",
+    "PlanError",
+    "Predictor",
+    "Run",
+    "SavedFileError",
+    "StopReason",
+    "StorageError",
+    "TableModel",
+    "batches",
+    "fit",
+    "fit_table",
+    "linear",
+    "load",
+    "mlp",
+    "reference",
+    "resume",
+    "steps",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("mbgd")
+    if name not in _WHERE:
+        raise AttributeError(f"module 'mbgd' has no attribute {name!r}")
+    module = import_module(_WHERE[name])
+    return module if name == "reference" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,128 @@
+"""A CSV file that could not be read in, the sentence that names the row, the column and what stands there out."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+from mbgd.data.files import TableFile
+from mbgd.errors import DataError
+
+LONGEST = 1 << 24  # characters of one line or cell: beyond it a quote was lost, or the file is no table
+_END = "\x01 end of file \x01"  # fed after the last line: where it comes back inside a cell, a quote was never closed
+_KINDS = {"int": "a number", "double": "a number", "float": "a number", "bool": "true or false", "date": "a date",
+          "timestamp": "a date and time", "time": "a time of day", "string": "text"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BadToken:
+    """What the fast reader said: a cell of `column` holds `token`, which is no `type`."""
+
+    column: int
+    type: str
+    token: str
+
+
+def open_bytes(file: TableFile) -> BinaryIO:
+    """The bytes of a CSV file, unpacked where it is gzipped."""
+    return cast(BinaryIO, gzip.open(file.path, "rb") if file.gzipped else file.path.open("rb"))
+
+
+def bad_token(message: str) -> BadToken | None:
+    """What a conversion error of the fast reader names, None for any other error."""
+    found = re.search(r"CSV column #(\d+):.*?conversion error to (.+?): invalid value '(.*)'", message, re.DOTALL)
+    return BadToken(int(found[1]), found[2], found[3]) if found else None
+
+
+def records(file: TableFile) -> Iterator[tuple[int, list[str]]]:
+    """(row, cells) of each record, the header being row 1; blank lines are no records. Slow, and forgiving of any bytes.
+
+    Raises DataError for a quote that is never closed and for a line that no table has.
+    """
+    row, before = 0, csv.field_size_limit(LONGEST)
+    try:
+        with io.TextIOWrapper(open_bytes(file), "utf-8-sig", "surrogateescape", newline="") as text:
+            for cells in csv.reader(_lines(text, file), delimiter=file.delimiter):
+                if not cells:
+                    continue
+                row += 1
+                if cells[-1].endswith(_END):
+                    if cells != [_END]:
+                        raise DataError(f'{file.path}: row {row}: a quote (") opens here and is never closed; close it')
+                    return
+                yield row, cells
+    except csv.Error:
+        raise DataError(
+            f'{file.path}: row {row + 1}: a cell is longer than {LONGEST:,} characters; is a quote (") never closed?'
+        ) from None
+    finally:
+        csv.field_size_limit(before)
+
+
+def explain(file: TableFile, *, reason: str, names: list[str], bad: BadToken | None = None) -> DataError:
+    """The error for a file that the fast reader refused (`reason`), with the row found by reading it again slowly."""
+    try:
+        for row, cells in records(file):
+            if said := _complaint(file, row=row, cells=cells, names=names, bad=bad):
+                return DataError(f"{file.path}: row {row}{said}")
+    except DataError as error:
+        return error
+    return DataError(f"{file.path}: no CSV file that can be read ({reason}); open it in an editor or convert it")
+
+
+def encoding_error(file: TableFile, head: bytes) -> DataError | None:
+    """The error for a file whose first bytes show that it is no UTF-8 text, else None."""
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return DataError(f"{file.path}: the text is UTF-16, it must be UTF-8; {_convert(file, 'UTF-16')}")
+    return None
+
+
+def _lines(text: io.TextIOWrapper, file: TableFile) -> Iterator[str]:
+    line = "\n"
+    for number in range(1, sys.maxsize):
+        following = text.readline(LONGEST)
+        if not following:
+            break
+        line = following
+        if len(line) == LONGEST:
+            raise DataError(f"{file.path}: line {number} is longer than {LONGEST:,} characters; is it a CSV file?")
+        yield line if line.endswith(("\n", "\r")) else line + "\n"
+    yield _END
+
+
+def _complaint(file: TableFile, *, row: int, cells: list[str], names: list[str], bad: BadToken | None) -> str:
+    for number, cell in enumerate(cells):
+        column = f", column {names[number]!r}" if number < len(names) and row > 1 else f", column {number + 1}"
+        if any("\udc80" <= c <= "\udcff" for c in cell):
+            return f"{column}: the bytes are not UTF-8 text; {_convert(file, 'ISO-8859-1')}"
+        if "\0" in cell:
+            return f"{column}: a NUL byte stands here; remove it, or convert the file to UTF-8 text"
+    if len(cells) != len(names):
+        count = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
+        return f": {count}, the header has {len(names)}; {_other_delimiter(file, names)}"
+    if bad and (token := cells[bad.column].strip()) == bad.token.strip():
+        kind = next((said for key, said in _KINDS.items() if bad.type.startswith(key)), None)
+        name = names[bad.column]
+        what = f"is not {kind}" if kind else "stands in a column whose first rows are all empty"
+        return (
+            f", column {name!r}: {token!r} {what}; correct the cell, or read the column as text: --categorical {name}"
+        )
+    return ""
+
+
+def _other_delimiter(file: TableFile, names: list[str]) -> str:
+    joined = file.delimiter.join(names)
+    other = max((c for c in ",;\t|" if c != file.delimiter), key=joined.count)
+    if joined.count(other) >= len(names):
+        return f"is the delimiter {other!r}? --delimiter {other!r}"
+    return "quote a cell that holds the delimiter, or correct the row"
+
+
+def _convert(file: TableFile, encoding: str) -> str:
+    return f"convert it, for example: iconv -f {encoding} -t UTF-8 {file.path.name}"

@@ -1,0 +1,127 @@
+"""A column of text, labels or truth values in, whole-number codes out: 1..K by frequency, 0 for missing or unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mbgd.data.encode.numbers import is_text
+from mbgd.data.order import IntArray
+from mbgd.data.table import Table
+from mbgd.errors import DataError
+
+MOST_LABELS = 10_000  # beyond these a label is too rare to learn from, and the embedding would outgrow the model
+KEY_LIKE = 50  # distinct values from which "more than half of the rows differ" says key, and not small table
+
+
+@dataclass(frozen=True)
+class CategoryColumn:
+    """Code k is labels[k - 1]; a label is the value as text. `type` is the column's type when it was learned."""
+
+    name: str
+    labels: tuple[str, ...]
+    type: str
+
+    @property
+    def cardinality(self) -> int:
+        """Number of codes, 0 included."""
+        return len(self.labels) + 1
+
+    def encode(self, table: Table) -> IntArray:
+        """Codes (n_rows,); a missing value, and a label that was not learned, is 0."""
+        column = as_texts(table, self.name)
+        values = _as_truth(column.dictionary) if self.type == "bool" else column.dictionary
+        found = pc.index_in(values, value_set=pa.array(self.labels, values.type))
+        code_of = np.append(found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64) + 1, 0)
+        return code_of[_indices(column)]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "labels": list(self.labels), "type": self.type}
+
+    @staticmethod
+    def from_json(saved: Mapping[str, Any]) -> CategoryColumn:
+        return CategoryColumn(saved["name"], tuple(saved["labels"]), saved["type"])
+
+
+@dataclass(frozen=True)
+class CategorySummary:
+    """What the training rows say of a column of labels: the part or None, exact counts, and a reason for the user."""
+
+    part: CategoryColumn | None
+    missing: int
+    distinct: int
+    why: str = ""
+
+
+def learn_category(table: Table, name: str, *, training_rows: IntArray, keep: bool = False) -> CategorySummary:
+    """Labels of the training rows by falling count, then by name; `keep` also keeps what looks like a key."""
+    column = as_texts(table, name)
+    texts = column.dictionary.to_pylist()
+    counts = np.bincount(_indices(column)[training_rows], minlength=len(texts) + 1)
+    missing, n_rows = int(counts[-1]), len(training_rows)
+    seen = sorted((-int(c), text) for c, text in zip(counts[:-1].tolist(), texts, strict=True) if c)
+    distinct = len(seen)
+    if not distinct:
+        return CategorySummary(None, missing, 0, "every value is missing")
+    if distinct == 1 and not missing:
+        return CategorySummary(None, 0, 1, "one value only")
+    if not keep and distinct > KEY_LIKE and distinct > (n_rows - missing) / 2:
+        why = (
+            f"{distinct:,} different values in {n_rows - missing:,} rows look like a key; --categorical {name} keeps it"
+        )
+        return CategorySummary(None, missing, distinct, why)
+    why = (
+        f"of {distinct:,} different values the {MOST_LABELS:,} most frequent are kept" if distinct > MOST_LABELS else ""
+    )
+    labels = tuple(text for _, text in seen[:MOST_LABELS])
+    return CategorySummary(CategoryColumn(name, labels, plain_name(table.column(name).type)), missing, distinct, why)
+
+
+def as_texts(table: Table, name: str) -> pa.DictionaryArray:
+    """The column as a dictionary of distinct non-null texts; NaN is missing, a whole number reads '7' in any type."""
+    column = table.column(name)
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    if isinstance(array, pa.ChunkedArray):  # no chunk at all
+        array = pa.array([], pa.string()).dictionary_encode()
+    values = _text(array.dictionary, table=table, name=name)
+    if values.null_count or len(values.unique()) != len(values):  # two values of one text, or a null among the values
+        again = values.dictionary_encode()
+        indices = pc.take(again.indices, array.indices)
+        return pa.DictionaryArray.from_arrays(indices, again.dictionary)
+    return pa.DictionaryArray.from_arrays(array.indices, values)
+
+
+def plain_name(kind: pa.DataType) -> str:
+    """The name of a type as users meet it: a dictionary is what it holds, text is 'string' in any layout."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return "string" if is_text(kind) else str(kind)
+
+
+def _text(values: pa.Array, *, table: Table, name: str) -> pa.Array:
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), None, values)
+    try:
+        return values.cast(pa.large_string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise DataError(
+            f"{table.name}, column {name!r}: values of type {values.type} cannot be read as text; leave it out: --drop {name}"
+        ) from None
+
+
+def _as_truth(values: pa.Array) -> pa.Array:
+    low = pc.utf8_lower(values)
+    return pc.if_else(pc.equal(low, "1"), "true", pc.if_else(pc.equal(low, "0"), "false", low)).cast(values.type)
+
+
+def _indices(column: pa.DictionaryArray) -> IntArray:
+    indices = column.indices
+    if indices.null_count:
+        indices = indices.cast(pa.int64()).fill_null(len(column.dictionary))
+    return np.asarray(indices.to_numpy(zero_copy_only=False), dtype=np.int64)

@@ -1,0 +1,209 @@
+"""A table in, the encoder learned from its training rows out; it turns any table of the same columns into numbers and codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mbgd.data.encode.categories import CategoryColumn, learn_category, plain_name
+from mbgd.data.encode.dates import DateColumn, learn_date
+from mbgd.data.encode.numbers import NumberColumn, is_text, learn_number
+from mbgd.data.order import IntArray
+from mbgd.data.table import Table, check_column
+from mbgd.errors import DataError, PlanError, SavedFileError, did_you_mean
+
+VERSION = 1
+Part = NumberColumn | DateColumn | CategoryColumn
+_LEARNED: dict[str, type[NumberColumn] | type[DateColumn] | type[CategoryColumn]] = {
+    "number": NumberColumn,
+    "date": DateColumn,
+    "category": CategoryColumn,
+}
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """One input column as `inspect` shows it; counts are over the training rows."""
+
+    name: str
+    type: str
+    kind: str  # number, category, date or "left out"
+    missing: int
+    distinct: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows as a model takes them: numbers float32 (N, F), codes int64 (N, C)."""
+
+    numbers: NDArray[np.float32]
+    codes: IntArray
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Everything that was learned about the inputs, each column by a part of its own."""
+
+    numbers: tuple[NumberColumn | DateColumn, ...]
+    categories: tuple[CategoryColumn, ...]
+    facts: tuple[ColumnFacts, ...]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The input columns that a table must have, each with its kind."""
+        return {fact.name: fact.kind for fact in self.facts if fact.kind != "left out"}
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        return tuple(name for part in self.numbers for name in part.outputs)
+
+    @property
+    def code_names(self) -> tuple[str, ...]:
+        return tuple(part.name for part in self.categories)
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """Number of codes of each category, 0 (missing or unseen) included."""
+        return tuple(part.cardinality for part in self.categories)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """A sentence for each column that is not used as it stands."""
+        said = {True: " is left out: ", False: ": "}
+        return tuple(f"column {f.name!r}{said[f.kind == 'left out']}{f.why}" for f in self.facts if f.why)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Types to force on the needed columns of a CSV file, so that every block is read as the encoder needs it."""
+        kinds = {f.name: f.type for f in self.facts}
+        fields = [pa.field(part.name, pa.string()) for part in self.categories]
+        for part in self.numbers:
+            if isinstance(part, DateColumn):
+                fields.append(pa.field(part.name, pa.string()))
+            elif not kinds[part.name].startswith(("time", "duration")):
+                fields.append(pa.field(part.name, pa.float64()))
+        return pa.schema(fields)
+
+    def encode(self, table: Table) -> Encoded:
+        """Numbers and codes of every row; columns are found by name, others are ignored.
+
+        Raises DataError for an absent column, and with the row for a value that cannot be what the column was.
+        """
+        for name in self.columns:
+            if name not in table.names:
+                raise _absent(table, name)
+        numbers = np.empty((table.n_rows, len(self.number_names)), dtype=np.float32)
+        codes = np.empty((table.n_rows, len(self.categories)), dtype=np.int64)
+        column = 0
+        for part in self.numbers:
+            for values in part.encode(table):
+                numbers[:, column] = values
+                column += 1
+        for column, category in enumerate(self.categories):
+            codes[:, column] = category.encode(table)
+        return Encoded(numbers, codes)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """name, type, kind, missing, distinct and why of each input column, in the table's order."""
+        return [asdict(fact) for fact in self.facts]
+
+    def to_json(self) -> dict[str, Any]:
+        kinds = {kind: name for name, kind in _LEARNED.items()}
+        parts = [{"kind": kinds[type(p)], **p.to_json()} for p in (*self.numbers, *self.categories)]
+        return {"version": VERSION, "parts": parts, "facts": self.describe()}
+
+    @staticmethod
+    def from_json(saved: Mapping[str, Any]) -> Encoder:
+        if saved["version"] != VERSION:
+            raise SavedFileError(
+                f"the encoder has format version {saved['version']}, this mbgd reads {VERSION}; install a newer mbgd"
+            )
+        parts: list[Part] = [_LEARNED[part["kind"]].from_json(part) for part in saved["parts"]]
+        return Encoder(
+            tuple(part for part in parts if not isinstance(part, CategoryColumn)),
+            tuple(part for part in parts if isinstance(part, CategoryColumn)),
+            tuple(ColumnFacts(**facts) for facts in saved["facts"]),
+        )
+
+
+def learn_encoder(
+    table: Table,
+    *,
+    training_rows: IntArray,
+    drop: Sequence[str] = (),
+    numeric: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+) -> Encoder:
+    """Learns every column but those of `drop` from the training rows; no other row is looked at.
+
+    Raises DataError for a name that the table lacks, a nested column, an infinite number, and where no column is left.
+    """
+    for name in (*drop, *numeric, *categorical):
+        check_column(table, name)
+    if both := sorted(set(numeric) & set(categorical)):
+        raise PlanError(f"numeric and categorical must name different columns, got {both[0]!r} in both; keep one")
+    if not len(training_rows):
+        raise DataError(f"{table.name}: the encoder needs at least one training row, got none; hold out fewer rows")
+    parts: list[Part] = []
+    facts: list[ColumnFacts] = []
+    for name in (name for name in table.names if name not in drop):
+        kind = _kind(table, name, numeric=numeric, categorical=categorical)
+        part, fact = _learn(table, name, kind=kind, training_rows=training_rows, keep=name in categorical)
+        parts += [part] if part is not None else []
+        facts.append(fact)
+    if not parts:
+        reasons = "; ".join(f"{f.name!r}: {f.why}" for f in facts[:5]) or "every column was dropped"
+        raise DataError(
+            f"{table.name}: no input column is left to learn from ({reasons}); give at least one that varies"
+        )
+    return Encoder(
+        tuple(part for part in parts if not isinstance(part, CategoryColumn)),
+        tuple(part for part in parts if isinstance(part, CategoryColumn)),
+        tuple(facts),
+    )
+
+
+def _learn(
+    table: Table, name: str, *, kind: str, training_rows: IntArray, keep: bool
+) -> tuple[Part | None, ColumnFacts]:
+    learned = (
+        learn_number(table, name, training_rows=training_rows)
+        if kind == "number"
+        else learn_date(table, name, training_rows=training_rows)
+        if kind == "date"
+        else learn_category(table, name, training_rows=training_rows, keep=keep)
+    )
+    shown = kind if learned.part is not None else "left out"
+    type_name = plain_name(table.column(name).type)
+    return learned.part, ColumnFacts(name, type_name, shown, learned.missing, learned.distinct, learned.why)
+
+
+def _kind(table: Table, name: str, *, numeric: Sequence[str], categorical: Sequence[str]) -> str:
+    kind = table.column(name).type
+    if pa.types.is_nested(kind) and not pa.types.is_dictionary(kind):
+        raise DataError(
+            f"{table.name}, column {name!r}: nested values ({kind}) are no table column; leave it out: --drop {name}"
+        )
+    if name in categorical:
+        return "category"
+    if name in numeric:
+        return "number"
+    if pa.types.is_dictionary(kind) or is_text(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
+        return "category"
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return "date"
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "number"
+    return "number" if pa.types.is_time(kind) or pa.types.is_duration(kind) else "category"
+
+
+def _absent(table: Table, name: str) -> DataError:
+    near = did_you_mean(name, table.names)
+    hint = f"{near[:-1]}, then rename it" if near else "; add it (it may be empty)"
+    return DataError(f"{table.name}: column {name!r} is missing, the model was trained with it{hint}")

@@ -1,0 +1,168 @@
+"""A column of numbers in, its values scaled by median and quartile range and softened by asinh out, with a missing flag."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from mbgd.data.csv_file import NA_WORDS
+from mbgd.data.order import IntArray
+from mbgd.data.table import Table
+from mbgd.errors import DataError
+
+FloatArray = NDArray[np.float64]
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_WIDEST = float(np.finfo(np.float64).max)
+_ASINH_OF_WIDEST = np.float32(711.0)  # asinh of the largest float64: a ratio that overflows is cut here, not infinite
+
+
+@dataclass(frozen=True)
+class NumberColumn:
+    """z = asinh((x - median) / scale), 0 where x is missing; scale 0 leaves the value out and keeps the flag alone."""
+
+    name: str
+    median: float
+    scale: float
+    flag: bool  # missing values were seen among the training rows
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return ((self.name,) if self.scale else ()) + ((f"{self.name}:missing",) if self.flag else ())
+
+    def encode(self, table: Table) -> list[NDArray[np.float32]]:
+        """One array (n_rows,) for each of `outputs`; DataError with the row where a value is infinite."""
+        x = as_floats(table, self.name)
+        columns = []
+        if self.scale:
+            with np.errstate(over="ignore"):
+                z = np.arcsinh((x - self.median) / self.scale)
+            if np.isinf(z).any():
+                check_finite(x, table=table, name=self.name)
+            columns.append(np.clip(z, -_ASINH_OF_WIDEST, _ASINH_OF_WIDEST).astype(np.float32))
+        if self.flag or np.isnan(x).any():
+            missing = np.isnan(x)
+            columns = [np.where(missing, np.float32(0), z32) for z32 in columns]
+            if self.flag:
+                columns.append(missing.astype(np.float32))
+        return columns
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(saved: Mapping[str, Any]) -> NumberColumn:
+        return NumberColumn(saved["name"], float(saved["median"]), float(saved["scale"]), bool(saved["flag"]))
+
+
+@dataclass(frozen=True)
+class NumberSummary:
+    """What the training rows say of a column of numbers: the part, or None with the reason; exact counts."""
+
+    part: NumberColumn | None
+    missing: int
+    distinct: int
+    why: str = ""
+
+
+def learn_number(table: Table, name: str, *, training_rows: IntArray) -> NumberSummary:
+    """Median and quartile range (linear between order statistics, as numpy.quantile) of all training rows; no sampling.
+
+    Where the quartiles are one value, half of max - min takes the place of their range (Holzmueller et al. 2024, RealMLP).
+    """
+    x = as_floats(table, name)[training_rows]
+    ordered = np.sort(x)  # NaN last; one sort gives quantiles, extremes and the count of distinct values
+    ordered = ordered[: len(ordered) - int(np.isnan(x).sum())]
+    missing = len(x) - len(ordered)
+    if not len(ordered):
+        return NumberSummary(None, missing, 0, "every value is missing")
+    if np.isinf(ordered[0]) or np.isinf(ordered[-1]):
+        check_finite(as_floats(table, name), table=table, name=name, rows=training_rows)
+    distinct = 1 + int(np.count_nonzero(ordered[1:] != ordered[:-1]))
+    if distinct == 1 and not missing:
+        return NumberSummary(None, 0, 1, "one value only")
+    low, median, high = (_quantile(ordered, share) for share in (0.25, 0.5, 0.75))
+    scale = min(high - low, _WIDEST) or float(ordered[-1] / 2 - ordered[0] / 2)
+    if not scale and not missing:
+        return NumberSummary(None, missing, distinct, "its values differ by less than a float can tell")
+    return NumberSummary(NumberColumn(name, median, scale, missing > 0), missing, distinct)
+
+
+def as_floats(table: Table, name: str) -> FloatArray:
+    """The column as float64 with NaN for missing; times of day and durations in seconds, text parsed.
+
+    Raises DataError, with the row, for text that is no number.
+    """
+    column = table.column(name)
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind, column = kind.value_type, column.cast(kind.value_type)
+    if is_text(kind):
+        return _parsed(table, name, column)
+    if pa.types.is_null(kind):
+        return np.full(table.n_rows, np.nan)
+    if pa.types.is_time(kind) or pa.types.is_duration(kind):
+        unit = _SECONDS[kind.unit]
+        whole = pa.int32() if kind.bit_width == 32 else pa.int64()
+        return _to_numpy(column.cast(whole)) * unit
+    if pa.types.is_boolean(kind):
+        column = column.cast(pa.uint8())
+    elif pa.types.is_decimal(kind) or pa.types.is_float16(kind):
+        column = column.cast(pa.float64())
+    return _to_numpy(column)
+
+
+def check_finite(values: FloatArray, *, table: Table, name: str, rows: IntArray | None = None) -> None:
+    """Raises DataError for the first infinite value (among `rows` if given), with its file and row."""
+    among = np.arange(len(values)) if rows is None else np.sort(rows)
+    infinite = among[np.isinf(values[among])]
+    if len(infinite):
+        raise DataError(
+            f"{table.where(infinite[0])}, column {name!r}: {values[infinite[0]]} is not finite; "
+            f"correct it, leave the cell empty, or drop the column: --drop {name}"
+        )
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Is it text, in any of Arrow's layouts?"""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _to_numpy(column: pa.ChunkedArray) -> FloatArray:
+    return np.asarray(column.to_numpy(), dtype=np.float64)
+
+
+def _quantile(ordered: FloatArray, share: float) -> float:
+    at = share * (len(ordered) - 1)
+    below, part = int(at), at - int(at)
+    if not part:
+        return float(ordered[below])
+    return float(ordered[below] * (1 - part) + ordered[below + 1] * part)  # two products: a difference may overflow
+
+
+def _parsed(table: Table, name: str, column: pa.ChunkedArray) -> FloatArray:
+    text = pc.utf8_trim_whitespace(column.cast(pa.large_string()))
+    text = pc.if_else(pc.is_in(text, pa.array(NA_WORDS, pa.large_string())), None, text)
+    try:
+        return _to_numpy(text.cast(pa.float64()))
+    except pa.ArrowInvalid:
+        for row, token in enumerate(text.to_pylist()):
+            if token is not None and not _is_float(token):
+                raise DataError(
+                    f"{table.where(row)}, column {name!r}: {token!r} is not a number; correct the cell, "
+                    f"or train with the column as text: --categorical {name}"
+                ) from None
+        raise
+
+
+def _is_float(token: str) -> bool:
+    try:
+        pa.array([token]).cast(pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    return True

@@ -1,0 +1,164 @@
+"""The target column in, its task, classes and scale out, and the values as a loss takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from mbgd.data.encode.categories import plain_name
+from mbgd.data.encode.numbers import FloatArray, as_floats, check_finite, is_text
+from mbgd.data.order import IntArray
+from mbgd.data.table import Table
+from mbgd.errors import DataError, PlanError, did_you_mean
+
+Task = Literal["regression", "classification"]
+Label = str | int | bool
+TASKS: tuple[Task, ...] = ("regression", "classification")
+FEW = 20  # distinct whole numbers up to which a target is read as class labels
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is predicted: a number, centred and scaled by the training rows, or one of `classes` in rising order."""
+
+    name: str
+    task: Task
+    classes: tuple[Label, ...] = ()
+    center: float = 0.0
+    scale: float = 1.0
+
+    def encode(self, table: Table) -> FloatArray | IntArray:
+        """Regression: float64 with NaN where missing; classification: the class number, -1 where missing.
+
+        Raises DataError, with the row, for a value that is not finite or a label that is not among the classes.
+        """
+        if self.task == "classification":
+            return self._codes(table)
+        y = as_floats(table, self.name)
+        check_finite(y, table=table, name=self.name)
+        return y
+
+    def fit_scale(self, y: FloatArray, training_rows: IntArray) -> Target:
+        """With mean and standard deviation (divisor n) of the training rows; a constant target keeps scale 1."""
+        if self.task == "classification":
+            return self
+        seen = y[training_rows]
+        seen = seen[~np.isnan(seen)]
+        if not len(seen):
+            raise DataError(f"target {self.name!r} needs at least one training row with a value, got none")
+        return replace(self, center=float(seen.mean()), scale=float(seen.std()) or 1.0)
+
+    def standardise(self, y: FloatArray) -> NDArray[np.float32]:
+        """(y - center) / scale, what a network learns; unweighted."""
+        return ((y - self.center) / self.scale).astype(np.float32)
+
+    def restore(self, outputs: NDArray[Any]) -> FloatArray:
+        """The inverse of `standardise`, in float64."""
+        return outputs.astype(np.float64) * self.scale + self.center
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "task": self.task, "classes": list(self.classes), "center": self.center,
+                "scale": self.scale}  # fmt: skip
+
+    @staticmethod
+    def from_json(saved: Mapping[str, Any]) -> Target:
+        classes = tuple(saved["classes"])
+        return Target(saved["name"], saved["task"], classes, float(saved["center"]), float(saved["scale"]))
+
+    def _codes(self, table: Table) -> IntArray:
+        values, index = _labels(table, self.name)
+        known = {_key(label): code for code, label in enumerate(self.classes)}
+        # a column of text may hold the whole numbers or truth values of training, as a CSV file read as text does
+        spelt = {str(label).lower(): code for code, label in enumerate(self.classes) if not isinstance(label, str)}
+        codes = [known.get(_key(v), spelt.get(str(v).lower(), -2)) for v in values]
+        code_of = np.array([*codes, -1], dtype=np.int64)[index]
+        unseen = np.flatnonzero(code_of == -2)
+        if len(unseen):
+            label = values[index[unseen[0]]]
+            listed = ", ".join(repr(c) for c in self.classes[:8]) + (", ..." if len(self.classes) > 8 else "")
+            raise DataError(
+                f"{table.where(unseen[0])}, column {self.name!r}: the label {label!r} is none of the classes "
+                f"({listed}); correct it, leave the cell empty, or train again with it"
+            )
+        return code_of
+
+
+def learn_target(table: Table, column: str, *, task: str | None = None) -> Target:
+    """The task of a column and its classes, from all rows that have a target.
+
+    Classification for text, truth values, categories, and whole numbers with at most 20 different values, unless `task`
+    says otherwise. Raises DataError for one class only, a fraction as class label, text that is no number, an infinite
+    value, no value at all.
+    """
+    if task is not None and task not in TASKS:
+        raise PlanError(f"task must be regression or classification, got {task!r}{did_you_mean(task, TASKS)}")
+    kind = _value_type(table.column(column).type)
+    if not has_target(table, column).any():
+        raise DataError(f"{table.name}, column {column!r}: every target is missing; name another column as the target")
+    if pa.types.is_temporal(kind) or pa.types.is_nested(kind) or pa.types.is_binary(kind):
+        raise DataError(
+            f"{table.name}, column {column!r}: a target must be numbers or labels, got {kind}; convert it first"
+        )
+    if (task or _task_of(table, column)) == "regression":
+        target = Target(column, "regression")
+        target.encode(table)  # the first value that is no finite number is named now, before anything is learned
+        return target
+    values, index = _labels(table, column)
+    _check_labels(table, column, values=values, index=index)
+    if len(values) < 2:
+        raise DataError(
+            f"{table.name}, column {column!r}: classification needs at least two classes, got {values[0]!r} alone; "
+            "add rows of another class, or name another target"
+        )
+    return Target(column, "classification", tuple(sorted(values)))
+
+
+def has_target(table: Table, column: str) -> NDArray[np.bool_]:
+    """True where the row has a target: not null and not NaN."""
+    return ~np.asarray(pc.is_null(table.column(column), nan_is_null=True).to_numpy(), dtype=bool)
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _task_of(table: Table, name: str) -> Task:
+    kind = table.column(name).type
+    if pa.types.is_dictionary(kind) or is_text(kind) or pa.types.is_boolean(kind):
+        return "classification"
+    few = pa.types.is_integer(kind) and pc.count_distinct(table.column(name)).as_py() <= FEW
+    return "classification" if few else "regression"
+
+
+def _labels(table: Table, name: str) -> tuple[list[Label], IntArray]:
+    """(distinct labels, index into them a row); a missing label has the index len(labels)."""
+    column = table.column(name)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
+    encoded = column.dictionary_encode()
+    array = encoded.combine_chunks() if encoded.num_chunks != 1 else encoded.chunk(0)
+    index = array.indices.cast(pa.int64()).fill_null(len(array.dictionary))
+    values = [int(v) if isinstance(v, float) and v.is_integer() else v for v in array.dictionary.to_pylist()]
+    return values, np.asarray(index.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def _check_labels(table: Table, name: str, *, values: list[Label], index: IntArray) -> None:
+    for number, value in enumerate(values):
+        if not isinstance(value, str | int):
+            row = int(np.flatnonzero(index == number)[0])
+            raise DataError(
+                f"{table.where(row)}, column {name!r}: a class label must be text, true or false, or a whole number, "
+                f"got {value!r} ({plain_name(table.column(name).type)}); --task regression predicts numbers"
+            )
+
+
+def _key(label: object) -> tuple[bool, object]:
+    return isinstance(label, bool), label  # True is not the label 1

@@ -1,0 +1,117 @@
+"""What the user named (a path, a folder, a glob, a list of them) in, table files with their formats out."""
+
+from __future__ import annotations
+
+import errno
+import glob
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mbgd.errors import DataError, MBGDError, PlanError, StorageError, did_you_mean
+
+Format = Literal["csv", "parquet", "arrow"]
+DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+FORMATS: dict[str, Format] = {
+    **dict.fromkeys(DELIMITERS, "csv"),
+    **dict.fromkeys((".parquet", ".pq"), "parquet"),
+    **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
+}  # fmt: skip
+KNOWN = ".csv, .csv.gz, .tsv, .parquet, .arrow or .feather"
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """One file of rows; `delimiter` and `gzipped` have a meaning for the format csv alone."""
+
+    path: Path
+    format: Format
+    delimiter: str = ","
+    gzipped: bool = False
+
+
+def find_files(data: str | Path | Iterable[str | Path], *, delimiter: str | None = None) -> tuple[TableFile, ...]:
+    """The files behind `data`: those of a list in its order, those of a folder or glob by name.
+
+    A folder is read with its subfolders, without names that begin with '.' or '_'. Raises DataError for a missing
+    file, a folder without tables, a glob without match and an unknown suffix; StorageError where a file may not be read.
+    """
+    if delimiter is not None and len(delimiter := {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)) != 1:
+        raise PlanError(f"delimiter must be one character, got {delimiter!r}; give ';' or a tab as '\\t'")
+    named = [data] if isinstance(data, str | Path) else list(data)
+    if not named:
+        raise DataError("data must name at least one file, got an empty list; give a file, a folder or a glob")
+    paths = [path for one in named for path in _paths(one)]
+    return tuple(_described(path, delimiter) for path in paths)
+
+
+def read_failure(error: OSError, path: Path) -> MBGDError:
+    """The announced failure for what the operating system said about reading `path`."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        return DataError(f"{path}: no such file or folder{_neighbour(path)}")
+    if isinstance(error, PermissionError):
+        return StorageError(f"{path}: permission to read was denied; `chmod u+r` or another user may help")
+    return StorageError(f"{path}: the disk refused to read it ({error.strerror or error}); copy the file and try again")
+
+
+def _paths(named: str | Path) -> list[Path]:
+    path = Path(named).expanduser()
+    try:
+        if path.is_dir():
+            return _folder(path)
+        if path.exists():
+            return [path]
+    except OSError as error:  # a folder on the way may not be entered, or the name is too long
+        raise read_failure(error, path) from None
+    if glob.has_magic(str(path)):
+        found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
+        if not found:
+            raise DataError(f"{named}: the glob matches no file; quote it and try it with `ls`")
+        return found
+    raise DataError(f"{path}: no such file or folder{_neighbour(path)}")
+
+
+def _folder(folder: Path) -> list[Path]:
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and _suffix(path) in FORMATS
+        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    )
+    if not found:
+        raise DataError(f"{folder}: the folder holds no table; a table ends in {KNOWN}")
+    kinds = {FORMATS[_suffix(path)] for path in found}
+    if len(kinds) > 1:
+        raise DataError(
+            f"{folder}: the folder mixes formats ({', '.join(sorted(kinds))}), which may be the same rows twice; "
+            f"name one of them by a glob such as '{folder}/*{found[0].suffix}'"
+        )
+    return found
+
+
+def _suffix(path: Path) -> str:
+    return path.with_suffix("").suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+
+
+def _described(path: Path, delimiter: str | None) -> TableFile:
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise read_failure(error, path) from None
+    suffix, gzipped = _suffix(path), head[:2] == b"\x1f\x8b"
+    kind = FORMATS.get(suffix) or ("csv" if delimiter else None)
+    if kind is None:
+        raise DataError(f"{path}: the suffix {path.suffix!r} names no table format; a table ends in {KNOWN}")
+    if not head:
+        raise DataError(f"{path}: the file is empty (0 bytes); a table needs a header and at least one row")
+    return TableFile(path, kind, delimiter or DELIMITERS.get(suffix, ","), gzipped and kind == "csv")
+
+
+def _neighbour(path: Path) -> str:
+    try:
+        return did_you_mean(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
+    except OSError:
+        return ""

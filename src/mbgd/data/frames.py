@@ -1,0 +1,99 @@
+"""A pandas, polars or pyarrow frame or a mapping of columns in, one Arrow table out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mbgd.errors import DataError
+
+FRAME = "the data frame"
+
+
+def frame_to_arrow(frame: Any) -> pa.Table:
+    """The rows of any eager or lazy frame that narwhals knows, without an index; NaN is a missing value.
+
+    Raises DataError for what is no frame, for two columns of one name and for a column of mixed types.
+    """
+    if isinstance(frame, pa.RecordBatch):
+        frame = pa.Table.from_batches([frame])
+    if isinstance(frame, Mapping):
+        return _from_mapping(frame)
+    if not isinstance(frame, pa.Table):
+        return _from_narwhals(frame)
+    _check_names(frame.column_names)
+    return frame
+
+
+def _from_narwhals(frame: Any) -> pa.Table:
+    import narwhals as nw
+
+    try:
+        known = nw.from_native(frame)
+    except nw.exceptions.DuplicateError:
+        _check_names([str(name) for name in frame.columns])
+        raise
+    except TypeError:
+        raise DataError(
+            "data must be a file, a folder, a glob, a pandas, polars or pyarrow frame or a mapping of columns, "
+            f"got {type(frame).__module__}.{type(frame).__name__}"
+        ) from None
+    if isinstance(known, nw.LazyFrame):
+        known = known.collect()
+    names = [str(name) for name in known.columns]
+    _check_names(names)
+    arrays = [_series(series, name=name) for name, series in zip(names, known.iter_columns(), strict=True)]
+    return pa.table(arrays, names=names)
+
+
+def _series(series: Any, *, name: str) -> pa.Array | pa.ChunkedArray:
+    try:
+        return series.to_arrow()
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise _mixed(name, str(error)) from None
+
+
+def _from_mapping(columns: Mapping[Any, Any]) -> pa.Table:
+    if not columns:
+        raise DataError("data must hold at least one column, got an empty mapping; give name -> values")
+    _check_names([str(name) for name in columns])
+    arrays = {str(name): _column(values, name=str(name)) for name, values in columns.items()}
+    lengths = {name: len(array) for name, array in arrays.items()}
+    first = next(iter(lengths))
+    for name, length in lengths.items():
+        if length != lengths[first]:
+            raise DataError(
+                f"columns must have one length, got {lengths[first]:,} values in {first!r} and {length:,} in {name!r}"
+            )
+    return pa.table(arrays)
+
+
+def _column(values: Any, *, name: str) -> pa.Array:
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
+    if hasattr(values, "detach"):  # a tensor, wherever it lives
+        values = values.detach().cpu().numpy()
+    if hasattr(values, "__array__") or isinstance(values, np.ndarray):
+        array = np.asarray(values)
+        if array.ndim != 1:
+            raise DataError(f"column {name!r} must have one dimension, got shape {array.shape}; give a column each")
+        if array.dtype.kind == "c":
+            raise DataError(f"column {name!r} must be real, got {array.dtype}; give its real and imaginary part")
+        values = array.astype(array.dtype.newbyteorder("="), copy=False)
+    try:
+        return pa.array(values, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError) as error:
+        raise _mixed(name, str(error)) from None
+
+
+def _mixed(name: str, said: str) -> DataError:
+    return DataError(f"column {name!r} must hold values of one type ({said.splitlines()[0]}); convert it, or drop it")
+
+
+def _check_names(names: list[str]) -> None:
+    if double := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"the column {double[0]!r} stands twice in {FRAME}; rename one of them")

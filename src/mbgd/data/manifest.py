@@ -1,0 +1,128 @@
+"""A table in, a JSON description of its files, rows and bytes out; two of them compared, so that changed data is announced."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mbgd.data.files import read_failure
+from mbgd.data.table import Table
+from mbgd.errors import DataError
+
+VERSION = 1
+WHOLE = 1 << 26  # bytes up to which every byte of a file is hashed
+ENDS = 1 << 20  # bytes hashed at either end of a longer file
+
+
+def describe(table: Table) -> dict[str, Any]:
+    """What the data was: n_rows, schema, and for each file name, bytes, rows and a checksum that says what it covers.
+
+    A frame in memory has no files; a SHA-256 of each column's values, independent of how Arrow cuts them, stands instead.
+    """
+    files = [_file(part.path, rows=part.rows) for part in table.parts if part.path is not None]
+    schema = [{"name": field.name, "type": _type_name(field.type)} for field in table.arrow.schema]
+    said: dict[str, Any] = {"version": VERSION, "n_rows": table.n_rows, "schema": schema, "files": files}
+    if not files:
+        said["columns"] = {name: _column_hash(table.arrow.column(name)) for name in table.names}
+    return said
+
+
+def check(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raises DataError, naming the first thing that changed, unless the two descriptions are of the same data."""
+    if what := _difference(then, now):
+        raise DataError(f"the data is not what it was when the run began: {what}; bring it back, or start a new run")
+
+
+def _difference(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    before, after = _types(then), _types(now)
+    for name in before:
+        if name not in after:
+            return f"column {name!r} is gone"
+        if before[name] != after[name]:
+            return f"column {name!r} was {before[name]}, now it is {after[name]}"
+    if extra := [name for name in after if name not in before]:
+        return f"column {extra[0]!r} is new"
+    if len(then["files"]) != len(now["files"]):
+        return f"it had {len(then['files'])} files, now it has {len(now['files'])}"
+    for old, new in zip(then["files"], now["files"], strict=True):
+        if old["name"] != new["name"]:
+            return f"the file {old['name']} is now {new['name']}"
+        for key, word in (("rows", "rows"), ("bytes", "bytes")):
+            if old[key] != new[key]:
+                return f"{new['name']} had {old[key]:,} {word}, now it has {new[key]:,}"
+        if (old["sha256"], old["hashed"]) != (new["sha256"], new["hashed"]):
+            return f"the bytes of {new['name']} changed"
+    if then["n_rows"] != now["n_rows"]:
+        return f"it had {then['n_rows']:,} rows, now it has {now['n_rows']:,}"
+    old_columns, new_columns = then.get("columns", {}), now.get("columns", {})
+    changed = [name for name in old_columns if old_columns[name] != new_columns.get(name)]
+    if changed:
+        return f"values of column {changed[0]!r} changed"
+    return "" if list(before) == list(after) else "the columns stand in another order"
+
+
+def _types(said: Mapping[str, Any]) -> dict[str, str]:
+    return {field["name"]: field["type"] for field in said["schema"]}
+
+
+def _file(path: Path, *, rows: int) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            if size <= WHOLE:
+                hashed = "every byte"
+                while block := file.read(ENDS):
+                    digest.update(block)
+            else:
+                hashed = f"length, first and last {ENDS} bytes"
+                digest.update(size.to_bytes(8, "little") + file.read(ENDS))
+                file.seek(size - ENDS)
+                digest.update(file.read(ENDS))
+    except OSError as error:
+        raise read_failure(error, path) from None
+    return {"name": path.name, "bytes": size, "rows": rows, "sha256": digest.hexdigest(), "hashed": hashed}
+
+
+def _type_name(kind: pa.DataType) -> str:
+    return _type_name(kind.value_type) if pa.types.is_dictionary(kind) else str(kind)
+
+
+def _column_hash(column: pa.ChunkedArray) -> str:
+    """SHA-256 of which values are missing and of the others' bytes: the same however the column is cut or padded."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    digest = hashlib.sha256(np.packbits(np.asarray(column.is_null().to_numpy(), dtype=bool)).tobytes())
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.uint8())
+    elif pa.types.is_string(column.type) or pa.types.is_string_view(column.type):
+        column = column.cast(pa.large_string())
+    elif pa.types.is_binary(column.type):
+        column = column.cast(pa.large_binary())
+    elif pa.types.is_nested(column.type):
+        column = pa.chunked_array([pa.array([repr(v) for v in column.to_pylist()], pa.large_string())])
+    lengths, values = hashlib.sha256(), hashlib.sha256()
+    for chunk in column.drop_null().chunks:
+        _feed(chunk, lengths=lengths, values=values)
+    digest.update(lengths.digest() + values.digest())
+    return digest.hexdigest()
+
+
+def _feed(chunk: pa.Array, *, lengths: Any, values: Any) -> None:
+    if pa.types.is_null(chunk.type) or not len(chunk):
+        return
+    first, last = chunk.offset, chunk.offset + len(chunk)
+    if pa.types.is_large_string(chunk.type) or pa.types.is_large_binary(chunk.type):
+        _, offsets, data = chunk.buffers()
+        ends = np.frombuffer(offsets, np.int64)[first : last + 1]
+        lengths.update(np.diff(ends).tobytes())
+        values.update(memoryview(data)[ends[0] : ends[-1]] if data is not None else b"")
+        return
+    width = chunk.type.bit_width // 8
+    values.update(memoryview(chunk.buffers()[1])[first * width : last * width])

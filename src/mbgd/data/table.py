@@ -1,0 +1,259 @@
+"""Whatever holds rows (CSV, Parquet, Arrow, folders, frames, columns) in, one named Arrow table or a stream of them out."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mbgd.data.columnar import read_columns, schema_of, stream_columns
+from mbgd.data.csv_file import read_csv, read_header, stream_csv
+from mbgd.data.files import TableFile, find_files
+from mbgd.data.frames import FRAME, frame_to_arrow
+from mbgd.data.order import IntArray
+from mbgd.errors import DataError, PlanError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where some rows came from: `start` is the table row at which the part's first record stands (or would stand)."""
+
+    label: str
+    start: int
+    rows: int
+    header_rows: int = 0
+    path: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows in memory, one contiguous array a column, with the memory of the file and row that each came from."""
+
+    name: str
+    arrow: pa.Table
+    parts: tuple[Part, ...]
+    taken: IntArray | None = None  # the original row numbers, where some rows were picked
+
+    @property
+    def n_rows(self) -> int:
+        return int(self.arrow.num_rows)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.arrow.column_names)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(part.path for part in self.parts if part.path is not None)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """The column, or a DataError with the nearest name."""
+        check_column(self, name)
+        return self.arrow.column(name)
+
+    def where(self, row: int) -> str:
+        """'FILE: row R' for an error: rows are records and count from 1, in a CSV file with the header as row 1."""
+        row = int(self.taken[row]) if self.taken is not None else int(row)
+        part = self.parts[max(0, bisect_right([part.start for part in self.parts], row) - 1)]
+        return f"{part.label}: row {row - part.start + 1 + part.header_rows}"
+
+    def take(self, rows: IntArray) -> Table:
+        """The rows asked for, in that order; `where` still gives their place in the file."""
+        numbers = rows if self.taken is None else self.taken[rows]
+        return replace(self, arrow=self.arrow.take(pa.array(rows)), taken=numbers)
+
+    def drop(self, names: Iterable[str]) -> Table:
+        """Without the named columns, each of which must be there."""
+        for name in (names := list(names)):
+            check_column(self, name)
+        return replace(self, arrow=self.arrow.drop_columns(names))
+
+
+def open_table(
+    data: Any,
+    *,
+    delimiter: str | None = None,
+    numeric: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+) -> Table:
+    """All rows of a file, a folder, a glob, a list of them, a frame or a mapping of columns.
+
+    `numeric` and `categorical` force the type of CSV columns; `columns` reads these alone, in this order. Types of
+    several files are brought together where numbers stay numbers. Raises DataError for what cannot be a table,
+    StorageError where the disk refuses.
+    """
+    if not _is_files(data):
+        table = _of_frame(data, columns=columns)
+    else:
+        files = find_files(data, delimiter=delimiter)
+        forced = _forced(numeric=numeric, categorical=categorical, schema_like=None)
+        wanted = _common_columns(files, columns=columns, forced=(*numeric, *categorical))
+        table = _joined(str(data) if isinstance(data, str | Path) else str(files[0].path), files, [
+            _whole(file, columns=wanted, types=forced) for file in files
+        ])  # fmt: skip
+    if not table.n_rows:
+        raise DataError(f"{table.name}: there are no rows; a table needs at least one")
+    return table
+
+
+def read_batches(
+    data: Any,
+    *,
+    delimiter: str | None = None,
+    numeric: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+    schema_like: pa.Schema | None = None,
+    columns: Sequence[str] | None = None,
+    rows: int = 65536,
+) -> Iterator[Table]:
+    """The same rows in their order, at most `rows` at a time and in bounded memory.
+
+    CSV types come from `numeric`, `categorical` and `schema_like` (by name), and else from the first block of each file.
+    """
+    if not _is_files(data):
+        whole = _of_frame(data, columns=columns)
+        for start in range(0, whole.n_rows, rows):
+            part = replace(whole.parts[0], start=-start)
+            yield replace(whole, arrow=whole.arrow.slice(start, rows), parts=(part,))
+        return
+    files = find_files(data, delimiter=delimiter)
+    forced = _forced(numeric=numeric, categorical=categorical, schema_like=schema_like)
+    wanted = _common_columns(files, columns=columns, forced=(*numeric, *categorical))
+    seen = 0
+    for file in files:
+        start = 0
+        for batch in _streamed(file, columns=wanted, types=forced, rows=rows):
+            yield Table(
+                str(file.path), pa.Table.from_batches([batch]), (_part(file, start=-start, rows=batch.num_rows),)
+            )
+            start += batch.num_rows
+        seen += start
+    if not seen:
+        raise DataError(f"{files[0].path}: there are no rows; a table needs at least one")
+
+
+def check_column(table: Table, name: str) -> None:
+    """Raises DataError, with the nearest name, where the table has no such column."""
+    if name not in table.names:
+        raise _absent(table.name, name, table.names)
+
+
+def _absent(where: str, name: str, known: Sequence[str]) -> DataError:
+    near = did_you_mean(name, known)
+    listed = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+    return DataError(f"{where}: there is no column {name!r}{near or f'; it has {listed}'}")
+
+
+def _is_files(data: Any) -> bool:
+    return isinstance(data, str | Path) or (
+        isinstance(data, list | tuple) and all(isinstance(d, str | Path) for d in data)
+    )
+
+
+def _of_frame(data: Any, *, columns: Sequence[str] | None) -> Table:
+    arrow = frame_to_arrow(data)
+    for name in columns or ():
+        if name not in arrow.column_names:
+            raise _absent(FRAME, name, arrow.column_names)
+    arrow = arrow.select(list(columns)) if columns is not None else arrow
+    return Table(FRAME, _contiguous(arrow), (Part(FRAME, 0, arrow.num_rows),))
+
+
+def _forced(
+    *, numeric: Sequence[str], categorical: Sequence[str], schema_like: pa.Schema | None
+) -> dict[str, pa.DataType]:
+    if both := sorted(set(numeric) & set(categorical)):
+        raise PlanError(f"numeric and categorical must name different columns, got {both[0]!r} in both; keep one")
+    like = {field.name: field.type for field in schema_like} if schema_like is not None else {}
+    return {**like, **dict.fromkeys(numeric, pa.float64()), **dict.fromkeys(categorical, pa.string())}
+
+
+def _common_columns(files: Sequence[TableFile], *, columns: Sequence[str] | None, forced: Sequence[str]) -> list[str]:
+    """The columns to read: those asked for, or the first file's; every file must have the same ones."""
+    first: list[str] = []
+    for file in files:
+        names = read_header(file) if file.format == "csv" else schema_of(file).names
+        for name in columns or ():
+            if name not in names and not (first and name in first):
+                raise _absent(str(file.path), name, names)
+        first = first or names
+        wanted = first if columns is None else list(columns)
+        for name in (*wanted, *(names if columns is None else ())):
+            if (name in names) != (name in first):
+                has, lacks = (files[0], file) if name in first else (file, files[0])
+                raise DataError(
+                    f"{lacks.path}: column {name!r} is missing, {has.path} has it; all files of one table need the same"
+                )
+    for name in forced:
+        if name not in first:
+            raise _absent(str(files[0].path), name, first)
+    return first if columns is None else list(columns)
+
+
+def _whole(file: TableFile, *, columns: list[str], types: Mapping[str, pa.DataType]) -> pa.Table:
+    if file.format != "csv":
+        return read_columns(file, columns=columns)
+    return read_csv(file, types={k: v for k, v in types.items() if k in columns}, columns=columns)
+
+
+def _streamed(
+    file: TableFile, *, columns: list[str], types: Mapping[str, pa.DataType], rows: int
+) -> Iterator[pa.RecordBatch]:
+    if file.format != "csv":
+        yield from stream_columns(file, columns=columns, rows=rows)
+        return
+    for block in stream_csv(file, types={k: v for k, v in types.items() if k in columns}, columns=columns).batches:
+        for start in range(0, block.num_rows, rows):
+            yield block.slice(start, rows)
+
+
+def _part(file: TableFile, *, start: int, rows: int) -> Part:
+    return Part(str(file.path), start, rows, int(file.format == "csv"), file.path)
+
+
+def _joined(name: str, files: Sequence[TableFile], tables: list[pa.Table]) -> Table:
+    schema = tables[0].schema
+    for file, table in zip(files[1:], tables[1:], strict=True):
+        schema = pa.schema([_common_type(f, table.schema.field(f.name), files[0], file) for f in schema])
+    parts, start = [], 0
+    for file, table in zip(files, tables, strict=True):
+        parts.append(_part(file, start=start, rows=table.num_rows))
+        start += table.num_rows
+    together = pa.concat_tables([table.cast(schema) for table in tables]) if len(tables) > 1 else tables[0]
+    return Table(name, _contiguous(together), tuple(parts))
+
+
+def _common_type(a: pa.Field, b: pa.Field, first: TableFile, other: TableFile) -> pa.Field:
+    """Numbers widen to numbers, nothing to anything, text stays text; any other pair is refused with both files."""
+    left, right = _plain(a.type), _plain(b.type)
+    if a.type.equals(b.type):
+        return pa.field(a.name, a.type)
+    if any(pa.types.is_floating(t) for t in (left, right)) and all(_is_number(t) for t in (left, right)):
+        return pa.field(a.name, pa.float64())
+    try:
+        pair = [pa.schema([pa.field(a.name, left)]), pa.schema([pa.field(a.name, right)])]
+        return pa.unify_schemas(pair, promote_options="permissive").field(0)
+    except pa.ArrowException:
+        raise DataError(
+            f"{other.path}: column {a.name!r} is {right}, in {first.path} it is {left}; "
+            f"give both the same type, or drop the column: --drop {a.name}"
+        ) from None
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.large_string() if pa.types.is_string(kind) else kind
+
+
+def _contiguous(arrow: pa.Table) -> pa.Table:
+    dictionaries = any(pa.types.is_dictionary(field.type) for field in arrow.schema)
+    return (arrow.unify_dictionaries() if dictionaries else arrow).combine_chunks()

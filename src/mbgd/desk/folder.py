@@ -1,0 +1,167 @@
+"""A run's folder: what is written while it goes, and what is read to go on; without a folder, history alone."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mbgd.desk.parts import Parts
+from mbgd.desk.plan import Plan
+from mbgd.desk.standing import Standing, from_checkpoint, to_checkpoint
+from mbgd.errors import PlanError, SavedFileError
+from mbgd.loop.progress import Progress
+from mbgd.record.checkpoint import newest, save
+from mbgd.record.history import History, HistoryWriter, rewind
+from mbgd.step.autograd import Engine
+from mbgd.store import FolderLock, new_folder, read_json, write_json
+
+FORMAT = 1
+PLAN, MANIFEST, HISTORY, RESULT = "plan.json", "manifest.json", "history.jsonl", "result.json"
+MODEL, INIT = "model.safetensors", "init.safetensors"
+SECONDS_BETWEEN_SAVES = 60.0
+
+
+class Recorder:
+    """Writes history and checkpoints of one run, where it has a folder."""
+
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        checkpoint_every: int | str | None,
+        history: History | None = None,
+        saved_at: float = 0.0,
+    ) -> None:
+        self._folder = folder
+        self._steps = checkpoint_every if isinstance(checkpoint_every, int) else None
+        self._seconds = float(checkpoint_every[:-1]) if isinstance(checkpoint_every, str) else SECONDS_BETWEEN_SAVES
+        self._saved_at = saved_at
+        self._writer = None if folder is None else HistoryWriter(folder / HISTORY)
+        self.lines = history if history is not None else History()
+
+    def history(self, record: dict[str, Any]) -> None:
+        self.lines.append(record)
+        if self._writer is not None:
+            self._writer.append(record)
+
+    def is_due(self, progress: Progress, seconds: float) -> bool:
+        """Whether a checkpoint belongs here: every so many steps exactly, or at the first look after so many seconds."""
+        if self._folder is None:
+            return False
+        if self._steps is not None:
+            return progress.steps_done % self._steps == 0
+        return seconds - self._saved_at >= self._seconds
+
+    def save(self, engine: Engine, standing: Standing) -> None:
+        if self._folder is None:
+            return
+        tensors, facts = to_checkpoint(engine, standing)
+        save(self._folder, step=standing.progress.steps_done, tensors=tensors, facts=facts)
+        self._saved_at = standing.seconds
+
+
+def versions() -> dict[str, str]:
+    """What bit-identity depends on."""
+    return {
+        "mbgd": version("mbgd"),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+@contextmanager
+def open_new(path: Path | None) -> Iterator[Path | None]:
+    """A new, locked run folder. An existing run is never written over."""
+    if path is None:
+        yield None
+        return
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        remedy = f"'mbgd resume {path}' goes on with it" if (path / PLAN).exists() else "choose another name"
+        raise PlanError(f"out must be a new folder, got {path}, which exists; {remedy}")
+    new_folder(path)
+    with FolderLock(path):
+        yield path
+
+
+def free_name(name: str, parent: Path = Path("runs")) -> Path:
+    """runs/<name>-<k> with the first free k."""
+    k = 1
+    while (parent / f"{name}-{k}").exists():
+        k += 1
+    return parent / f"{name}-{k}"
+
+
+def write_plan(path: Path, *, command: str, plan: Plan, resolved: Mapping[str, Any], data: Any = None) -> None:
+    """plan.json: all that the run depends on, written before its first update."""
+    write_json(
+        path / PLAN,
+        {
+            "format": FORMAT,
+            "command": command,
+            "data": data,
+            "plan": plan.to_json(),
+            "resolved": dict(resolved),
+            "versions": versions(),
+        },
+    )
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """plan.json of a run folder."""
+    if not path.is_dir():
+        raise SavedFileError(
+            f"run must be a folder that a training run has written, got {path}; 'mbgd train --out' makes one"
+        )
+    if not (path / PLAN).exists():
+        raise SavedFileError(f"run must hold {PLAN}, got {path} without it; it is no run, or training never began")
+    saved = read_json(path / PLAN)
+    if not isinstance(saved, dict) or not isinstance(saved.get("plan"), dict) or "format" not in saved:
+        raise SavedFileError(f"{path / PLAN} must be the plan of a run, got something else; restore it from a copy")
+    if saved["format"] > FORMAT:
+        raise SavedFileError(
+            f"{path / PLAN} has format {saved['format']}, this version reads up to {FORMAT}; upgrade mbgd"
+        )
+    return saved
+
+
+@contextmanager
+def open_existing(path: Path, *, command: str) -> Iterator[dict[str, Any]]:
+    """The plan of an existing run, which stays locked for as long as somebody goes on with it."""
+    saved = read_plan(path)
+    if saved["command"] != command:
+        door = "mbgd.resume(run, model, data)" if saved["command"] == "fit" else f"'mbgd resume {path}'"
+        raise PlanError(f"{path} was written by {saved['command']}; go on with it by {door}")
+    with FolderLock(path):
+        yield saved
+
+
+def go_on(path: Path, parts: Parts, plan: Plan, saved: Mapping[str, Any]) -> tuple[Standing, Recorder, tuple[str, ...]]:
+    """(where the newest valid checkpoint stands, the recorder that goes on from there, notices). The engine is put there."""
+    found = newest(path)
+    notices = changed_versions(saved["versions"])
+    start = Standing()
+    if found is not None:
+        start = from_checkpoint(parts.engine, found.checkpoint.tensors, found.checkpoint.facts)
+        notices += found.notices
+    history = rewind(path / HISTORY, start.progress.steps_done)
+    recorder = Recorder(path, checkpoint_every=plan.checkpoint_every, history=history, saved_at=start.seconds)
+    return start, recorder, notices
+
+
+def changed_versions(saved: Mapping[str, str]) -> tuple[str, ...]:
+    """A sentence for each version that differs: the resumed run is then exact in order, not in bits."""
+    now = versions()
+    return tuple(
+        f"{name} is {now[name]}, the run was begun with {then}: the same rows in the same order, bits may differ"
+        for name, then in saved.items()
+        if name != "mbgd" and name in now and now[name] != then
+    )

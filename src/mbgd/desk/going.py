@@ -1,0 +1,48 @@
+"""Parts and a standing in, training to its end with the weights that were asked for in place out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mbgd.desk.folder import Recorder
+from mbgd.desk.interrupt import interruptible
+from mbgd.desk.machine import computing
+from mbgd.desk.parts import Parts
+from mbgd.desk.plan import Plan
+from mbgd.desk.standing import Standing, put_best
+from mbgd.desk.train import Training, train
+from mbgd.loop.stop import StopReason
+from mbgd.step.update import take_average
+
+
+def going(parts: Parts, plan: Plan, *, recorder: Recorder, start: Standing) -> Training:
+    """Train look by look; at the end the best weights are back (or the averaged ones), modes and threads as they were.
+
+    Raises KeyboardInterrupt after an interrupt, saved and on a step boundary.
+    """
+    was_training = parts.model.training
+    if not was_training:
+        parts.model.train()
+    try:
+        with computing(parts.device, parts.threads), interruptible() as interrupted:
+            trained = yield from train(parts, plan, start=start, recorder=recorder, interrupted=interrupted)
+        if trained.ending.reason is StopReason.INTERRUPTED:
+            raise KeyboardInterrupt
+        take_average(parts.engine.updater)
+        if plan.restore_best:
+            put_best(parts.model, trained.standing)
+    finally:
+        if not was_training:
+            parts.model.eval()
+    parts.resolved.update(_done(parts, trained.standing))
+    return trained
+
+
+def _done(parts: Parts, standing: Standing) -> dict[str, Any]:
+    at = standing.progress
+    return {
+        "steps_done": at.steps_done,
+        "rows_seen": at.rows_seen,
+        "epochs_done": round(at.cursor.epoch + at.cursor.row / parts.order.n_rows, 6),
+        "best_step": standing.best.steps_done if standing.best.score is not None else None,
+    }

@@ -1,0 +1,70 @@
+"""Where and how wide a run computes: a device word, a thread word and the work of a step in, a device and a thread count out."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from mbgd.errors import PlanError
+
+WORK_FOR_THREADS = 2e8  # operations a step below which waking other cores costs more than they give
+WORK_OF_A_CHUNK = 2e10  # operations between two looks: about a second, so that an interrupt need not wait long
+
+
+def work_of_a_step(model: nn.Module, batch_size: int) -> float:
+    """Floating point operations of one update, from below: 2 forward and 4 backward a parameter and row."""
+    return 6.0 * batch_size * sum(parameter.numel() for parameter in model.parameters())
+
+
+def choose_threads(threads: int | str, work: float) -> int:
+    """A static rule, never a measurement: the count is part of what a resumed run must repeat."""
+    if isinstance(threads, int):
+        return threads
+    return 1 if work < WORK_FOR_THREADS else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def choose_device(word: str, model: nn.Module | None = None) -> torch.device:
+    """`auto` is where the model's parameters are; without a model, CUDA where there is one and else the CPU."""
+    if word == "auto":
+        first = next(iter(model.parameters()), None) if model is not None else None
+        if first is not None:
+            return first.device
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(word)
+    except RuntimeError:
+        raise PlanError(f"device must be auto, cpu, cuda, cuda:1 or mps, got {word!r}; 'auto' chooses") from None
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not here.get(device.type, False):
+        raise PlanError(f"device must be one that this machine has, got {word!r}; use device='cpu', or 'auto'")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise PlanError(
+            f"device must be one of {torch.cuda.device_count()} CUDA devices, got {word!r}; 'cuda' is the first"
+        )
+    return device
+
+
+def fits(n_bytes: int, device: torch.device) -> bool:
+    """Whether data of this size may stay on the device for the whole run: half of what is free, the rest is for training."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return n_bytes < free // 2
+
+
+@contextmanager
+def computing(device: torch.device, threads: int) -> Iterator[None]:
+    """Threads set and torch's generators kept aside: the caller finds both as they were."""
+    before = torch.get_num_threads()
+    cuda = [device] if device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=cuda), warnings.catch_warnings():
+            torch.set_num_threads(threads)
+            yield
+    finally:
+        torch.set_num_threads(before)

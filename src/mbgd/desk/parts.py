@@ -1,0 +1,259 @@
+"""A source whose rows are ready and a plan in, the parts that train a model out; every choice made is written down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from mbgd.data.ahead import ahead
+from mbgd.data.chunk import Chunk
+from mbgd.data.order import IntArray, Order, Tail, steps_per_epoch
+from mbgd.data.source import ArraySource, Source
+from mbgd.data.stream import ChunkEnds, chunks, rows_of_a_chunk
+from mbgd.desk.machine import WORK_OF_A_CHUNK, choose_threads, work_of_a_step
+from mbgd.desk.plan import Plan
+from mbgd.errors import DataError, PlanError
+from mbgd.loop.progress import Progress
+from mbgd.loop.steps import RateFactor
+from mbgd.loop.stop import StopReason
+from mbgd.measure.metrics import METRICS, check_metric, default_metric
+from mbgd.step.autograd import AutogradEngine
+from mbgd.step.gradient import GradientRule
+from mbgd.step.loss import Loss
+from mbgd.step.update import Updater, make_optimizer
+from mbgd.tune.schedule import make_schedule
+
+LOOKED_AT_EACH_EPOCH = 64  # steps an epoch from which every epoch's end is looked at
+
+
+@dataclass(frozen=True)
+class Held:
+    """Rows that train nothing: some `rows` of a source, or all of it where None."""
+
+    source: Source
+    rows: IntArray | None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What trains a model. `resolved` is what was decided here, as plan.json keeps it."""
+
+    model: nn.Module
+    source: Source
+    order: Order
+    loss: Loss
+    output_shape: tuple[int, ...]
+    engine: AutogradEngine
+    rate_factor: RateFactor
+    ends: ChunkEnds
+    batch_size: int
+    tail: Tail
+    total_steps: int | None
+    validation: Held | None
+    metric: str
+    device: torch.device
+    threads: int
+    prefetch: int
+    resolved: dict[str, Any]
+    n_classes: int = 2
+    target_scale: tuple[float, float] = (
+        0.0,
+        1.0,
+    )  # (center, scale) of a standardised target, for scores in its own units
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return steps_per_epoch(self.order.n_rows, batch_size=self.batch_size, tail=self.tail)
+
+    @property
+    def greater_is_better(self) -> bool:
+        return bool(METRICS.get(self.metric, False))
+
+    @property
+    def planned_end(self) -> StopReason:
+        return StopReason.STEPS if self.resolved["limit"] == "steps" else StopReason.EPOCHS
+
+    def chunks(self, start: Progress) -> Iterator[Chunk]:
+        """Chunks from a position on, on the device."""
+        coming = chunks(
+            self.source,
+            self.order,
+            batch_size=self.batch_size,
+            tail=self.tail,
+            start=start.cursor,
+            rows_seen=start.rows_seen,
+            steps_done=start.steps_done,
+            ends=self.ends,
+        )
+        on_device = self.source.read(slice(0, 1)).leaves()[0].device.type == self.device.type
+        return ahead(coming, depth=self.prefetch, move=None if on_device else self._moved)
+
+    def _moved(self, chunk: Chunk) -> Chunk:
+        return replace(chunk, data=chunk.data.map(lambda leaf: leaf.to(self.device, non_blocking=True)))
+
+
+def assemble(
+    model: nn.Module,
+    source: Source,
+    *,
+    plan: Plan,
+    loss: Loss,
+    output_shape: tuple[int, ...],
+    chosen: IntArray | None,
+    validation: Held | None,
+    device: torch.device,
+    stop_after: int | None = None,
+    n_classes: int = 2,
+    target_scale: tuple[float, float] = (0.0, 1.0),
+) -> Parts:
+    """The parts from a source whose rows are ready: batch size, length, schedule, optimizer, engine, machine."""
+    n_rows = source.n_rows if chosen is None else len(chosen)
+    batch_size = (
+        n_rows if plan.batch_size == "full" else min(plan.batch_size if plan.batch_size != "auto" else 32, n_rows)
+    )
+    tail = _tail(plan, model, n_rows, batch_size)
+    per_epoch = steps_per_epoch(n_rows, batch_size=batch_size, tail=tail)
+    planned, limit = _length(plan, per_epoch)
+    total_steps = planned if stop_after is None else min(stop_after, planned or stop_after)
+    work = work_of_a_step(model, batch_size)
+    threads = choose_threads(plan.threads, work)
+    metric = _metric(plan, loss)
+    every = [plan.checkpoint_every] if isinstance(plan.checkpoint_every, int) else []
+    ends = ChunkEnds(
+        max_batches=max(1, min(256, int(WORK_OF_A_CHUNK / work))),
+        max_rows=rows_of_a_chunk(source),
+        every_steps=(*every, *([total_steps] if total_steps else [])),
+        at_epoch_end=validation is not None or plan.target_loss is not None or per_epoch >= LOOKED_AT_EACH_EPOCH,
+    )
+    updater = _updater(model, plan)
+    _check_batch_norm(model, plan)
+    in_memory = isinstance(source, ArraySource)
+    return Parts(
+        model=model,
+        source=source,
+        order=Order(n_rows, plan.seed, plan.sampling, chosen),  # type: ignore[arg-type]  # one of Sampling, by its bound
+        loss=loss,
+        output_shape=output_shape,
+        n_classes=n_classes,
+        target_scale=target_scale,
+        engine=_engine(model, plan, updater, loss, _mean_weight(source, chosen)),
+        rate_factor=make_schedule(
+            plan.schedule, horizon_rows=_rows_planned(planned, n_rows, batch_size, tail), warmup=plan.warmup
+        ),
+        ends=ends,
+        batch_size=batch_size,
+        tail=tail,
+        total_steps=total_steps,
+        validation=validation,
+        metric=metric,
+        device=device,
+        threads=threads,
+        prefetch=plan.prefetch if plan.prefetch is not None else (0 if in_memory else 1),
+        resolved={
+            "training_rows": n_rows,
+            "batch_size": batch_size,
+            "tail": tail,
+            "steps": total_steps,
+            "limit": limit,
+            "steps_per_epoch": per_epoch,
+            "loss": loss.name,
+            "metric": metric,
+            "learning_rates": updater.base_rates,
+            "device": str(device),
+            "threads": threads,
+            "engine": "autograd",
+            "parameters": sum(p.numel() for p in model.parameters()),
+        },
+    )
+
+
+def _tail(plan: Plan, model: nn.Module, n_rows: int, batch_size: int) -> Tail:
+    """`auto`: even sizes where BatchNorm would meet a single row in training, else a short last batch."""
+    if plan.tail != "auto":
+        return plan.tail  # type: ignore[return-value]  # one of Tail, by its bound
+    return "even" if has_batch_norm(model) and batch_size > 1 and n_rows % batch_size == 1 else "short"
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in model.modules())
+
+
+def _check_batch_norm(model: nn.Module, plan: Plan) -> None:
+    if plan.micro_batch is not None and has_batch_norm(model) and not plan.allow_batch_norm:
+        raise PlanError(
+            f"micro_batch must be None for a model with BatchNorm, got {plan.micro_batch}: statistics of a part of the batch "
+            "are another model; use GroupNorm, or allow_batch_norm=True to take them so"
+        )
+
+
+def _length(plan: Plan, per_epoch: int) -> tuple[int | None, str]:
+    """(updates in all or None, which limit gives them): the earlier of `epochs` and `steps`; 10 epochs where nothing ends it."""
+    epochs = plan.epochs
+    if epochs == "auto":
+        raise PlanError("epochs='auto' belongs to fit_table, whose default model it was measured on; give a number")
+    if epochs is None and plan.steps is None and plan.time_limit is None and plan.target_loss is None:
+        epochs = 10.0
+    of_epochs = None if epochs is None else max(1, math.ceil(round(epochs * per_epoch, 6)))
+    if of_epochs is None:
+        return plan.steps, "steps" if plan.steps is not None else "none"
+    if plan.steps is not None and plan.steps < of_epochs:
+        return plan.steps, "steps"
+    return of_epochs, "epochs"
+
+
+def _rows_planned(total_steps: int | None, n_rows: int, batch_size: int, tail: Tail) -> int | None:
+    """Rows seen at the planned end: the horizon of a schedule."""
+    if total_steps is None:
+        return None
+    per_epoch = steps_per_epoch(n_rows, batch_size=batch_size, tail=tail)
+    whole, rest = divmod(total_steps, per_epoch)
+    return whole * (per_epoch * batch_size if tail == "drop" else n_rows) + rest * batch_size
+
+
+def _metric(plan: Plan, loss: Loss) -> str:
+    if plan.metric is not None:
+        return check_metric(plan.metric, loss.kind)
+    return "loss" if loss.kind == "custom" else default_metric(loss.kind)
+
+
+def _mean_weight(source: Source, chosen: IntArray | None) -> float:
+    """wbar: the mean row weight of the training rows, 1 where rows have none."""
+    step, n = 1 << 16, source.n_rows if chosen is None else len(chosen)
+    if source.read(slice(0, 1)).w is None:
+        return 1.0
+    total = 0.0
+    for at in range(0, n, step):
+        rows = source.read(slice(at, at + step) if chosen is None else chosen[at : at + step])
+        assert rows.w is not None
+        total += float(rows.w.sum(dtype=torch.float64))
+    if total <= 0:
+        raise DataError(
+            "weight must be positive in at least one training row, got only zeros; leave weights out for equal rows"
+        )
+    return total / n
+
+
+def _updater(model: nn.Module, plan: Plan) -> Updater:
+    rate = plan.learning_rate if plan.learning_rate != "auto" else None
+    optimizer = make_optimizer(
+        plan.optimizer,
+        model,
+        learning_rate=rate,
+        momentum=plan.momentum,
+        nesterov=plan.nesterov,
+        weight_decay=plan.weight_decay,
+    )
+    return Updater(optimizer, model, clip_norm=plan.clip_norm, ema_decay=plan.ema_decay)
+
+
+def _engine(model: nn.Module, plan: Plan, updater: Updater, loss: Loss, mean_weight: float) -> AutogradEngine:
+    rule = GradientRule(
+        loss.per_row, mean_weight=mean_weight, micro_batch=plan.micro_batch, bf16=plan.precision == "bf16"
+    )
+    forward = torch.compile(model) if plan.compile else model
+    return AutogradEngine(updater, forward, rule, plan.seed)

@@ -1,0 +1,203 @@
+"""Every knob of a training run with its unit, bounds, default and help: words in, a checked frozen Plan out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from mbgd.desk.bounds import Bound, Choice, Either, Given, Names, Number, Seconds, Share, Switch, Whole
+from mbgd.errors import PlanError, did_you_mean
+
+METRIC_NAMES = ("loss", "r2", "rmse", "mae", "accuracy", "balanced_accuracy", "log_loss", "roc_auc")
+SCHEDULE_NAMES = ("constant", "step", "cosine", "one_cycle")
+FOREIGN = {  # words of other libraries -> what to say here
+    "max_iter": "epochs",
+    "n_epochs": "epochs",
+    "num_epochs": "epochs",
+    "max_epochs": "epochs",
+    "lr": "learning_rate",
+    "eta0": "learning_rate",
+    "learning_rate_init": "learning_rate",
+    "criterion": "loss",
+    "loss_fn": "loss",
+    "random_state": "seed",
+    "solver": "optimizer",
+    "optim": "optimizer",
+    "alpha": "weight_decay",
+    "bs": "batch_size",
+    "minibatch_size": "batch_size",
+    "shuffle": "sampling ('reshuffle', 'iid' or 'natural')",
+    "drop_last": "tail ('short', 'even' or 'drop')",
+    "n_iter_no_change": "patience",
+    "early_stopping": "patience with validation",
+    "validation_split": "validation",
+    "validation_fraction": "validation",
+    "validation_data": "validation",
+    "num_workers": "workers",
+    "grad_clip": "clip_norm",
+    "gradient_clip_val": "clip_norm",
+    "accumulate_grad_batches": "micro_batch (rows of one forward pass)",
+    "max_steps": "steps",
+    "max_time": "time_limit",
+    "scheduler": "schedule",
+    "n_jobs": "threads",
+    "num_threads": "threads",
+    "hidden_sizes": "hidden_layer_sizes",
+    "nesterovs_momentum": "nesterov",
+}
+
+
+def _knob(default: Any, bound: Bound, help: str, *, group: str = "Training", first: bool = False) -> Any:
+    """A field with what the command line, the docs and the checks need to know of it. `first`: among the ten shown first."""
+    return field(default=default, metadata={"bound": bound, "help": help, "group": group, "first": first})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does, complete and checked; plan.json holds it, and --plan repeats it."""
+
+    # the table
+    target: str | None = _knob(None, Names(), "column to predict", group="Data", first=True)
+    task: str | None = _knob(None, Choice("regression", "classification"), "what the target is", group="Data")
+    weight: str | None = _knob(None, Names(), "column of row weights", group="Data")
+    class_weight: str | None = _knob(None, Choice("balanced"), "weigh classes equally", group="Data")
+    drop: tuple[str, ...] = _knob((), Names(many=True), "column to leave out; may be repeated", group="Data")
+    categorical: tuple[str, ...] = _knob((), Names(many=True), "column to read as categories", group="Data")
+    numeric: tuple[str, ...] = _knob((), Names(many=True), "column to read as numbers", group="Data")
+    delimiter: str | None = _knob(None, Names(), "what separates CSV columns", group="Data")
+    split: str = _knob(
+        "random", Names(), "random, time:COLUMN, group:COLUMN or column:COLUMN", group="Data", first=True
+    )
+    test: Any = _knob(0.2, Either(Share(), Names()), "share or file never used but for the last score", group="Data")
+    validation: Any = _knob(
+        None,
+        Either(Share(), Names(), Given("a mask or (X, y)")),
+        "share or file that stops and picks weights",
+        group="Data",
+    )
+    refit: bool = _knob(False, Switch(), "train once more with the validation rows, as long as was best", group="Data")
+    # the model
+    hidden_layer_sizes: tuple[int, ...] = _knob(
+        (256, 256), Whole(1, many=True), "units of each hidden layer; none: a linear model", group="Model", first=True
+    )
+    dropout: float = _knob(0.0, Number(0, 1, open_high=True), "share of units left out in training", group="Model")
+    # mini-batch gradient descent
+    loss: Any = _knob(
+        None,
+        Either(Names(), Given("a torch.nn loss or a callable of one value a row")),
+        "squared_error, absolute_error, huber, quantile, poisson, gamma, log_loss, cross_entropy or hinge",
+    )
+    optimizer: Any = _knob(
+        "sgd", Either(Names(), Given("a torch.optim class, partial or instance")), "sgd, adam or adamw", first=True
+    )
+    learning_rate: Any = _knob(
+        None, Either(Number(0, math.inf, open_low=True), Choice("auto")), "step size eta, or auto", first=True
+    )
+    momentum: float = _knob(0.0, Number(0, 1, open_high=True), "momentum of sgd")
+    nesterov: bool = _knob(False, Switch(), "Nesterov's form of momentum")
+    weight_decay: float | None = _knob(None, Number(0, math.inf), "weight decay; the optimizer's own if not given")
+    batch_size: Any = _knob(
+        32, Either(Whole(1), Choice("full", "auto")), "rows an update, m; full: all of them, 1: SGD", first=True
+    )
+    epochs: Any = _knob(
+        None, Either(Number(0, math.inf, open_low=True), Choice("auto")), "passes over the rows, or auto", first=True
+    )
+    steps: int | None = _knob(None, Whole(1), "updates at most", group="Limits")
+    time_limit: float | None = _knob(None, Seconds(), "seconds of training at most, as 90 or 90s", group="Limits")
+    target_loss: float | None = _knob(None, Number(-math.inf, math.inf), "training loss that is enough", group="Limits")
+    patience: int | None = _knob(
+        None, Whole(1), "looks at validation without a better score before stopping", group="Limits"
+    )
+    metric: str | None = _knob(None, Choice(*METRIC_NAMES), "what is scored, stops and picks weights", group="Limits")
+    restore_best: bool = _knob(True, Switch(), "end with the weights of the best validation score", group="Limits")
+    schedule: str = _knob("constant", Choice(*SCHEDULE_NAMES), "how the learning rate moves")
+    warmup: float = _knob(0.0, Share(zero=True), "share of training with a rising learning rate")
+    sampling: str = _knob("reshuffle", Choice("reshuffle", "iid", "natural"), "how batches are drawn")
+    tail: str = _knob("auto", Choice("auto", "short", "even", "drop"), "what becomes of the last, short batch")
+    seed: int = _knob(0, Whole(0), "what all chance depends on", first=True)
+    clip_norm: float | None = _knob(None, Number(0, math.inf, open_low=True), "greatest norm of a gradient")
+    ema_decay: float | None = _knob(
+        None, Number(0, 1, open_high=True), "decay of averaged weights, which are then used"
+    )
+    label_smoothing: float = _knob(0.0, Number(0, 1, open_high=True), "share of a label spread over all classes")
+    quantile: float = _knob(0.5, Share(), "the quantile of loss quantile")
+    huber_delta: float = _knob(1.0, Number(0, math.inf, open_low=True), "where loss huber turns linear")
+    # the machine
+    micro_batch: int | None = _knob(
+        None, Whole(1), "rows of one forward pass, where a batch exceeds memory", group="Machine"
+    )
+    allow_batch_norm: bool = _knob(False, Switch(), "let BatchNorm see micro-batches", group="Machine")
+    precision: str = _knob("float32", Choice("float32", "bf16"), "bf16: autocast of the forward pass", group="Machine")
+    compile: bool = _knob(False, Switch(), "run the model through torch.compile", group="Machine")
+    device: str = _knob("auto", Names(), "auto, cpu, cuda, cuda:1 or mps", group="Machine")
+    threads: Any = _knob(
+        "auto", Either(Whole(1), Choice("auto")), "CPU threads; auto: by the work of a step", group="Machine"
+    )
+    workers: int = _knob(0, Whole(0), "processes that read a dataset", group="Machine")
+    prefetch: int | None = _knob(None, Whole(0), "chunks made ahead", group="Machine")
+    engine: str = _knob("auto", Choice("auto", "autograd"), "what makes the updates", group="Machine")
+    checkpoint_every: Any = _knob(
+        None, Either(Whole(1), Seconds(text=True)), "steps, or seconds as 30s", group="Machine", first=True
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """All knobs as JSON; what is no plain value is named, and has to be given again at resume."""
+        return {name: _plain(value) for name, value in shallow(self).items()}
+
+
+def shallow(plan: Plan) -> dict[str, Any]:
+    return {knob.name: getattr(plan, knob.name) for knob in fields(plan)}
+
+
+def make_plan(words: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = None) -> Plan:
+    """A checked plan from words and values. Raises PlanError for an unknown or foreign word and for a value out of bounds."""
+    bounds = {knob.name: knob.metadata["bound"] for knob in fields(Plan)}
+    chosen: dict[str, Any] = dict(defaults or {})
+    for word, value in words.items():
+        if word not in bounds:
+            raise PlanError(_unknown(word, bounds))
+        chosen[word] = bounds[word].check(word, value)
+    plan = Plan(**chosen)
+    _check_together(plan)
+    return plan
+
+
+def _unknown(word: str, known: Mapping[str, Any]) -> str:
+    if word in FOREIGN:
+        return f"{word!r} is not an argument of MBGD; say {FOREIGN[word]} instead"
+    return f"{word!r} is not an argument of MBGD{did_you_mean(word, known) or '; see help(mbgd.Plan) for all of them'}"
+
+
+def _check_together(plan: Plan) -> None:
+    """What two knobs exclude together."""
+    if plan.nesterov and not plan.momentum:
+        raise PlanError("nesterov needs momentum above 0, got momentum=0.0; give momentum=0.9")
+    if plan.restore_best and plan.patience is not None and plan.validation is None:
+        raise PlanError("patience needs validation rows to look at, got none; give validation=0.1")
+    if plan.metric is not None and plan.validation is None and plan.target is None:
+        raise PlanError("metric needs validation rows to score, got none; give validation=0.1")
+
+
+def from_json(saved: Mapping[str, Any], **given: Any) -> Plan:
+    """The plan of a plan.json; `given` supplies what JSON could not hold."""
+    lists = {knob.name for knob in fields(Plan) if isinstance(knob.default, tuple)}
+    words: dict[str, Any] = {}
+    for word, value in saved.items():
+        if word in given:
+            words[word] = given[word]
+        elif isinstance(value, dict) and "object" in value:
+            raise PlanError(f"{word} was {value['object']}, which plan.json cannot hold; give {word}= again")
+        else:
+            words[word] = tuple(value) if word in lists and value is not None else value
+    return make_plan({word: value for word, value in words.items() if word not in lists or value}, defaults={})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple) and all(isinstance(part, (int, str)) for part in value):
+        return list(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    kind = value if isinstance(value, type) else type(value)
+    return {"object": getattr(value, "__qualname__", None) or f"{kind.__module__}.{kind.__qualname__}"}

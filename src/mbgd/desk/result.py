@@ -1,0 +1,83 @@
+"""What a run leaves: the model with its scores and history, asked for predictions or saved as one file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from mbgd.desk.plan import Plan
+from mbgd.desk.predictor import Predictor
+from mbgd.loop.stop import Ending
+from mbgd.record.history import History
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training. `scores` maps a set of rows ('validation', 'test', ...) to its metrics."""
+
+    predictor: Predictor
+    plan: Plan
+    history: History
+    ending: Ending
+    scores: dict[str, dict[str, float]]
+    resolved: dict[str, Any]
+    seconds: float
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    folder: Path | None = None
+    notices: tuple[str, ...] = field(default=())
+
+    @property
+    def model(self) -> nn.Module:
+        """The trained module."""
+        return self.predictor.model
+
+    @property
+    def engine(self) -> str:
+        """What made the updates."""
+        return str(self.resolved["engine"])
+
+    @property
+    def steps_done(self) -> int:
+        return int(self.resolved["steps_done"])
+
+    def predict(self, data: Any) -> NDArray[Any]:
+        """Means or class labels, shape (n,), in the order of the rows of `data`: a frame or file for a table, else inputs."""
+        return self.predictor.predict(data)
+
+    def predict_proba(self, data: Any) -> NDArray[np.float64]:
+        """Probabilities, shape (n, C), of the classes in `predictor.classes`."""
+        return self.predictor.predict_proba(data)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the one-file model; `mbgd.load` reads it."""
+        return self.predictor.save(path)
+
+    def summary(self) -> dict[str, Any]:
+        """The facts of the run as JSON: what the command prints and result.json holds."""
+        return {
+            "ending": self.ending.reason.name.lower(),
+            "why": str(self.ending),
+            "facts": self.ending.facts,
+            "steps": self.steps_done,
+            "epochs": self.resolved["epochs_done"],
+            "seconds": round(self.seconds, 3),
+            "rows_per_second": round(self.resolved["rows_seen"] / self.seconds, 1) if self.seconds else None,
+            "engine": self.engine,
+            **self.scores.get("test", self.scores.get("validation", {})),
+            "scores": self.scores,
+            "baselines": self.baselines,
+            "notices": list(self.notices),
+        }
+
+    def __repr__(self) -> str:
+        shown = "".join(
+            f"\n  {rows}: " + "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
+            for rows, scores in self.scores.items()
+        )
+        return f"Run({self.steps_done} steps in {self.seconds:.1f} s; {self.ending}{shown})"

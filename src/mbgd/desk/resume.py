@@ -1,0 +1,39 @@
+"""A run folder in, its training gone on with to the same bits as if it had never stopped, a finished Run out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Unpack
+
+from torch import nn
+
+from mbgd.desk.folder import read_plan
+from mbgd.desk.knobs import Knobs
+from mbgd.desk.result import Run
+from mbgd.desk.run import finish, resuming
+from mbgd.desk.table_run import table_resuming
+from mbgd.errors import PlanError
+
+
+def resume(
+    run: str | os.PathLike[str],
+    model: nn.Module | None = None,
+    data: Any = None,
+    *,
+    sample_weight: Any = None,
+    **again: Unpack[Knobs],
+) -> Run:
+    """Go on with a stopped or killed run from its last whole checkpoint.
+
+    A table's run needs nothing more; `data` only where it was a frame in memory or has moved. A run of `fit` needs
+    `model`, a fresh instance of the same module, and `data`, the same rows; `again` gives what plan.json cannot hold: an
+    optimizer class or instance, a loss of your own. On the same machine, torch version and thread count the result has
+    the same bits; otherwise the same rows in the same order. Raises SavedFileError, PlanError, DataError.
+    """
+    folder = Path(run)
+    if read_plan(folder)["command"] == "fit_table":
+        return finish(table_resuming(folder, data=data))
+    if model is None or data is None:
+        raise PlanError(f"{folder} trained a module of your own: give it and its rows again, resume(run, model, data)")
+    return finish(resuming(model, data, folder=folder, sample_weight=sample_weight, again=dict(again)))

@@ -1,0 +1,67 @@
+"""Where a run stands, as a value: position, best score and its weights; to and from what a checkpoint holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mbgd.data.order import Cursor
+from mbgd.loop.progress import Progress
+from mbgd.loop.stop import Best
+from mbgd.step.autograd import Engine
+from mbgd.step.state import State, global_generators, model_tensors, set_global_generators
+
+_BEST = "best."
+
+
+@dataclass(frozen=True)
+class Standing:
+    """All that a run has come to, besides what the engine holds."""
+
+    progress: Progress = field(default_factory=Progress)
+    best: Best = field(default_factory=Best)
+    best_tensors: dict[str, Tensor] | None = None  # the model's tensors at the best score
+    seconds: float = 0.0
+
+
+def to_checkpoint(engine: Engine, standing: Standing) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """(tensors by name, JSON facts): a copy that later steps do not touch."""
+    state = engine.capture()
+    tensors = dict(state.tensors)
+    for name, value in (standing.best_tensors or {}).items():
+        tensors[_BEST + name] = value
+    facts = {
+        "progress": asdict(standing.progress),
+        "best": asdict(standing.best),
+        "seconds": standing.seconds,
+        "state": state.facts,
+        "generators": global_generators(),
+    }
+    return tensors, facts
+
+
+def from_checkpoint(engine: Engine, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Standing:
+    """Put the engine back to where it was, and say where that is. Raises SavedFileError for another architecture."""
+    engine.restore(State({k: v for k, v in tensors.items() if not k.startswith(_BEST)}, dict(facts["state"])))
+    set_global_generators(facts["generators"])
+    at = dict(facts["progress"])
+    best = {name.removeprefix(_BEST): value for name, value in tensors.items() if name.startswith(_BEST)}
+    return Standing(
+        progress=Progress(**{**at, "cursor": Cursor(**at["cursor"])}),
+        best=Best(**facts["best"]),
+        best_tensors=best or None,
+        seconds=float(facts["seconds"]),
+    )
+
+
+def put_best(model: nn.Module, standing: Standing) -> None:
+    """Give the model the tensors of its best score."""
+    if standing.best_tensors is None:
+        return
+    with torch.no_grad():
+        for name, value in model_tensors(model).items():
+            value.copy_(standing.best_tensors[name])

@@ -1,0 +1,228 @@
+"""A table and a plan in, its rows encoded, split and ready to train a model of our own out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mbgd.data import manifest
+from mbgd.data.encode.encoder import Encoded, Encoder, learn_encoder
+from mbgd.data.encode.target import Target, has_target, learn_target
+from mbgd.data.encode.weights import class_weights, row_weights
+from mbgd.data.order import IntArray
+from mbgd.data.source import ArraySource, Rows, row_bytes
+from mbgd.data.table import Table, check_column, open_table
+from mbgd.desk.machine import choose_device, fits
+from mbgd.desk.parts import Held, Parts, assemble
+from mbgd.desk.plan import Plan
+from mbgd.desk.predictor import Predictor
+from mbgd.desk.sets import Sets, split, split_column
+from mbgd.errors import DataError, PlanError
+from mbgd.model.build import TableModel
+from mbgd.step.loss import make_loss
+
+STANDARDISED = ("squared_error", "absolute_error", "huber", "quantile")  # losses whose target is centred and scaled
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """A table as a model takes it, its sets by row number, and what was learned from the training rows."""
+
+    name: str
+    encoder: Encoder
+    target: Target
+    encoded: Encoded
+    y: NDArray[Any]  # (n,) float64 in the target's own units, or int64 class codes
+    w: NDArray[np.float64] | None
+    sets: Sets
+    notices: tuple[str, ...]
+    manifest: dict[str, Any]
+
+
+def read_rows(data: Any, plan: Plan, *, init: Predictor | None = None) -> TableRows:
+    """Open, check, split and encode. `init` is the model whose weights are taken over: its encoder and target are kept."""
+    if plan.target is None:
+        raise PlanError("target must name the column to predict, got none; --target COLUMN")
+    table = open_table(data, delimiter=plan.delimiter, numeric=plan.numeric, categorical=plan.categorical)
+    said = manifest.describe(table)
+    table, notices = _with_target(table, plan.target)
+    kept = (None, None) if init is None else (init.encoder, init.target)
+    target = kept[1] or learn_target(table, plan.target, task=plan.task)
+    files = [_other(path, plan) for path in (plan.validation, plan.test)]
+    y: list[NDArray[Any]] = [target.encode(part) for part in (table, *files) if part is not None]
+    sets = _with_files(split(table, plan, labels=y[0] if target.classes else None), table, files)
+    _check_sets(table, target, y[0], sets)
+    if init is None and _loss_name(plan, target) in STANDARDISED:
+        target = target.fit_scale(y[0], sets.training)
+    encoder = kept[0] or learn_encoder(
+        table, training_rows=sets.training, drop=_left_out(plan), numeric=plan.numeric, categorical=plan.categorical
+    )
+    parts = [part for part in (table, *files) if part is not None]
+    codes_and_numbers = [encoder.encode(part) for part in parts]
+    encoded = Encoded(
+        np.concatenate([e.numbers for e in codes_and_numbers]), np.concatenate([e.codes for e in codes_and_numbers])
+    )
+    targets = np.concatenate(y)
+    w = _weights(parts, plan, target, targets, sets)
+    return TableRows(table.name, encoder, target, encoded, targets, w, sets, (*notices, *encoder.notices), said)
+
+
+def _with_target(table: Table, target: str) -> tuple[Table, tuple[str, ...]]:
+    check_column(table, target)
+    there = has_target(table, target)
+    missing = int((~there).sum())
+    if not missing:
+        return table, ()
+    return table.take(np.flatnonzero(there)), (f"{missing:,} rows without {target} are left out",)
+
+
+def _other(path: Any, plan: Plan) -> Table | None:
+    """The rows of a validation or test file that have a target, or None where there is no file."""
+    if not isinstance(path, str | Path) or path == "none":
+        return None
+    other = open_table(path, delimiter=plan.delimiter, numeric=plan.numeric, categorical=plan.categorical)
+    return _with_target(other, str(plan.target))[0]
+
+
+def _with_files(sets: Sets, table: Table, files: list[Table | None]) -> Sets:
+    """Rows of a validation file come behind those of the table, rows of a test file behind both."""
+    at = table.n_rows
+    for name, other in zip(("validation", "test"), files, strict=True):
+        if other is not None:
+            sets = replace(sets, **{name: np.arange(at, at + other.n_rows, dtype=np.int64)})
+            at += other.n_rows
+    return sets
+
+
+def _check_sets(table: Table, target: Target, y: NDArray[Any], sets: Sets) -> None:
+    if target.classes and len(np.unique(y[sets.training])) < 2:
+        only = target.classes[int(y[sets.training][0])]
+        raise DataError(
+            f"{table.name}: training rows must hold at least two classes, got {only!r} alone; split another way"
+        )
+
+
+def _left_out(plan: Plan) -> tuple[str, ...]:
+    """Columns that are no inputs: dropped ones, target, weight, and the column that marks sets or groups."""
+    by = split_column(plan)
+    marks = (by,) if by is not None and not plan.split.startswith("time:") else ()
+    return tuple(name for name in (*plan.drop, plan.target, plan.weight, *marks) if name is not None)
+
+
+def _weights(parts: list[Table], plan: Plan, target: Target, y: NDArray[Any], sets: Sets) -> NDArray[np.float64] | None:
+    w = None if plan.weight is None else np.concatenate([row_weights(part, plan.weight) for part in parts])
+    if plan.class_weight is None:
+        return w
+    if not target.classes:
+        raise PlanError("class_weight belongs to classification, got a target of numbers; use a weight column instead")
+    of_class = class_weights(y, plan.class_weight, training_rows=sets.training)
+    return of_class if w is None else of_class * w
+
+
+def _loss_name(plan: Plan, target: Target) -> str:
+    name = plan.loss or ("log_loss" if target.classes else "squared_error")
+    if not isinstance(name, str):
+        raise PlanError(
+            f"loss must be a name with fit_table, got {type(name).__name__}; fit(model, (X, y)) takes your own"
+        )
+    return name
+
+
+def outputs_of(target: Target) -> int:
+    """One output for a number or two classes, else one a class."""
+    return len(target.classes) if len(target.classes) > 2 else 1
+
+
+def by_size(plan: Plan, rows: TableRows) -> Plan:
+    """The plan with every `auto` made a number by the count of training rows: small tables need more passes."""
+    n = len(rows.sets.training)
+    batch_size = plan.batch_size if plan.batch_size != "auto" else default_batch_size(n)
+    m = n if batch_size == "full" else min(int(batch_size), n)
+    epochs = plan.epochs if plan.epochs != "auto" else default_epochs(n, m)
+    rate = plan.learning_rate if plan.learning_rate != "auto" else default_rate(plan.optimizer)
+    return replace(plan, batch_size=batch_size, epochs=epochs, learning_rate=rate, loss=_loss_name(plan, rows.target))
+
+
+def default_batch_size(n_rows: int) -> int:
+    """32 below 2,000 rows, doubling with each fourfold, 256 from 32,000 on."""
+    return 32 << max(0, min(3, int(math.log(max(n_rows, 1) / 500, 4))))
+
+
+def default_epochs(n_rows: int, batch_size: int) -> float:
+    """3.2 million rows in all, but at least 12 and at most 32 passes, and at least 1,500 updates within 400 passes."""
+    passes = min(max(3.2e6 / n_rows, 12.0), 32.0)
+    per_epoch = -(-n_rows // batch_size)
+    return float(min(400, max(round(passes), math.ceil(1500 / per_epoch))))
+
+
+def default_rate(optimizer: Any) -> float | None:
+    return {"adam": 2e-3, "adamw": 2e-3}.get(optimizer) if isinstance(optimizer, str) else None
+
+
+def new_model(rows: TableRows, plan: Plan) -> TableModel:
+    """A network for these rows, its start values a function of the seed alone."""
+    return TableModel(
+        rows.encoded.numbers.shape[1],
+        rows.encoder.cardinalities,
+        outputs_of(rows.target),
+        hidden_layer_sizes=plan.hidden_layer_sizes,
+        dropout=plan.dropout,
+        seed=plan.seed,
+    )
+
+
+def parts_of(
+    rows: TableRows, model: Any, plan: Plan, *, training: IntArray, validation: IntArray, stop_after: int | None = None
+) -> Parts:
+    """What trains `model` on some of the rows."""
+    device = choose_device(plan.device)
+    model.to(device)
+    outputs = outputs_of(rows.target)
+    shape = (outputs,) if outputs > 1 else ()
+    loss = make_loss(
+        plan.loss,
+        output_shape=shape,
+        label_smoothing=plan.label_smoothing,
+        quantile=plan.quantile,
+        huber_delta=plan.huber_delta,
+    )
+    y = torch.from_numpy(rows.y if rows.target.classes else rows.target.standardise(rows.y))
+    w = None if rows.w is None else torch.from_numpy(rows.w).float()
+    x = (torch.from_numpy(rows.encoded.numbers), torch.from_numpy(rows.encoded.codes))
+    source = ArraySource(Rows(x, loss.prepare(y), w))
+    if fits(row_bytes(source) * source.n_rows, device):
+        source = source.to(device)
+    return assemble(
+        model,
+        source,
+        plan=plan,
+        loss=loss,
+        output_shape=shape,
+        chosen=training,
+        validation=Held(source, validation) if len(validation) else None,
+        device=device,
+        stop_after=stop_after,
+        n_classes=max(2, len(rows.target.classes)),
+        target_scale=(rows.target.center, rows.target.scale),
+    )
+
+
+def facts_of(rows: TableRows) -> Mapping[str, Any]:
+    """What plan.json and the screen say of the data."""
+    return {
+        "rows": len(rows.y),
+        "training_rows": len(rows.sets.training),
+        "validation_rows": len(rows.sets.validation),
+        "test_rows": len(rows.sets.test),
+        "numbers": len(rows.encoder.number_names),
+        "categories": len(rows.encoder.code_names),
+        "task": rows.target.task,
+        "classes": len(rows.target.classes),
+    }

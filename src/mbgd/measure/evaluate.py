@@ -1,0 +1,119 @@
+"""A model and a source in, its predictions in the order of the rows, or its scores, out; the model is left as it was.
+
+B rows of a batch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import nan
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mbgd.data.order import IntArray
+from mbgd.data.source import Rows, Source, call
+from mbgd.measure.metrics import scorer
+from mbgd.step.loss import Loss
+
+BATCH_ROWS = 8192  # large enough to hide Python, small enough that a hidden layer's outputs stay near the caches
+
+
+def predict(
+    model: nn.Module,
+    source: Source,
+    *,
+    loss: Loss,
+    device: torch.device,
+    rows: IntArray | None = None,
+    batch_rows: int = BATCH_ROWS,
+) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
+    """Yield (prediction, y, w) of consecutive rows, all on the CPU, predictions in float64.
+
+    In evaluation mode and without gradients, but only while a batch is computed: whoever consumes this may train the
+    model between two batches. y and w are as the source has them.
+    """
+    for data, output, _ in _outputs(model, source, loss=None, rows=rows, device=device, batch_rows=batch_rows):
+        yield _predicted(loss, output), _on_cpu(data.y), _on_cpu(data.w)
+
+
+def evaluate(
+    model: nn.Module,
+    source: Source,
+    *,
+    loss: Loss,
+    device: torch.device,
+    rows: IntArray | None = None,
+    n_classes: int = 2,
+    target_scale: tuple[float, float] = (0.0, 1.0),
+    batch_rows: int = BATCH_ROWS,
+) -> dict[str, float]:
+    """Scores by name, weighted; "loss" first, the weighted mean of the loss of each row, as training sees it.
+
+    y must have gone through `loss.prepare`. `target_scale` = (center, scale) takes a standardised target back to its
+    own units, in which r2, rmse and mae are given; the loss stays in standardised ones. NaN where there are no rows.
+    """
+    center, scale = target_scale
+    scores = scorer(loss.kind, n_classes)
+    loss_sum = weight_sum = 0.0
+    for data, output, loss_B in _outputs(model, source, loss=loss, rows=rows, device=device, batch_rows=batch_rows):
+        assert loss_B is not None  # it was asked for
+        assert data.y is not None  # the desk refuses data without a target
+        per_row = loss_B.cpu().double().numpy()
+        w_B = np.ones(len(per_row)) if data.w is None else data.w.cpu().double().numpy()
+        loss_sum, weight_sum = loss_sum + float(w_B @ per_row), weight_sum + float(w_B.sum())
+        if loss.kind == "custom":
+            continue  # what such outputs mean, nobody but the user knows
+        prediction, y = _predicted(loss, output).numpy(), data.y.cpu().numpy()
+        if loss.kind == "regression" and target_scale != (0.0, 1.0):
+            prediction, y = prediction * scale + center, y.astype(np.float64) * scale + center
+        scores.add(prediction, y, w_B)
+    return {"loss": loss_sum / weight_sum if weight_sum else nan, **scores.result()}
+
+
+def _outputs(
+    model: nn.Module,
+    source: Source,
+    *,
+    loss: Loss | None,
+    rows: IntArray | None,
+    device: torch.device,
+    batch_rows: int,
+) -> Iterator[tuple[Rows, Tensor, Tensor | None]]:
+    """Rows, the model's raw outputs and, with a loss, that of each row. Neighbouring rows are read as slices: no copy."""
+    n_rows = source.n_rows if rows is None else len(rows)
+    for start in range(0, n_rows, batch_rows):
+        wanted = slice(start, min(start + batch_rows, n_rows))
+        data = source.read(wanted if rows is None else rows[wanted])
+        with (
+            evaluating(model),
+            torch.no_grad(),
+        ):  # inference_mode's tensors, cached by a module, would break its training
+            here = data.map(lambda leaf: leaf.to(device, non_blocking=True))
+            output = call(model, here.x)
+            loss_B = None if loss is None or here.y is None else loss.per_row(output, here.y)
+        yield data, output, loss_B
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards each submodule is in the mode in which it was, frozen ones too."""
+    training = [module for module in model.modules() if module.training]
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True  # not train(), which a user's module may override and which sets its children
+
+
+def _predicted(loss: Loss, output: Tensor) -> Tensor:
+    # In float64, where a probability within 1e-7 of 1 is not yet 1; on the CPU, since not every device has it.
+    return loss.prediction(output.cpu().double())
+
+
+def _on_cpu(leaf: Tensor | None) -> Tensor | None:
+    return None if leaf is None else leaf.cpu()

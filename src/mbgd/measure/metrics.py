@@ -1,0 +1,206 @@
+"""Predictions, targets and weights in, chunk by chunk; scores out: weighted sums in float64, cut anywhere.
+
+B rows of a chunk · C classes · T outputs
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import nan, prod
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mbgd.errors import PlanError, did_you_mean
+
+Array = NDArray[np.float64]
+METRICS = {
+    "loss": False,
+    "r2": True,
+    "rmse": False,
+    "mae": False,
+    "accuracy": True,
+    "balanced_accuracy": True,
+    "log_loss": False,
+    "roc_auc": True,
+}
+"""Every score by name, and whether greater is better."""
+
+OF_KIND = {
+    "regression": ("rmse", "r2", "mae"),
+    "binary": ("log_loss", "accuracy", "balanced_accuracy", "roc_auc"),
+    "multiclass": ("log_loss", "accuracy", "balanced_accuracy", "roc_auc"),
+    "custom": ("loss",),
+}
+"""The scores of a kind of task; the first is the default. `loss` goes with every kind."""
+
+MAX_RANKED_CLASSES = 32  # an area under the curve keeps and sorts every probability: beyond this it is left out
+
+
+class Scorer(Protocol):
+    """Takes chunks in any split, and gives the scores of all rows added so far; a score that is not defined is NaN."""
+
+    def add(self, prediction: ArrayLike, y: ArrayLike, w: ArrayLike | None = None) -> None: ...
+
+    def result(self) -> dict[str, float]: ...
+
+
+def default_metric(kind: str) -> str:
+    return OF_KIND[kind][0]
+
+
+def check_metric(name: str, kind: str) -> str:
+    """`name`, if it can be computed for this kind of task; raises PlanError with the nearest that can."""
+    possible = ("loss", *OF_KIND[kind]) if kind != "custom" else OF_KIND[kind]
+    if name not in possible:
+        hint = did_you_mean(name, possible) if name not in METRICS else "; that one is for another kind of task"
+        raise PlanError(f"metric must be one of {', '.join(possible)} for {kind} losses, got {name!r}{hint}")
+    return name
+
+
+def scorer(kind: str, n_classes: int = 2) -> Scorer:
+    """The scores of a kind of task, as scikit-learn defines them, with row weights.
+
+    regression   prediction and y (B,) or (B, T), averaged over outputs: r2, rmse, mae
+    binary       probability of class 1 (B,) or (B, 2), y 0 or 1 (a probability between counts as a share of a row)
+    multiclass   probabilities (B, C), y class numbers; roc_auc is the mean over classes of one against the rest
+    """
+    if kind == "regression":
+        return _Regression()
+    return _Classes(n_classes) if kind in ("binary", "multiclass") else _Nothing()
+
+
+class _Nothing:
+    """A custom loss says nothing of what its outputs mean."""
+
+    def add(self, prediction: ArrayLike, y: ArrayLike, w: ArrayLike | None = None) -> None:
+        pass
+
+    def result(self) -> dict[str, float]:
+        return {}
+
+
+@dataclass
+class _Regression:
+    """The spread of y is merged chunk by chunk around its running mean (Chan, Golub and LeVeque 1979), since
+    sum y^2 - (sum y)^2 / n would lose every digit where the mean is large. Every sum but the weight has shape (T,)."""
+
+    weight: float = 0.0
+    mean: Array = field(default_factory=lambda: np.zeros(1))
+    spread: Array = field(default_factory=lambda: np.zeros(1))  # sum w (y - mean)^2
+    squares: Array = field(default_factory=lambda: np.zeros(1))  # sum w (y - prediction)^2
+    sizes: Array = field(default_factory=lambda: np.zeros(1))  # sum w |y - prediction|
+
+    def add(self, prediction: ArrayLike, y: ArrayLike, w: ArrayLike | None = None) -> None:
+        y_BT, prediction_BT = _columns(y), _columns(prediction)
+        w_B = _weights(w, len(y_BT))
+        weight = float(w_B.sum())
+        if weight == 0:
+            return
+        error_BT = y_BT - prediction_BT
+        mean_T = w_B @ y_BT / weight
+        spread_T = w_B @ np.square(y_BT - mean_T)
+        both = self.weight + weight
+        apart_T = mean_T - self.mean
+        self.spread = self.spread + spread_T + np.square(apart_T) * (self.weight * weight / both)
+        self.mean = self.mean + apart_T * (weight / both)
+        self.squares = self.squares + w_B @ np.square(error_BT)
+        self.sizes = self.sizes + w_B @ np.abs(error_BT)
+        self.weight = both
+
+    def result(self) -> dict[str, float]:
+        if self.weight == 0:
+            return dict.fromkeys(OF_KIND["regression"], nan)
+        # y without spread: 1 if met exactly, else 0, as in scikit-learn
+        unexplained_T = np.where(self.squares > 0, 1.0, 0.0)
+        np.divide(self.squares, self.spread, out=unexplained_T, where=self.spread > 0)
+        return {
+            "rmse": float(np.sqrt(self.squares / self.weight).mean()),
+            "r2": float(1 - unexplained_T.mean()),
+            "mae": float(self.sizes.mean() / self.weight),
+        }
+
+
+@dataclass
+class _Classes:
+    n_classes: int
+    surprise: float = 0.0  # sum w -log p(y)
+    kept: list[tuple[Array, Array, Array]] = field(default_factory=list)  # probabilities, y, weights: to be ranked
+
+    def __post_init__(self) -> None:
+        self.weight, self.hit = np.zeros(self.n_classes), np.zeros(self.n_classes)  # by true class; of those, found
+
+    def add(self, prediction: ArrayLike, y: ArrayLike, w: ArrayLike | None = None) -> None:
+        p_BC, tiny = _probabilities(prediction)
+        y_B, w_B = np.asarray(y, np.float64).reshape(-1), _weights(w, len(p_BC))
+        found_B = p_BC.argmax(1)
+        for c in range(self.n_classes):
+            w_of_c_B = w_B * _share(y_B, c, self.n_classes)
+            self.weight[c] += w_of_c_B.sum()
+            self.hit[c] += w_of_c_B[found_B == c].sum()
+            self.surprise -= float(w_of_c_B @ np.log(np.clip(p_BC[:, c], tiny, 1 - tiny)))
+        if self.n_classes <= MAX_RANKED_CLASSES:
+            self.kept.append((p_BC[:, 1:] if self.n_classes == 2 else p_BC, y_B, w_B))
+
+    def result(self) -> dict[str, float]:
+        weight = float(self.weight.sum())
+        if weight == 0:
+            return dict.fromkeys(OF_KIND["multiclass"], nan)
+        there = self.weight > 0
+        return {
+            "log_loss": self.surprise / weight,
+            "accuracy": float(self.hit.sum()) / weight,
+            "balanced_accuracy": float((self.hit[there] / self.weight[there]).mean()),
+            "roc_auc": self._area(),
+        }
+
+    def _area(self) -> float:
+        there = np.flatnonzero(self.weight > 0).tolist()
+        if len(there) < 2 or not self.kept:
+            return nan
+        p_NK, y_N, w_N = (np.concatenate(parts) for parts in zip(*self.kept, strict=True))
+        if self.n_classes == 2:
+            return area_under_roc(p_NK[:, 0], y_N * w_N, (1 - y_N) * w_N)
+        return float(np.mean([area_under_roc(p_NK[:, c], w_N * (y_N == c), w_N * (y_N != c)) for c in there]))
+
+
+def area_under_roc(score_N: Array, positive_N: Array, negative_N: Array) -> float:
+    """The weighted share of (positive, negative) pairs in which the positive has the higher score; a tie counts half.
+
+    Each row has a weight as a positive and one as a negative. NaN if a score is.
+    """
+    if np.isnan(score_N).any():
+        return nan
+    by_score = np.argsort(score_N)
+    score_N = score_N[by_score]
+    starts = np.flatnonzero(np.append(True, score_N[1:] != score_N[:-1]))  # of each group of equal scores
+    positive, negative = (np.add.reduceat(w[by_score], starts) for w in (positive_N, negative_N))
+    below = np.cumsum(negative) - negative
+    return float((positive * (below + negative / 2)).sum() / (positive.sum() * negative.sum()))
+
+
+def _columns(values: ArrayLike) -> Array:
+    array = np.asarray(values, np.float64)
+    return array.reshape(len(array), prod(array.shape[1:]))
+
+
+def _weights(w: ArrayLike | None, n_rows: int) -> Array:
+    return np.ones(n_rows) if w is None else np.asarray(w, np.float64).reshape(n_rows)
+
+
+def _probabilities(prediction: ArrayLike) -> tuple[Array, float]:
+    """(B, C) in float64, and the step next to 1 in the precision in which they came: no log of 0 (as in scikit-learn)."""
+    given = np.asarray(prediction)
+    tiny = float(np.finfo(given.dtype if given.dtype.kind == "f" else np.float64).eps)
+    p: Array = np.asarray(given, np.float64)
+    if p.ndim == 1 or p.shape[1] == 1:
+        p_B = p.reshape(-1)
+        p = np.stack([1 - p_B, p_B], 1)
+    return p, tiny
+
+
+def _share(y_B: Array, c: int, n_classes: int) -> Array:
+    """How much of each row belongs to class c: all or nothing, or for two classes what a probability of class 1 says."""
+    share_B: Array = (y_B == c).astype(np.float64) if n_classes != 2 else y_B if c == 1 else 1 - y_B
+    return share_B

@@ -1,0 +1,160 @@
+"""Tensors and facts of one step in, a verified checkpoint folder out; the newest whole one of a run back in."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from mbgd.errors import SavedFileError, StorageError
+from mbgd.model.tensors import read_tensors, tensor_bytes
+from mbgd.store import read_bytes, remove_folder, seal, sha256, unseal, write_folder
+
+FORMAT = 1
+_STATE, _MANIFEST = "state.safetensors", "manifest.json"
+_NAME = re.compile(r"step-(\d{12,})(?:-(\d+))?")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that a run needs to go on after `step` updates."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+    path: Path
+
+
+@dataclass(frozen=True)
+class Found:
+    """The newest checkpoint that is whole, and a sentence for each newer one that is not."""
+
+    checkpoint: Checkpoint
+    notices: tuple[str, ...]
+
+
+def save(run: Path, *, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, object], keep: int = 2) -> Path:
+    """Write RUN/checkpoints/step-<step> and return its path: on disk, re-read and found whole when this returns.
+
+    Only then are older ones removed, those behind the `keep` newest whole ones; a failed save changes nothing. `facts`
+    must be JSON. Raises StorageError.
+    """
+    state = tensor_bytes(tensors)
+    named = {_STATE: {"bytes": len(state), "sha256": hashlib.sha256(state).hexdigest()}}
+    manifest = seal({"format": FORMAT, "step": step, "facts": dict(facts), "files": named})
+    folder = run / "checkpoints"
+    path = folder / _free_name(folder, step)
+    write_folder(path, {_STATE: state, _MANIFEST: manifest}, verify=_verify_new)
+    _rotate(folder, newest=path, keep=keep)
+    return path
+
+
+def newest(run: Path) -> Found | None:
+    """The newest whole checkpoint, or None where none was ever saved; changes nothing on disk.
+
+    Raises SavedFileError where there are checkpoints and none is whole, or one is of a newer format.
+    """
+    notices: list[str] = []
+    for path in _by_age(run / "checkpoints"):
+        try:
+            return Found(load(path), tuple(notices))
+        except (_DamagedError, StorageError) as error:
+            notices.append(f"checkpoint {path} was passed over: {error}")
+    if notices:
+        raise SavedFileError(
+            f"run must have one whole checkpoint, all {len(notices)} of {run} are damaged; "
+            f"train again with `mbgd train --plan {run / 'plan.json'}`, which makes the same run"
+        )
+    return None
+
+
+def load(path: Path) -> Checkpoint:
+    """One checkpoint, each byte checked against its SHA-256. Raises SavedFileError."""
+    manifest = verify(path)
+    try:
+        tensors = read_tensors(path / _STATE)
+    except SavedFileError as error:
+        raise _DamagedError(str(error)) from None
+    return Checkpoint(manifest["step"], tensors, manifest["facts"], path)
+
+
+def verify(path: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint whose every byte is as it was written. Raises SavedFileError."""
+    try:
+        manifest = unseal(read_bytes(path / _MANIFEST))
+    except (ValueError, RecursionError, SavedFileError) as error:
+        raise _DamagedError(f"{_MANIFEST} is not as it was written ({error})") from None
+    if manifest.get("format", 0) > FORMAT:
+        raise SavedFileError(
+            f"{path} has format {manifest['format']}, this MBGD reads {FORMAT}; install the version that wrote it or a later one"
+        )
+    named = _NAME.search(path.name)
+    if named and int(named[1]) != manifest.get("step"):
+        raise _DamagedError(f"{_MANIFEST} is of step {manifest.get('step')}")
+    for name, expected in manifest["files"].items():
+        _verify_file(path / name, expected)
+    return manifest
+
+
+class _DamagedError(SavedFileError):
+    """A byte is not as it was written: another checkpoint may serve."""
+
+
+def _verify_file(path: Path, expected: Mapping[str, Any]) -> None:
+    if not path.is_file():
+        raise _DamagedError(f"{path.name} is missing")
+    size = path.stat().st_size
+    if size != expected["bytes"]:
+        raise _DamagedError(f"{path.name} has {size} bytes and had {expected['bytes']}")
+    if sha256(path) != expected["sha256"]:
+        raise _DamagedError(f"the SHA-256 of {path.name} is not the one written in {_MANIFEST}")
+
+
+def _verify_new(path: Path) -> None:
+    try:
+        verify(path)
+    except SavedFileError as error:
+        raise OSError(errno.EIO, f"what was read back differs from what was written: {error}") from None
+
+
+def _rotate(folder: Path, *, newest: Path, keep: int) -> None:
+    """Remove all that is older than the `keep` newest whole ones, so that damage never leaves a run with fewer."""
+    whole = 0
+    for path in _by_age(folder):
+        if whole >= keep:
+            with contextlib.suppress(StorageError):  # the new one is safe; the next save tries again
+                remove_folder(path)
+        elif path == newest or _is_whole(path):
+            whole += 1
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        verify(path)
+    except (SavedFileError, StorageError):
+        return False
+    return True
+
+
+def _by_age(folder: Path) -> Iterator[Path]:
+    """Checkpoints, the newest first."""
+    if folder.is_dir():
+        named = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
+        order = [(int(match[1]), int(match[2] or 1), path) for match, path in named if match]
+        yield from (path for _, _, path in sorted(order, reverse=True))
+
+
+def _free_name(folder: Path, step: int) -> str:
+    """A step saved again gets a name behind the first: nothing whole is ever overwritten."""
+    name, again = f"step-{step:012d}", 1
+    while (folder / name).exists():
+        again += 1
+        name = f"step-{step:012d}-{again}"
+    return name

@@ -1,0 +1,141 @@
+"""One record a look in, a table of the run out: kept in memory, and as JSON lines that survive a torn last one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mbgd.errors import SavedFileError, did_you_mean
+from mbgd.store import append_line, finite, read_bytes, write_bytes
+
+Record = Mapping[str, Any]
+_SHOWN = 5  # rows at either end of what is printed
+
+
+class History:
+    """What was seen while training, a row a record: `history["loss"]` is a list, `for record in history` gives dicts."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._records: list[dict[str, Any]] = []
+        self._columns: dict[str, None] = {}
+        for record in records:
+            self.append(record)
+
+    def append(self, record: Record) -> None:
+        """Add one record, held as the file holds it; a key never seen before is a new column, None in the rows before."""
+        self._records.append(json.loads(_line(record)))
+        self._columns.update(dict.fromkeys(record))
+
+    @property
+    def columns(self) -> list[str]:
+        """Names in the order in which they were first seen."""
+        return list(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Every record with every column."""
+        return ({name: record.get(name) for name in self._columns} for record in self._records)
+
+    def __getitem__(self, column: str) -> list[Any]:
+        """Raises KeyError, naming the columns there are."""
+        if column not in self._columns:
+            known = ", ".join(self._columns) or "none yet"
+            raise KeyError(f"history has the columns {known}, got {column!r}{did_you_mean(column, self._columns)}")
+        return [record.get(column) for record in self._records]
+
+    def __contains__(self, column: object) -> bool:
+        return column in self._columns
+
+    def to_arrow(self) -> pa.Table:
+        """The same as an Arrow table, which pandas and polars read; None and what is not finite become null."""
+        return pa.table({name: pa.array(self[name]) for name in self._columns})
+
+    def __repr__(self) -> str:
+        if not self._records:
+            return "History of 0 records"
+        n, rows = len(self), list(self)
+        head, tail = (rows, []) if n <= 2 * _SHOWN else (rows[:_SHOWN], rows[-_SHOWN:])
+        cells = [self.columns, *([_shown(row[name]) for name in self._columns] for row in (*head, *tail))]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
+        if tail:
+            lines.insert(1 + _SHOWN, "...".rjust(widths[0]))
+        return "\n".join([*lines, f"History of {n} record{'s' if n > 1 else ''}"])
+
+
+class HistoryWriter:
+    """Appends records to a file of JSON lines, each on disk when `append` returns."""
+
+    def __init__(self, path: Path) -> None:
+        """Goes on behind the records that are there; a torn last line is taken out first."""
+        self.path = path
+        if path.exists() and _lines(path)[1]:
+            _rewrite(path, read_history(path))
+
+    def append(self, record: Record) -> None:
+        """Raises StorageError; the file then stands as before."""
+        append_line(self.path, _line(record))
+
+
+def read_history(path: Path) -> History:
+    """The records of a file; a last line that a crash cut short is left out.
+
+    Raises SavedFileError naming the line where another one is damaged.
+    """
+    lines, torn = _lines(path)
+    records = []
+    for number, line in enumerate(lines, start=1):
+        record = _parsed(line)
+        if record is None:
+            raise SavedFileError(f"{path} must hold one JSON object a line, line {number} is none; it is damaged")
+        records.append(record)
+    last = _parsed(torn)
+    return History(records if last is None else [*records, last])
+
+
+def rewind(path: Path, step: int) -> History:
+    """Drop the records of steps after `step`, which will be made again, and return those that stay.
+
+    The file is replaced as a whole or not at all; a missing file is an empty history.
+    """
+    if not path.exists():
+        return History()
+    history = read_history(path)
+    kept = History(record for record in history._records if record.get("step", 0) <= step)
+    if len(kept) < len(history) or _lines(path)[1]:
+        _rewrite(path, kept)
+    return kept
+
+
+def _rewrite(path: Path, history: History) -> None:
+    write_bytes(path, "".join(_line(record) + "\n" for record in history._records).encode())
+
+
+def _lines(path: Path) -> tuple[list[bytes], bytes]:
+    """Whole lines, and what stands behind the last line end."""
+    *lines, torn = read_bytes(path).split(b"\n")
+    return lines, torn
+
+
+def _line(record: Record) -> str:
+    return json.dumps(finite(record), ensure_ascii=False)
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,108 @@
+"""A loss's arithmetic and the model's output shape in, a function from a batch to one loss a row, shape (B,), out.
+
+B rows of a batch · C classes or outputs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mbgd.errors import DataError, PlanError
+from mbgd.step.targets import Demand, is_scalar
+
+Kind = Literal["regression", "binary", "multiclass", "custom"]
+PerRow = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A loss before it meets a model. `elements` maps two equal shapes to that shape, or for labels (B, C), (B,) to (B,)."""
+
+    name: str
+    kind: Kind
+    demand: Demand
+    elements: PerRow
+    prediction: Callable[[Tensor], Tensor]
+    summed: bool = False  # several elements of a row are added, not averaged
+    class_weight: Tensor | None = None
+
+
+def per_row(formula: Formula, output_shape: tuple[int, ...]) -> PerRow:
+    """The formula as one loss a row, exactly (B,): shapes are compared before any arithmetic, so nothing broadcasts."""
+    if formula.demand == "label":
+        return _of_labels(formula.elements, n_classes=output_shape[0])
+    if is_scalar(output_shape):
+        return _of_one_output(formula.elements)
+    return _of_several_outputs(formula.elements, summed=formula.summed)
+
+
+def one_output(output: Tensor) -> Tensor:
+    """(B, 1) as (B,); every other shape as it is."""
+    return output[:, 0] if output.ndim == 2 and output.shape[1] == 1 else output
+
+
+def _of_one_output(elements: PerRow) -> PerRow:
+    def loss(output: Tensor, y: Tensor) -> Tensor:
+        output_B, y_B = one_output(output), one_output(y)
+        if output_B.ndim != 1 or output_B.shape != y_B.shape:
+            raise _mismatch(output, y)
+        return elements(output_B, y_B if y_B.dtype == output_B.dtype else y_B.to(output_B.dtype))
+
+    return loss
+
+
+def _of_several_outputs(elements: PerRow, *, summed: bool) -> PerRow:
+    def loss(output: Tensor, y: Tensor) -> Tensor:
+        if output.shape != y.shape or output.ndim < 2:
+            raise _mismatch(output, y)
+        of_each = elements(output, y if y.dtype == output.dtype else y.to(output.dtype)).flatten(1)
+        return of_each.sum(1) if summed else of_each.mean(1)
+
+    return loss
+
+
+def _of_labels(elements: PerRow, *, n_classes: int) -> PerRow:
+    def loss(output: Tensor, y: Tensor) -> Tensor:
+        y_B = one_output(y)
+        if output.ndim != 2 or output.shape[1] != n_classes or y_B.shape != output.shape[:1]:
+            raise _mismatch(output, y)
+        if y_B.dtype != torch.int64:
+            if y_B.is_floating_point():
+                raise DataError(f"y must hold class labels as integers, got {y.dtype}; convert it with y.long()")
+            y_B = y_B.to(torch.int64)
+        return elements(output, y_B)
+
+    return loss
+
+
+def own_loss(loss: PerRow) -> PerRow:
+    """A user's callable, its value checked: (B,), or (B, 1) squeezed; nothing else."""
+
+    def checked(output: Tensor, y: Tensor) -> Tensor:
+        value = loss(output, y)
+        if not isinstance(value, Tensor) or value.ndim == 0:
+            raise PlanError(
+                "loss must return one value a row, shape (B,), got a single number; leave out the mean, as with reduction='none'"
+            )
+        loss_B = one_output(value)
+        if loss_B.shape != y.shape[:1]:
+            outputs = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise PlanError(
+                f"loss must return one value a row, shape ({len(y)},), got {tuple(value.shape)} from outputs {outputs} "
+                f"and y {tuple(y.shape)}; average what belongs to a row, and compare equal shapes"
+            )
+        return loss_B
+
+    return checked
+
+
+def _mismatch(output: Tensor, y: Tensor) -> DataError:
+    return DataError(
+        f"outputs and y must have the same rows and fit each other, got outputs {tuple(output.shape)} and y {tuple(y.shape)}; "
+        "only a trailing 1 is squeezed, nothing is broadcast"
+    )

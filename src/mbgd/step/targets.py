@@ -1,0 +1,135 @@
+"""The whole target in, checked once and of the shape and dtype that a loss wants out; errors name the row.
+
+n rows · C classes
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mbgd.errors import DataError
+
+Demand = Literal["real", "at least 0", "above 0", "share", "binary", "label", "any"]
+"""What a loss asks of y: a number, one bounded below, 0 to 1, 0 or 1, a class number, or what the user's own loss takes."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The y that a loss can take from a model of this output shape."""
+
+    loss: str
+    demand: Demand
+    output_shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+def is_scalar(output_shape: tuple[int, ...]) -> bool:
+    """One output a row, with or without a trailing 1."""
+    return output_shape in ((), (1,))
+
+
+def prepare(y: Tensor, wanted: Wanted) -> Tensor:
+    """y in the shape and dtype of `wanted`, every value allowed; raises DataError with the first row that is not.
+
+    Shapes: (n,) for one output or for labels, a trailing 1 squeezed; otherwise that of the outputs. Whole numbers in
+    a float column are taken as labels.
+    """
+    if wanted.demand == "any":
+        return _not_nan(y if y.dtype != torch.float64 else y.to(wanted.dtype), y)
+    y = _shaped(y, wanted)
+    if wanted.demand == "label":
+        return _labels(y, wanted)
+    numbers = y.to(wanted.dtype)
+    _finite(numbers, y)
+    _bounded(numbers, y, wanted)
+    return numbers
+
+
+def _shaped(y: Tensor, wanted: Wanted) -> Tensor:
+    one_a_row = wanted.demand == "label" or is_scalar(wanted.output_shape)
+    inner = () if one_a_row else wanted.output_shape
+    if one_a_row and y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim == 0 or tuple(y.shape[1:]) != inner:
+        raise DataError(
+            f"y must have shape {_shape(inner)} for loss={wanted.loss!r} and outputs of shape {_shape(wanted.output_shape)}, "
+            f"got {_shape(tuple(y.shape[1:]))}; {_reshape_hint(y, wanted)}"
+        )
+    return y
+
+
+def _reshape_hint(y: Tensor, wanted: Wanted) -> str:
+    if wanted.demand == "label":
+        return "for one-hot rows pass y.argmax(1)"
+    if y.ndim == 1:
+        return "the model must give one output a row"
+    return "give the last layer as many outputs as y has columns"
+
+
+def _shape(inner: tuple[int, ...]) -> str:
+    return "(" + ", ".join(["n", *map(str, inner)]) + ("," if not inner else "") + ")"
+
+
+def _labels(y: Tensor, wanted: Wanted) -> Tensor:
+    n_classes = wanted.output_shape[0]
+    if y.is_floating_point():
+        _finite(y, y)
+        _refuse(y != y.round(), y, "must hold whole class labels", "make it integers, or use a regression loss")
+    labels = y.to(torch.int64)
+    last = n_classes - 1
+    _refuse(
+        (labels < 0) | (labels > last),
+        y,
+        f"must hold class labels 0 to {last} for a model with {n_classes} outputs",
+        "number the classes from 0, or give the last layer one output a class",
+    )
+    return labels
+
+
+def _finite(numbers: Tensor, y: Tensor) -> None:
+    # One sum tells whether all are finite, at the speed of memory; it may overflow, so what it says is checked again.
+    if not bool(torch.isfinite(numbers.sum())):
+        name = str(numbers.dtype).removeprefix("torch.")
+        _refuse(~torch.isfinite(numbers), y, f"must be finite in {name}", "leave that row out or mend it")
+
+
+def _not_nan(prepared: Tensor, y: Tensor) -> Tensor:
+    if prepared.is_floating_point():
+        _refuse(torch.isnan(prepared), y, "must not be missing", "leave that row out or mend it")
+    return prepared
+
+
+def _bounded(numbers: Tensor, y: Tensor, wanted: Wanted) -> None:
+    loss = f"for loss={wanted.loss!r}"
+    if wanted.demand == "at least 0":
+        _refuse(numbers < 0, y, f"must be at least 0 {loss}", "use loss='squared_error' for values of both signs")
+    elif wanted.demand == "above 0":
+        _refuse(
+            numbers <= 0,
+            y,
+            f"must be above 0 {loss}",
+            "use loss='poisson' where 0 occurs, 'squared_error' for both signs",
+        )
+    elif wanted.demand == "share":
+        bad = (numbers < 0) | (numbers > 1)
+        _refuse(bad, y, f"must be 0 or 1, or a probability between, {loss} with one output", _label_hint(numbers))
+    elif wanted.demand == "binary":
+        bad = (numbers != 0) & (numbers != 1)
+        _refuse(bad, y, f"must be 0 or 1 {loss} with one output", _label_hint(numbers))
+
+
+def _label_hint(numbers: Tensor) -> str:
+    if bool((numbers.abs() == 1).all()):
+        return "for labels -1 and 1 pass (y + 1) / 2"
+    return "for more than two classes give the model one output a class"
+
+
+def _refuse(bad: Tensor, y: Tensor, demand: str, remedy: str) -> None:
+    if bool(bad.any()):
+        place = tuple(bad.nonzero()[0].tolist())
+        where = f"row {place[0]}" + (f", column {', '.join(map(str, place[1:]))}" if len(place) > 1 else "")
+        raise DataError(f"y {demand}, got {y[place].item():g} in {where}; {remedy}")

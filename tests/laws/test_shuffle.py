@@ -1,0 +1,246 @@
+"""Law: the shuffle is exactly uniform. Bijection by counting; T1 to T5 by statistics that also reject known-bad shuffles."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+import mbgd.data.order
+from laws.shuffle_statistics import (
+    BAD_SHUFFLES,
+    Plan,
+    Shuffler,
+    batch_family,
+    blocks_in_order,
+    buffer_of_a_tenth,
+    correct,
+    cycle_law,
+    cycles_of,
+    epoch_sum_error,
+    fixed_point_law,
+    holm,
+    inversion_law,
+    inversions_of,
+    order_family,
+    plans,
+)
+from mbgd.data.order import Order, draw, shuffle
+from mbgd.data.stream import ChunkEnds, chunks
+from mbgd.seeds import Purpose, counter
+from oracles import linear_row_gradient
+from problems import arrays, source
+
+
+def ours(n: int, repeats: int) -> np.ndarray:
+    return np.stack([shuffle(n, seed=2024, epoch=epoch) for epoch in range(repeats)])
+
+
+class Narrow:
+    """Philox with most bits of each 16-bit lane cut off, so that rows share boxes and words collide all the time."""
+
+    def __init__(self, seed: int, purpose: Purpose, *key: int, bits: int) -> None:
+        self._words, self._mask = counter(seed, purpose, *key), np.uint64(((1 << bits) - 1) * 0x0001000100010001)
+
+    def random_raw(self, count: int) -> np.ndarray:
+        return self._words.random_raw(count) & self._mask
+
+
+# ---------------------------------------------------------------- bijection
+
+
+def assert_bijection(n: int, order: np.ndarray) -> None:
+    assert order.dtype == np.int64
+    assert order.shape == (n,)
+    assert np.array_equal(np.bincount(order, minlength=n), np.ones(n, np.int64))
+
+
+def test_every_n_up_to_4096_is_a_bijection() -> None:
+    for n in range(1, 4097):
+        assert_bijection(n, shuffle(n, seed=n % 7, epoch=n % 5))
+
+
+@pytest.mark.parametrize("n", sorted({2**k + d for k in range(12, 21) for d in (-1, 0, 1)} | {2**22 - 1, 2**22 + 1}))
+def test_powers_of_two_and_their_neighbours_are_bijections(n: int) -> None:
+    assert_bijection(n, shuffle(n, seed=0, epoch=3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [2**k + d for k in (21, 22) for d in (-1, 0, 1)])
+def test_millions_of_rows_are_bijections(n: int) -> None:
+    for epoch in range(3):
+        assert_bijection(n, shuffle(n, seed=1, epoch=epoch))
+
+
+@pytest.mark.parametrize("bits", [0, 1, 4])
+def test_colliding_words_leave_a_bijection(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if bits == 0:  # all rows in one box at first: only its second pass shuffles
+        monkeypatch.setattr(mbgd.data.order, "counter", lambda *key: FirstBlind(*key))
+    else:
+        monkeypatch.setattr(mbgd.data.order, "counter", lambda *key: Narrow(*key, bits=bits))
+    for n in (1, 2, 3, 10, 257, 3000):
+        assert_bijection(n, shuffle(n, seed=0, epoch=0))
+
+
+class FirstBlind:
+    """Zeros at the first call, Philox afterwards."""
+
+    def __init__(self, *key: int) -> None:
+        self._words, self._calls = counter(*key), 0  # type: ignore[arg-type]  # (seed, purpose, epoch)
+
+    def random_raw(self, count: int) -> np.ndarray:
+        self._calls += 1
+        return self._words.random_raw(count) * np.uint64(self._calls > 1)
+
+
+# ---------------------------------------------------------------- T1 to T4
+
+
+def test_our_shuffle_is_not_rejected() -> None:
+    assert holm(order_family(ours)) == []
+
+
+@pytest.mark.parametrize("words", ["narrow", "blind"])
+def test_nor_where_rows_share_boxes_and_words_collide(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: Callable[..., object] = FirstBlind if words == "blind" else lambda *key: Narrow(*key, bits=2)
+    monkeypatch.setattr(mbgd.data.order, "counter", made)
+    assert holm(order_family(ours)) == []
+
+
+def test_epochs_and_seeds_do_not_follow_from_each_other() -> None:
+    """The place of each row in the next epoch, or under the next seed, given its place in this one: uniform again."""
+
+    def next_epoch(n: int, repeats: int) -> np.ndarray:
+        return np.stack(
+            [_relative(shuffle(n, seed=5, epoch=r), shuffle(n, seed=5, epoch=r + 1)) for r in range(repeats)]
+        )
+
+    def next_seed(n: int, repeats: int) -> np.ndarray:
+        return np.stack(
+            [_relative(shuffle(n, seed=r, epoch=0), shuffle(n, seed=r + 1, epoch=0)) for r in range(repeats)]
+        )
+
+    def neither_is_the_other(n: int, repeats: int) -> np.ndarray:
+        """seed + epoch would make these the identity."""
+        return np.stack(
+            [_relative(shuffle(n, seed=r, epoch=1), shuffle(n, seed=r + 1, epoch=0)) for r in range(repeats)]
+        )
+
+    for relation in (next_epoch, next_seed, neither_is_the_other):
+        assert holm(order_family(relation)) == []
+
+
+def _relative(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return np.argsort(first)[second]
+
+
+@pytest.mark.parametrize("name", BAD_SHUFFLES)
+def test_known_bad_shuffles_are_rejected(name: str) -> None:
+    p_values = order_family(BAD_SHUFFLES[name])
+    assert holm(p_values)
+    assert min(p_values.values()) < 1e-9  # no matter of luck
+
+
+def test_a_correct_shuffle_by_another_method_passes_too() -> None:
+    assert holm(order_family(correct)) == []
+
+
+def test_a_shuffle_without_its_second_pass_would_be_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Boxes left unshuffled: with 16 boxes, the old order within each shows."""
+    monkeypatch.setattr(mbgd.data.order, "counter", lambda *key: Narrow(*key, bits=2))
+    monkeypatch.setattr(mbgd.data.order, "_scatter_shared", lambda order, shared, stream: order)
+    assert holm(order_family(ours))
+
+
+# ---------------------------------------------------------------- T5 and the epoch identity, on batches
+
+N, M = 150, 16  # nine full batches and one of six rows
+EPOCHS = 3000
+
+
+def row_gradients() -> np.ndarray:
+    """Rows sorted by label, as files often are, at fixed parameters of a linear model."""
+    x, y, _ = arrays(N, 4, labels=True)
+    order = np.argsort(y, kind="stable")
+    return np.stack([linear_row_gradient(np.full(5, 0.3), x[i], y[i]) for i in order])
+
+
+def our_plans(epochs: int) -> list[Plan]:
+    found: list[Plan] = [[] for _ in range(epochs)]
+    for chunk in chunks(source(N, 1), Order(N, seed=2024), batch_size=M, ends=ChunkEnds(at_epoch_end=True)):
+        epoch = chunk.before.epoch
+        found[epoch] += [(chunk.row_ids(j), float(chunk.divisors[j])) for j in range(len(chunk))]
+        if chunk.after.epoch == epochs:
+            return found
+    raise AssertionError("the stream ended")
+
+
+def test_gradients_of_our_batches_have_the_law_of_a_uniform_shuffle() -> None:
+    gradients, found = row_gradients(), our_plans(EPOCHS)
+    assert holm(batch_family(found, gradients, m=M)) == []
+    assert max(epoch_sum_error(plan, gradients, m=M) for plan in found[:100]) < 1e-12  # float64 sums of 150 numbers
+
+
+@pytest.mark.parametrize("shuffler", [buffer_of_a_tenth, blocks_in_order])
+def test_gradients_of_badly_shuffled_batches_are_rejected(shuffler: Shuffler) -> None:
+    assert holm(batch_family(plans(shuffler(N, EPOCHS), m=M), row_gradients(), m=M))
+
+
+def test_a_random_batch_of_sampling_with_replacement_is_rejected_by_its_variance() -> None:
+    orders = [draw(N, seed=1, epoch=epoch) for epoch in range(EPOCHS)]
+    rejected = holm(batch_family(plans(orders, m=M), row_gradients(), m=M))
+    assert rejected
+    assert not any("mean" in name for name in rejected)  # unbiased, but (n-1)/n S/m is wider than (S/m)(1 - m/n)
+
+
+def test_a_dropped_last_batch_is_rejected() -> None:
+    gradients = row_gradients()
+    assert min(epoch_sum_error(plan[:-1], gradients, m=M) for plan in our_plans(50)) > 1e-3
+
+
+def test_a_short_batch_divided_by_its_own_size_is_rejected() -> None:
+    gradients = row_gradients()
+    wrong = [[(rows, float(len(rows))) for rows, _ in plan] for plan in our_plans(50)]
+    assert min(epoch_sum_error(plan, gradients, m=M) for plan in wrong) > 1e-3
+
+
+# ---------------------------------------------------------------- the statistics themselves
+
+
+def test_holm_by_hand() -> None:
+    """Level 0.05, four of them: 0.01 <= 0.05/4, 0.02 > 0.05/3, so nothing after the first is rejected, not even 0.03."""
+    assert holm({"a": 0.03, "b": 0.01, "c": 0.02, "d": 0.9}, level=0.05) == ["b"]
+    assert holm({"a": 0.012, "b": 0.01}, level=0.05) == ["b", "a"]
+    assert holm({"a": 0.5}, level=0.05) == []
+
+
+def test_the_laws_by_listing_every_order() -> None:
+    n = 6
+    orders = np.array(list(permutations(range(n))))
+    for values, law in (
+        (inversions_of(orders), inversion_law(n)),
+        (cycles_of(orders), cycle_law(n)),
+        ((orders == np.arange(n)).sum(axis=1), fixed_point_law(n)),
+    ):
+        seen = np.bincount(values, minlength=len(law)) / math.factorial(n)
+        np.testing.assert_allclose(seen, law, atol=1e-12)
+
+
+def test_good_p_values_are_spread_out() -> None:
+    """A family that never rejects anything would pass as well: so its p-values must look uniform."""
+    p_values = np.array(list(order_family(ours).values()))
+    assert 0.3 < np.median(p_values) < 0.7
+    assert (p_values < 0.2).any()
+    assert (p_values > 0.8).any()
+
+
+def test_sampling_with_replacement_is_uniform_and_independent() -> None:
+    drawn = np.concatenate([draw(7, seed=3, epoch=epoch) for epoch in range(3000)])
+    counts = Counter(zip(drawn[::2].tolist(), drawn[1::2].tolist(), strict=False))
+    expected = len(drawn) / 2 / 49
+    statistic = sum((counts[i, j] - expected) ** 2 / expected for i in range(7) for j in range(7))
+    assert 20 < statistic < 84  # chi-square with 48 degrees: outside with probability 0.001
