@@ -114,14 +114,18 @@ def sha256(path: Path) -> str:
 
 
 def new_folder(path: Path) -> None:
-    """Make a folder that was not there, on disk when this returns. Raises PlanError where it exists, StorageError."""
+    """Make a folder, on disk when this returns; an empty one that is there will do.
+
+    Raises PlanError where something else is there, StorageError.
+    """
     with announced(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             path.mkdir()
         except FileExistsError:
-            remedy = f"go on with it by `mbgd resume {path}`" if (path / "plan.json").exists() else "choose another"
-            raise PlanError(f"out must name a new folder, {path} exists; {remedy}") from None
+            if not path.is_dir() or any(path.iterdir()):
+                remedy = f"go on with it by 'mbgd resume {path}'" if (path / "plan.json").exists() else "choose another"
+                raise PlanError(f"out must name a new folder, {path} exists; {remedy}") from None
         _sync_folder(path.parent)
 
 
@@ -156,6 +160,8 @@ def remove_folder(path: Path) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove what processes that are gone left half-written in `folder`; to be called by the holder of its lock."""
+    if not folder.is_dir():
+        return
     with announced(folder, to="read"):
         for entry in sorted(folder.iterdir()):
             match = _TEMPORARY.match(entry.name)

@@ -39,15 +39,9 @@ def test_an_error_surfaces_in_its_place(depth: int) -> None:
 
     got: list[int] = []
     with pytest.raises(OSError, match="row 5 is gone"):
-        got.extend(_collected(ahead(items(), depth=depth), got))
+        got.extend(ahead(items(), depth=depth))
     assert got == [0, 1, 2, 3, 4]
     assert threads() == []
-
-
-def _collected(items: Iterator[int], into: list[int]) -> list[int]:
-    for item in items:
-        into.append(item)
-    return []
 
 
 @pytest.mark.parametrize("depth", DEPTHS)

@@ -59,7 +59,9 @@ def test_linear_predictions_are_those_of_scikit_learn(kind: str, weighted: bool)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_only_training_rows_are_looked_at(kind: str) -> None:
+def test_only_training_rows_are_looked_at(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "MAX_ONE_HOT", 4)  # so that how often a value is seen matters
+    monkeypatch.setattr(baselines, "MAX_NUMBERS", 2)
     numbers, codes, y, w = table(kind)
     training, others = np.arange(0, N, 2), np.arange(1, N, 2)
     first = linear(
@@ -67,22 +69,24 @@ def test_only_training_rows_are_looked_at(kind: str) -> None:
     )
     spoilt = y.copy()
     spoilt[others] = 0
-    w = w.copy()
-    w[others] = 9
+    other_w = w.copy()
+    other_w[others] = 9
     changed = numbers.copy()
-    changed[others] = 5
+    changed[others] *= np.float32([0, 1, 50])
+    other_codes = codes.copy()
+    other_codes[others] = 4
     second = linear(
         kind,
         spoilt,
         numbers=changed,
-        codes=codes,
+        codes=other_codes,
         cardinalities=CARDINALITIES,
         training_rows=training,
-        w=w,
+        w=other_w,
         n_classes=4,
     )
     assert np.array_equal(first(training), second(training))
-    a, b = (dumb(kind, t, w=w, training_rows=training, n_classes=4)(others) for t in (y, spoilt))
+    a, b = (dumb(kind, t, w=v, training_rows=training, n_classes=4)(others) for t, v in ((y, w), (spoilt, other_w)))
     assert np.array_equal(a, b)
 
 

@@ -138,6 +138,22 @@ def test_a_model_may_be_trained_between_two_batches() -> None:
         loss.per_row(model.inner(source.data.x), source.data.y).sum().backward()
 
 
+def test_what_a_module_keeps_from_evaluation_can_be_trained_on() -> None:
+    class Keeping(nn.Linear):
+        kept: Tensor | None = None
+
+        def forward(self, input: Tensor) -> Tensor:
+            if self.kept is None:
+                self.kept = 2 * torch.ones(1)
+            return super().forward(input) * self.kept
+
+    model, source = Keeping(4, 1), rows()
+    evaluate(model, source, loss=make_loss("squared_error", output_shape=(1,)), device=CPU)
+    assert isinstance(source.data.x, Tensor)
+    model(source.data.x).sum().backward()
+    assert model.weight.grad is not None
+
+
 def test_a_failing_model_comes_back_in_its_mode() -> None:
     model = nn.Linear(9, 1)
     with pytest.raises(RuntimeError):

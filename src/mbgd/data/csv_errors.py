@@ -16,6 +16,7 @@ from mbgd.errors import DataError
 
 LONGEST = 1 << 24  # characters of one line or cell: beyond it a quote was lost, or the file is no table
 _END = "\x01 end of file \x01"  # fed after the last line: where it comes back inside a cell, a quote was never closed
+_ODD = re.compile("[\0\udc80-\udcff]")  # NUL, and bytes that are no UTF-8 as `surrogateescape` shows them
 _KINDS = {"int": "a number", "double": "a number", "float": "a number", "bool": "true or false", "date": "a date",
           "timestamp": "a date and time", "time": "a time of day", "string": "text"}  # fmt: skip
 
@@ -97,12 +98,12 @@ def _lines(text: io.TextIOWrapper, file: TableFile) -> Iterator[str]:
 
 
 def _complaint(file: TableFile, *, row: int, cells: list[str], names: list[str], bad: BadToken | None) -> str:
-    for number, cell in enumerate(cells):
+    if _ODD.search("".join(cells)):
+        number = next(number for number, cell in enumerate(cells) if _ODD.search(cell))
         column = f", column {names[number]!r}" if number < len(names) and row > 1 else f", column {number + 1}"
-        if any("\udc80" <= c <= "\udcff" for c in cell):
-            return f"{column}: the bytes are not UTF-8 text; {_convert(file, 'ISO-8859-1')}"
-        if "\0" in cell:
+        if "\0" in cells[number]:
             return f"{column}: a NUL byte stands here; remove it, or convert the file to UTF-8 text"
+        return f"{column}: the bytes are not UTF-8 text; {_convert(file, 'ISO-8859-1')}"
     if len(cells) != len(names):
         count = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
         return f": {count}, the header has {len(names)}; {_other_delimiter(file, names)}"

@@ -87,10 +87,8 @@ def _outputs(
     for start in range(0, n_rows, batch_rows):
         wanted = slice(start, min(start + batch_rows, n_rows))
         data = source.read(wanted if rows is None else rows[wanted])
-        with (
-            evaluating(model),
-            torch.no_grad(),
-        ):  # inference_mode's tensors, cached by a module, would break its training
+        # no_grad: what a module caches under inference_mode could not be trained on later
+        with evaluating(model), torch.no_grad():
             here = data.map(lambda leaf: leaf.to(device, non_blocking=True))
             output = call(model, here.x)
             loss_B = None if loss is None or here.y is None else loss.per_row(output, here.y)

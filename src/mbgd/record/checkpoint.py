@@ -145,16 +145,20 @@ def _is_whole(path: Path) -> bool:
 
 def _by_age(folder: Path) -> Iterator[Path]:
     """Checkpoints, the newest first."""
-    if folder.is_dir():
-        named = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
-        order = [(int(match[1]), int(match[2] or 1), path) for match, path in named if match]
-        yield from (path for _, _, path in sorted(order, reverse=True))
+    for step, time in sorted(_named(folder), reverse=True):
+        yield folder / _name(step, time)
 
 
 def _free_name(folder: Path, step: int) -> str:
-    """A step saved again gets a name behind the first: nothing whole is ever overwritten."""
-    name, again = f"step-{step:012d}", 1
-    while (folder / name).exists():
-        again += 1
-        name = f"step-{step:012d}-{again}"
-    return name
+    """A step saved again gets a name behind those of the times before: nothing whole is ever overwritten."""
+    return _name(step, 1 + max((time for saved, time in _named(folder) if saved == step), default=0))
+
+
+def _name(step: int, time: int) -> str:
+    return f"step-{step:012d}" + (f"-{time}" if time > 1 else "")
+
+
+def _named(folder: Path) -> list[tuple[int, int]]:
+    """(step, which time it was saved) of every checkpoint in a folder."""
+    matches = [_NAME.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
+    return [(int(match[1]), int(match[2] or 1)) for match in matches if match]

@@ -1,0 +1,152 @@
+"""The commands by name; each module is imported when its command runs, so that help is quick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mbgd.cli.options import with_knobs
+
+app = typer.Typer(
+    name="mbgd",
+    help="Mini-batch gradient descent on a table, from the file to a scored model.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+Data = Annotated[
+    list[str], typer.Argument(metavar="DATA...", help="CSV, Parquet or Arrow file, a folder or glob of them")
+]
+OneRun = Annotated[Path, typer.Argument(metavar="RUN", help="run folder, or a model file")]
+Delimiter = Annotated[str | None, typer.Option(help="what separates CSV columns")]
+_OUTPUT = "Output"  # the panels of the help, besides those of the knobs
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else", rich_help_panel=_OUTPUT)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress, no notices", rich_help_panel=_OUTPUT)]
+Force = Annotated[bool, typer.Option("--force", help="replace what exists", rich_help_panel=_OUTPUT)]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="say what would be done; train nothing", rich_help_panel=_OUTPUT)
+]
+Plain = Annotated[
+    bool, typer.Option("--plain", help="the textbook: SGD, constant rate, batch 32", rich_help_panel="Training")
+]
+Out = Annotated[Path | None, typer.Option(help="new run folder (default: runs/DATA-K)", rich_help_panel="Most used")]
+Init = Annotated[Path | None, typer.Option(help="finished run whose weights to start from", rich_help_panel="Model")]
+PlanFile = Annotated[Path | None, typer.Option(help="plan.json or run to repeat", rich_help_panel="Training")]
+DEFAULTS = {  # as fit_table has them; a test holds the two together
+    "optimizer": "adamw",
+    "learning_rate": "auto",
+    "batch_size": "auto",
+    "epochs": "auto",
+    "schedule": "one_cycle",
+    "validation": 0.1,
+}
+
+
+def _one(data: list[str]) -> Any:
+    return data[0] if len(data) == 1 else data
+
+
+def train(
+    data: Data,
+    *,
+    words: Any,
+    out: Out = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    force: Force = False,
+    dry_run: DryRun = False,
+    init: Init = None,
+    plan: PlanFile = None,
+    plain: Plain = False,
+) -> None:
+    """Train a model that predicts the column --target, and score it on rows it never saw."""
+    from mbgd.cli.train import train_table
+
+    how: dict[str, Any] = {"out": out, "init": init, "plan_file": plan, "plain": plain, "dry_run": dry_run}
+    train_table(_one(data), words, json=json, quiet=quiet, force=force, **how)
+
+
+app.command("train")(with_knobs(train, defaults=DEFAULTS))
+
+
+@app.command("resume")
+def resume(
+    run: OneRun,
+    *,
+    data: Annotated[str | None, typer.Option(help="where the data is now, if it has moved")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a stopped or killed run, to the same final bits."""
+    from mbgd.cli.train import resume_table
+
+    resume_table(run, data=data, json=json, quiet=quiet)
+
+
+@app.command("predict")
+def predict(
+    run: OneRun,
+    data: Data,
+    *,
+    out: Annotated[Path | None, typer.Option(help="CSV or Parquet file to write (default: CSV on stdout)")] = None,
+    keep: Annotated[list[str] | None, typer.Option(help="column to carry along; may be repeated")] = None,
+    delimiter: Delimiter = None,
+    force: Force = False,
+) -> None:
+    """Predict for the rows of DATA, in their order, with columns found by name."""
+    from mbgd.cli.predict import predict_file
+
+    predict_file(run, _one(data), out=out, keep=keep or [], delimiter=delimiter, force=force)
+
+
+@app.command("evaluate")
+def evaluate(
+    run: OneRun,
+    data: Data,
+    *,
+    delimiter: Delimiter = None,
+    weight: Annotated[str | None, typer.Option(help="column of row weights")] = None,
+    json: Json = False,
+) -> None:
+    """Score a trained model on the rows of DATA that have a target."""
+    from mbgd.cli.predict import evaluate_file
+
+    evaluate_file(run, _one(data), delimiter=delimiter, weight=weight, json=json)
+
+
+@app.command("info")
+def info(
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="run folder or model file")] = None,
+    json: Json = False,
+) -> None:
+    """Versions, kernels and threads of this machine, or the facts of a run or model: for bug reports."""
+    from mbgd.cli.info import show_info
+
+    show_info(run, json=json)
+
+
+def inspect(data: Data, *, words: Any, json: Json = False) -> None:
+    """What would be read and learned from: columns, rows left out, split sizes, model; trains nothing."""
+    from mbgd.cli.info import show_plan
+
+    show_plan(_one(data), words, json=json)
+
+
+app.command("inspect")(with_knobs(inspect, defaults=DEFAULTS))
+
+
+@app.callback(invoke_without_command=True)
+def front(
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+) -> None:
+    """Mini-batch gradient descent on a table, from the file to a scored model."""
+    if version:
+        from importlib.metadata import version as of
+
+        typer.echo(f"mbgd {of('mbgd')}")
+        raise typer.Exit

@@ -1,0 +1,132 @@
+"""`mbgd info` and `mbgd inspect`: facts of the machine, of a run, or of what a training would do."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mbgd.cli.show import print_json, say
+from mbgd.desk.folder import PLAN, RESULT, read_plan, versions
+from mbgd.desk.predictor import load
+from mbgd.desk.table import TableRows, by_size, facts_of, new_model, parts_of, read_rows
+from mbgd.desk.table_run import table_plan
+from mbgd.errors import PlanError
+from mbgd.store import read_json
+
+
+def show_info(run: Path | None, *, json: bool) -> None:
+    """The machine's facts, or those of a run or model."""
+    facts = machine() if run is None else _run_facts(run)
+    if json:
+        print_json(facts)
+        return
+    for name, value in facts.items():
+        print(f"{name:<16} {_short(value)}")
+
+
+def machine() -> dict[str, Any]:
+    """Versions, processor, threads and the matrix library in use."""
+    facts: dict[str, Any] = {
+        **versions(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "torch_blas": torch.__config__.show().partition("BLAS_INFO=")[2].partition(",")[0] or "unknown",
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "engine": "autograd: torch's own kernels, one batch at a time; the only engine of this version",
+    }
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return facts
+    for pool in threadpool_info():
+        facts[f"{pool['user_api']}:{pool['internal_api']}"] = (
+            f"{pool.get('version')} {pool.get('architecture', '')}".strip()
+        )
+    return facts
+
+
+def _run_facts(run: Path) -> dict[str, Any]:
+    if run.is_dir() and (run / PLAN).exists():
+        saved = read_plan(run)
+        ended = read_json(run / RESULT) if (run / RESULT).exists() else {"ending": "not ended; 'mbgd resume' goes on"}
+        return {
+            "command": saved["command"],
+            "data": saved["data"],
+            "plan": {name: value for name, value in saved["plan"].items() if value is not None},
+            "resolved": saved["resolved"],
+            "versions": saved["versions"],
+            **ended,
+        }
+    predictor = load(run)
+    encoder, target = predictor.encoder, predictor.target
+    return {
+        "loss": predictor.loss.name,
+        "target": None if target is None else target.name,
+        "classes": list(predictor.classes),
+        "inputs": {} if encoder is None else dict(encoder.columns),
+        "parameters": sum(p.numel() for p in predictor.model.parameters()),
+        "scores": (predictor.facts or {}).get("scores"),
+        "model": repr(predictor.model),
+    }
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return "  ".join(f"{name}={_short(part)}" for name, part in value.items())
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def show_plan(data: Any, words: dict[str, Any], *, json: bool, plain: bool = False) -> None:
+    """What a training with these options would read, learn from and do."""
+    if words.get("target") is None:
+        raise PlanError("target must name the column to predict, got none; give --target COLUMN")
+    plan = table_plan(words, plain=plain)
+    rows = read_rows(data, plan)
+    plan = by_size(plan, rows)
+    parts = parts_of(
+        rows, new_model(rows, plan), plan=plan, training=rows.sets.training, validation=rows.sets.validation
+    )
+    facts = {
+        **facts_of(rows),
+        **parts.resolved,
+        "epochs": plan.epochs,
+        "schedule": plan.schedule,
+        "memory_bytes": _memory(rows),
+    }
+    if json:
+        print_json({**facts, "columns": rows.encoder.describe(), "notices": list(rows.notices)})
+        return
+    _print_columns(rows)
+    for notice in rows.notices:
+        say(f"note: {notice}")
+    print(
+        f"{facts['rows']:,} rows: {facts['training_rows']:,} train, {facts['validation_rows']:,} validation, "
+        f"{facts['test_rows']:,} test; {rows.target.task} of {rows.target.name!r}"
+        + (f" with {len(rows.target.classes)} classes" if rows.target.classes else "")
+    )
+    size = f"{facts['parameters']:,} parameters over {facts['numbers']} numbers and {facts['categories']} categories"
+    length = f"{facts['steps']:,} steps" if facts["steps"] is not None else "steps until a limit"
+    print(f"model of {size}; {length} of {facts['batch_size']} rows; {facts['memory_bytes'] / 1e6:.0f} MB encoded")
+
+
+def _memory(rows: TableRows) -> int:
+    return int(rows.encoded.numbers.nbytes + rows.encoded.codes.nbytes + rows.y.nbytes)
+
+
+def _print_columns(rows: TableRows) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=None, pad_edge=False)
+    for heading in ("column", "type", "read as", "missing", "distinct", "why"):
+        shown.add_column(heading, justify="right" if heading in ("missing", "distinct") else "left")
+    for fact in rows.encoder.describe():
+        cells = (fact["name"], fact["type"], fact["kind"], f"{fact['missing']:,}", f"{fact['distinct']:,}", fact["why"])
+        shown.add_row(*(Text(str(cell)) for cell in cells))
+    Console(soft_wrap=False).print(shown)

@@ -1,0 +1,101 @@
+"""The knobs of `Plan` as options of the command: one place says what a knob is, and the help follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import Field, fields
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any
+
+import typer
+
+from mbgd.desk.bounds import Switch
+from mbgd.desk.plan import Plan
+
+HIDDEN = {
+    "workers",
+    "prefetch",
+    "allow_batch_norm",
+}  # of data sets and modules of one's own, which the command has none of
+PANELS = {
+    "first": "Most used",
+    "Data": "Data",
+    "Model": "Model",
+    "Training": "Training",
+    "Limits": "Limits",
+    "Machine": "Machine",
+}
+
+
+def knobs() -> list[Field[Any]]:
+    """The knobs that are options, those that are used most first."""
+    shown = [knob for knob in fields(Plan) if knob.name not in HIDDEN]
+    return sorted(shown, key=lambda knob: not knob.metadata["first"])
+
+
+def option_names() -> list[str]:
+    """Every option by its name, for a message that suggests the nearest."""
+    others = ["out", "init", "plan", "plain", "dry-run", "json", "quiet", "force", "keep"]
+    return [knob.name.replace("_", "-") for knob in knobs()] + others
+
+
+def with_knobs(command: Callable[..., Any], *, defaults: Mapping[str, Any]) -> Callable[..., Any]:
+    """`command(own..., words=...)` with every knob as an option; those given are collected in `words`."""
+    own = [p for p in signature(command, eval_str=True).parameters.values() if p.name != "words"]
+    ours = {knob.name: knob for knob in knobs()}
+
+    def wrapped(**given: Any) -> Any:
+        words = {name: _value(ours[name], given.pop(name)) for name in list(given) if name in ours}
+        return command(**given, words={name: value for name, value in words.items() if value is not None})
+
+    parameters = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in own if p.name != "data"]
+    first = [p for p in own if p.name == "data"]
+    options = [_option(knob, defaults.get(knob.name, knob.default)) for knob in ours.values()]
+    front = [o for o in options if ours[o.name].metadata["first"]]
+    rest = [o for o in options if not ours[o.name].metadata["first"]]
+    everything = [*first, *front, *parameters, *rest]
+    wrapped.__signature__ = Signature(everything)  # type: ignore[attr-defined]  # what typer reads
+    wrapped.__annotations__ = {p.name: p.annotation for p in everything}
+    wrapped.__doc__, wrapped.__name__ = command.__doc__, command.__name__
+    return wrapped
+
+
+def _option(knob: Field[Any], default: Any) -> Parameter:
+    """One option, without a default of its own: what is not given is the plan's."""
+    flag = "--" + knob.name.replace("_", "-")
+    panel = PANELS["first" if knob.metadata["first"] else knob.metadata["group"]]
+    shown = "" if default in (None, (), False) else f" (default: {_text(default)})"
+    help = knob.metadata["help"] + shown
+    names: tuple[str, ...] = (flag,)
+    kind: Any
+    if isinstance(knob.metadata["bound"], Switch):
+        names, kind = ((f"{flag}/--no-{flag[2:]}",) if knob.default else (flag,)), bool | None
+    else:
+        kind = list[str] | None if isinstance(knob.default, tuple) else str | None
+    option = typer.Option(*names, help=help, rich_help_panel=panel, show_default=False)
+    return Parameter(knob.name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, option])
+
+
+def _text(default: Any) -> str:
+    return ",".join(str(part) for part in default) if isinstance(default, tuple) else str(default)
+
+
+def _value(knob: Field[Any], given: Any) -> Any:
+    """The value that the text of an option stands for; what it must be is for the plan to say."""
+    if given is None or isinstance(given, bool):
+        return given
+    if isinstance(given, list):
+        parts = (
+            [part for text in given for part in text.split(",") if part] if knob.name == "hidden_layer_sizes" else given
+        )
+        return tuple(_number(part) if knob.name == "hidden_layer_sizes" else part for part in parts) if given else None
+    return given if knob.name in ("target", "weight", "delimiter", "split") else _number(given)
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

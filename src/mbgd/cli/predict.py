@@ -1,0 +1,117 @@
+"""`mbgd predict` and `mbgd evaluate`: a model and a file in, predictions in the order of its rows or scores out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+
+from mbgd.cli.show import SHOWN, print_json
+from mbgd.data.encode.target import has_target
+from mbgd.data.encode.weights import row_weights
+from mbgd.data.table import check_column, open_table, read_batches
+from mbgd.desk.predictor import Predictor, blocks, load
+from mbgd.errors import DataError, PlanError, SavedFileError
+from mbgd.measure.metrics import scorer
+from mbgd.store import writing
+
+ROWS = 65_536  # rows read, predicted and written at once
+
+
+def _of_a_table(run: Path) -> Predictor:
+    predictor = load(run)
+    if predictor.encoder is None or predictor.target is None:
+        raise SavedFileError(f"{run} is no model of a table; load it in Python: mbgd.load(path, model)")
+    return predictor
+
+
+def predict_file(
+    run: Path, data: Any, *, out: Path | None, keep: list[str], delimiter: str | None, force: bool
+) -> None:
+    """Read, predict and write block by block: memory does not grow with the file; nothing is left of a failed attempt."""
+    predictor = _of_a_table(run)
+    coming = _predicted(predictor, data, keep=keep, delimiter=delimiter)
+    if out is None:
+        _write_csv(coming, sys.stdout.buffer)
+        return
+    if out.exists() and not force:
+        raise PlanError(f"out must be a new file, got {out}, which exists; --force replaces it")
+    kinds = {".csv": _write_csv, ".tsv": _write_tsv, ".parquet": _write_parquet}
+    if out.suffix not in kinds:
+        raise PlanError(f"out must end in {', '.join(kinds)}, got {out.name!r}; the ending chooses the format")
+    with writing(out) as temporary, temporary.open("wb") as file:
+        kinds[out.suffix](coming, file)
+
+
+def _predicted(predictor: Predictor, data: Any, *, keep: list[str], delimiter: str | None) -> Iterator[pa.Table]:
+    assert predictor.encoder is not None
+    columns = list(dict.fromkeys([*predictor.encoder.columns, *keep]))
+    tables = read_batches(data, delimiter=delimiter, columns=columns, schema_like=predictor.encoder.schema, rows=ROWS)
+    for table, prediction, probabilities in blocks(predictor, tables):
+        for name in keep:
+            check_column(table, name)
+        found: dict[str, Any] = {name: table.column(name) for name in keep}
+        found["prediction"] = pa.array(prediction)
+        if probabilities is not None:
+            for k, label in enumerate(predictor.classes):
+                found[f"probability_{label}"] = pa.array(np.ascontiguousarray(probabilities[:, k]))
+        yield pa.table(found)
+
+
+def _write_csv(tables: Iterator[pa.Table], file: Any, *, delimiter: str = ",") -> None:
+    options = pc.WriteOptions(delimiter=delimiter, quoting_style="needed")
+    writer = None
+    for table in tables:
+        plain = table.cast(pa.schema([_writable(field) for field in table.schema]))
+        writer = writer or pc.CSVWriter(file, plain.schema, write_options=options)
+        writer.write_table(plain)
+    if writer is not None:
+        writer.close()
+
+
+def _writable(field: pa.Field) -> pa.Field:
+    return pa.field(field.name, field.type.value_type) if pa.types.is_dictionary(field.type) else field
+
+
+def _write_tsv(tables: Iterator[pa.Table], file: Any) -> None:
+    _write_csv(tables, file, delimiter="\t")
+
+
+def _write_parquet(tables: Iterator[pa.Table], file: Any) -> None:
+    writer = None
+    for table in tables:
+        writer = writer or pq.ParquetWriter(file, table.schema, compression="zstd")
+        writer.write_table(table)
+    if writer is not None:
+        writer.close()
+
+
+def evaluate_file(run: Path, data: Any, *, delimiter: str | None, weight: str | None, json: bool) -> None:
+    """Scores on the rows that have a target."""
+    predictor = _of_a_table(run)
+    assert predictor.target is not None
+    target = predictor.target
+    table = open_table(data, delimiter=delimiter)
+    check_column(table, target.name)
+    there = has_target(table, target.name)
+    if not there.any():
+        raise DataError(
+            f"{table.name}, column {target.name!r}: no row has a target to score against; predict needs none"
+        )
+    table = table.take(np.flatnonzero(there))
+    outputs = predictor.of_table(table)
+    means = target.restore(outputs) if not target.classes else outputs
+    scores = scorer(predictor.loss.kind, max(2, len(target.classes)))
+    scores.add(means, target.encode(table), None if weight is None else row_weights(table, weight))
+    found = scores.result()
+    if json:
+        print_json({"rows": table.n_rows, "left_out": int((~there).sum()), **found})
+        return
+    shown = "  ".join(f"{name} {found[name]:.4f}" for name in SHOWN[target.task] if name in found)
+    print(f"{table.n_rows:,} rows  {shown}")

@@ -1,0 +1,99 @@
+"""Looks at a training in, a progress bar on stderr out; plain lines where stderr is no terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from mbgd.desk.result import Run
+from mbgd.desk.train import Look
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Display(Protocol):
+    def show(self, look: Look) -> None: ...
+
+
+def watch(fitting: Generator[Look, None, Run], *, epochs: float | None, quiet: bool) -> Run:
+    """Let a training go to its end, shown as it goes."""
+    with _display(epochs, quiet=quiet) as display:
+        while True:
+            try:
+                look = next(fitting)
+            except StopIteration as ended:
+                run: Run = ended.value
+                return run
+            display.show(look)
+
+
+@contextmanager
+def _display(epochs: float | None, *, quiet: bool) -> Iterator[Display]:
+    if quiet:
+        yield _Nothing()
+    elif not sys.stderr.isatty():
+        yield _Lines(epochs)
+    else:
+        with _bar(epochs) as bar:
+            yield bar
+
+
+class _Nothing:
+    def show(self, look: Look) -> None:
+        pass
+
+
+def described(look: Look) -> str:
+    """Loss, rows a second and the validation scores, as one line shows them."""
+    scores = "  ".join(f"validation {name} {value:.4f}" for name, value in list(look.scores.items())[1:3])
+    return f"loss {look.loss:.4f}  {look.rows_per_second:,.0f} rows/s" + (f"  {scores}" if scores else "")
+
+
+class _Lines:
+    """A line now and then, for logs."""
+
+    def __init__(self, epochs: float | None) -> None:
+        self._epochs, self._next = epochs, 0.0
+
+    def show(self, look: Look) -> None:
+        now = time.monotonic()
+        if now < self._next and not (self._epochs is not None and look.epoch >= self._epochs):
+            return
+        self._next = now + SECONDS_BETWEEN_LINES
+        of = "" if self._epochs is None else f"/{self._epochs:g}"
+        line = f"epoch {look.epoch:.2f}{of}  step {look.progress.steps_done:,}  {described(look)}  {look.seconds:.1f} s"
+        print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _bar(epochs: float | None) -> Iterator[Display]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("epoch {task.fields[epoch]}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[said]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=5) as progress:
+        task = progress.add_task("train", total=epochs, epoch="0", said="")
+
+        class _Bar:
+            scores = ""
+
+            def show(self, look: Look) -> None:
+                of = "" if epochs is None else f"/{epochs:g}"
+                if look.scores:
+                    self.scores = "  " + "  ".join(
+                        f"{name} {value:.4f}" for name, value in list(look.scores.items())[1:3]
+                    )
+                said = f"loss {look.loss:.4f}  {look.rows_per_second:,.0f} rows/s{self.scores}"
+                progress.update(task, completed=look.epoch, epoch=f"{look.epoch:.1f}{of}", said=said)
+
+        yield _Bar()

@@ -1,0 +1,45 @@
+"""A finished run in, what the terminal shows of it out: scores in their sets, beside the dumb baselines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from mbgd.desk.result import Run
+from mbgd.store import finite
+
+SHOWN = {"regression": ("r2", "rmse", "mae"), "classification": ("accuracy", "log_loss", "roc_auc")}
+ROLES = {"validation": "used to stop", "test": "never used"}
+
+
+def say(line: str) -> None:
+    """A line for whoever reads along; stdout is for results."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object on stdout; a number that is not finite becomes null."""
+    print(json.dumps(finite(value), allow_nan=False))
+
+
+def print_run(run: Run) -> None:
+    """The scores with their roles, the baselines on the same rows, and where the model is."""
+    names = SHOWN[run.resolved["task"]]
+    print(
+        f"{run.ending}: {run.steps_done:,} steps of {run.resolved['batch_size']} rows, {run.seconds:.1f} s, {run.engine}"
+    )
+    for rows, scores in run.scores.items():
+        print(f"  {rows:<11} {_scores(scores, names)}   ({ROLES.get(rows, '')})")
+    for name, scores in run.baselines.items():
+        print(f"  {name:<11} {_scores(scores, names)}   (baseline on the same rows)")
+    if run.folder is not None:
+        print(f"saved {run.folder / 'model.safetensors'}")
+
+
+def _scores(scores: dict[str, float], names: tuple[str, ...]) -> str:
+    return "  ".join(f"{name} {_shown(scores[name])}" for name in names if name in scores)
+
+
+def _shown(value: float) -> str:
+    return f"{value:>8.4f}" if abs(value) < 1000 else f"{value:>8.4g}"

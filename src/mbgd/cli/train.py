@@ -1,0 +1,101 @@
+"""`mbgd train` and `mbgd resume`: the words of the command in, a run with its scores shown out."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+from typing import Any
+
+from mbgd.cli.info import show_plan
+from mbgd.cli.progress import watch
+from mbgd.cli.show import print_json, print_run, say
+from mbgd.desk.folder import PLAN, RESULT, free_name, read_plan
+from mbgd.desk.plan import Plan, make_plan, shallow
+from mbgd.desk.result import Run
+from mbgd.desk.table_run import table_fitting, table_plan, table_resuming
+from mbgd.errors import PlanError, SavedFileError
+from mbgd.store import read_json, remove_folder
+
+
+def train_table(
+    data: Any,
+    words: dict[str, Any],
+    *,
+    out: Path | None,
+    init: Path | None,
+    plan_file: Path | None,
+    plain: bool,
+    dry_run: bool,
+    json: bool,
+    quiet: bool,
+    force: bool,
+) -> None:
+    """Train on a table and show the scores."""
+    if dry_run:
+        return show_plan(data, words, json=json, plain=plain)
+    plan = _plan(words, plan_file=plan_file, plain=plain)
+    folder = out if out is not None else free_name(_stem(data))
+    if force and (folder / PLAN).exists():
+        remove_folder(folder)
+    fitting = table_fitting(data, plan=plan, out=folder, init=init)
+    return _finish(fitting, plan, json=json, quiet=quiet or json)
+
+
+def resume_table(folder: Path, *, data: Any, json: bool, quiet: bool) -> None:
+    """Go on with a run; one that has ended is shown again."""
+    saved = read_plan(folder)
+    if saved["command"] != "fit_table":
+        raise PlanError(
+            f"{folder} trained a module of your own; mbgd.resume(run, model, data) in Python goes on with it"
+        )
+    if (folder / RESULT).exists():
+        say(f"{folder} has ended already; train --init {folder} starts a new run from its weights")
+        if json:
+            print_json(read_json(folder / RESULT))
+        return None
+    plan = make_plan({"epochs": saved["plan"]["epochs"]})
+    return _finish(table_resuming(folder, data=data), plan, json=json, quiet=quiet or json)
+
+
+def _finish(fitting: Any, plan: Plan, *, json: bool, quiet: bool) -> None:
+    run: Run = watch(fitting, epochs=plan.epochs if isinstance(plan.epochs, float) else None, quiet=quiet)
+    if not quiet:
+        for notice in run.notices:
+            say(f"note: {notice}")
+    if json:
+        print_json({"run": str(run.folder), **run.summary()})
+    else:
+        print_run(run)
+
+
+def _plan(words: dict[str, Any], *, plan_file: Path | None, plain: bool) -> Plan:
+    """The plan of the options, or of a file that they change."""
+    if plan_file is None:
+        if words.get("target") is None:
+            raise PlanError("target must name the column to predict, got none; give --target COLUMN")
+        return table_plan(words, plain=plain)
+    saved = read_plan(plan_file) if plan_file.is_dir() else _plan_file(plan_file)
+    old = {name: tuple(value) if isinstance(value, list) else value for name, value in saved["plan"].items()}
+    known = {name: value for name, value in old.items() if value is not None}
+    return make_plan(
+        {**known, **words}, defaults={name: None for name in old if old[name] is None and name in _optional()}
+    )
+
+
+def _optional() -> set[str]:
+    return {name for name, value in shallow(Plan()).items() if value is None}
+
+
+def _plan_file(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise SavedFileError(f"plan must be an existing plan.json or run folder, got {path}; a run folder holds one")
+    saved = read_json(path)
+    if not isinstance(saved, dict) or not isinstance(saved.get("plan"), dict):
+        raise SavedFileError(f"{path} must be the plan.json of a run, got something else; a run folder holds one")
+    return saved
+
+
+def _stem(data: Any) -> str:
+    first = data[0] if isinstance(data, list) else data
+    found = sorted(glob.glob(first)) or [first]
+    return Path(found[0]).name.split(".")[0] or "run"
