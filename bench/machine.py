@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 try:
-    from threadpoolctl import threadpool_info  # type: ignore[import-untyped]  # it has no types
+    from threadpoolctl import threadpool_info
 except ImportError:
     threadpool_info = None
 

@@ -107,3 +107,8 @@ def test_what_is_no_date_later_is_named() -> None:
     with pytest.raises(DataError, match="column 't': must hold dates as in training, got int64; convert it to dates"):
         part.encode(column([1, 2]))
     assert all((c == 0).all() for c in part.encode(column([None, None])))
+
+
+def test_times_ages_apart_take_no_memory_for_the_days_between() -> None:
+    far = column(pa.array([0, 10**15]).cast(pa.timestamp("s")))  # 10^10 days, 80 GB if each had an entry
+    assert everything(far).part.encode(far)[0].shape == (2,)

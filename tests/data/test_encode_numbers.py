@@ -140,3 +140,10 @@ def test_text_that_is_no_number_is_named_with_its_row() -> None:
         "the data frame: row 3, column 'x': 'three' is not a number; correct the cell, "
         "or train with the column as text: --categorical x"
     )
+
+
+def test_a_ratio_beyond_the_largest_float_is_cut_to_its_asinh() -> None:
+    table, summary = learned([0.0, 1e-300, 2e-300, 3e-300, 1.7e308, -1.7e308])
+    z = summary.part.encode(table)[0]
+    assert z[4] == 711  # asinh(1.8e308) = ln(2 * 1.8e308) = 710.5: nothing finite lies above
+    assert z[5] == -711

@@ -296,6 +296,17 @@ def test_a_damaged_arrow_file_is_one_sentence(tmp_path: Path) -> None:
         assert str(caught.value).startswith(f"{path}: {said}"), str(caught.value)
 
 
+def test_an_arrow_offset_beyond_the_text_is_found_before_it_is_followed(tmp_path: Path) -> None:
+    path = tmp_path / "t.feather"
+    feather.write_feather(pa.table({"s": ["abc", "def"]}), path, compression="uncompressed")
+    ends = np.array([0, 3, 6], dtype="<i4").tobytes()
+    assert path.read_bytes().count(ends) == 1
+    write(path, path.read_bytes().replace(ends, np.array([0, 3, 60000], dtype="<i4").tobytes()))
+    for read in (open_table, lambda p: list(read_batches(p))):
+        with pytest.raises(DataError, match="the Arrow file is damaged"):
+            read(path)
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "feather"])
 def test_flipped_bytes_never_escape_as_anything_but_an_announced_error(tmp_path: Path, suffix: str) -> None:
     good = parquet_bytes(tmp_path)

@@ -171,12 +171,12 @@ def test_wide_and_many_valued_tables_are_cut_to_size(monkeypatch: pytest.MonkeyP
     found = linear(
         "regression",
         y,
-        numbers=numbers * np.float32([1, 2, 0.1]),
+        numbers=numbers * np.float32([0.1, 1, 2]),
         codes=codes,
         cardinalities=CARDINALITIES,
         training_rows=np.arange(N),
     )
-    x = columns(numbers, codes)[:, [0, 1, *range(3, 8), 8 + 7]] * np.r_[1, 2, np.ones(6)]
+    x = columns(numbers, codes)[:, [1, 2, *range(3, 8), 8 + 7]] * np.r_[1, 2, np.ones(6)]
     expected = Ridge(alpha=1.0).fit(x[::3], y[::3]).predict(x)
     np.testing.assert_allclose(found(np.arange(N)), expected, rtol=0, atol=1e-4)  # float32 products
 

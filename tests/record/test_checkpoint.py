@@ -145,7 +145,10 @@ def test_truncation_zeros_and_swapped_files_are_found(tmp_path: Path, name: str,
 def test_a_checkpoint_under_the_name_of_another_step_is_found(tmp_path: Path) -> None:
     save(tmp_path, 1)
     shutil.copytree(tmp_path / "checkpoints" / "step-000000000001", tmp_path / "checkpoints" / "step-000000000009")
-    assert found_step(tmp_path) == 1
+    found = checkpoint.newest(tmp_path)
+    assert found is not None
+    assert found.checkpoint.path.name == "step-000000000001"
+    assert "manifest.json is of step 1" in found.notices[0]
 
 
 def test_where_none_is_whole_the_sentence_says_how_to_go_on(tmp_path: Path) -> None:

@@ -232,6 +232,13 @@ def test_labels_of_any_dtype_work_with_one_output_and_with_two(shape: tuple[int,
     torch.testing.assert_close(loss.per_row(torch.zeros(3, *shape), prepared), torch.full((3,), math.log(2)))
 
 
+def test_float_labels_that_nobody_has_prepared_are_refused_in_a_batch() -> None:
+    with pytest.raises(
+        DataError, match=r"y must hold class labels as integers, got torch.float32; convert it with y.long\(\)"
+    ):
+        make_loss("log_loss", output_shape=(2,)).per_row(torch.zeros(2, 2), torch.tensor([0.0, 0.5]))
+
+
 def test_prepare_keeps_float64_where_the_model_has_it() -> None:
     y = torch.tensor([1 / 3], dtype=torch.float64)
     assert torch.equal(make_loss("squared_error", output_shape=(), dtype=torch.float64).prepare(y), y)

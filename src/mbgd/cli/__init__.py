@@ -27,12 +27,12 @@ def run(arguments: list[str]) -> int:
     try:
         from mbgd.cli.app import app
 
-        return int(app(arguments, standalone_mode=False) or 0)
+        code = int(app(arguments, standalone_mode=False) or 0)
+        return _stopped() if code == INTERRUPTED else code  # typer turns a KeyboardInterrupt into that number
     except MBGDError as error:
         return _say(str(error), error.exit_code)
     except KeyboardInterrupt:
-        code = TERMINATED if _terminated else INTERRUPTED
-        return _say("interrupted; 'mbgd resume RUN' goes on with a run that has a folder", code, word="stopped")
+        return _stopped()
     except BrokenPipeError:
         os.dup2(
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
@@ -49,6 +49,11 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     global _terminated  # noqa: PLW0603  # a signal handler has no other way to say what came
     _terminated = True
     signal.raise_signal(signal.SIGINT)
+
+
+def _stopped() -> int:
+    code = TERMINATED if _terminated else INTERRUPTED
+    return _say("interrupted; 'mbgd resume RUN' goes on with a run from where it was saved", code, word="stopped")
 
 
 def _say(sentence: str, code: int, *, word: str = "error") -> int:

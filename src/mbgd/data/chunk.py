@@ -11,10 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mbgd.data.memory import CACHE_LINE  # BLAS results depend on where an operand lies within one
 from mbgd.data.order import Cursor, IntArray
-from mbgd.data.source import Rows, Source
-
-CACHE_LINE = 64  # bytes; BLAS results depend on where an operand lies within one
+from mbgd.data.source import ArraySource, Rows, Source
 
 
 @dataclass(frozen=True)
@@ -57,11 +56,10 @@ class Chunk:
         if len(self) == 1 or self.starts[1] == 0:
             return [leaf[: int(size)] for size in self.sizes]
         slots = np.diff(np.append(self.starts, len(leaf)))
-        parts = list(torch.split(leaf, slots.tolist()))
-        padded = np.flatnonzero(slots != self.sizes)
-        for j in padded.tolist():
-            parts[j] = parts[j][: int(self.sizes[j])]
-        return parts
+        if (slots == self.sizes).all():
+            return list(torch.split(leaf, slots.tolist()))
+        batch_and_padding = np.stack([self.sizes, slots - self.sizes], axis=1).ravel()
+        return list(torch.split(leaf, batch_and_padding.tolist())[::2])
 
     def batches(self) -> Iterator[Batch]:
         cut = zip(*(self.views(leaf) for leaf in self.data.leaves()), strict=True)
@@ -75,15 +73,29 @@ def gather(source: Source, rows: IntArray, sizes: IntArray) -> tuple[Rows, IntAr
     Returns the rows, shape (padded, ...), and where each batch starts. Without that, the bits of a matrix product would
     depend on how many batches were read at once.
     """
-    data = source.read(rows)
+    data = source.data if isinstance(source, ArraySource) else source.read(rows)
     step = _aligned_rows(data)
     starts = np.zeros(len(sizes), np.int64)
     np.cumsum(-(-sizes[:-1] // step) * step, out=starts[1:])
-    if (sizes[:-1] % step == 0).all():
+    padded = bool((sizes[:-1] % step).any())
+    if isinstance(source, ArraySource):
+        return source.read(_spaced(rows, starts, sizes) if padded else rows), starts
+    if not padded:
         return data, starts
-    place = torch.from_numpy(np.repeat(starts - (np.cumsum(sizes) - sizes), sizes) + np.arange(len(rows)))
-    total = int(starts[-1] + sizes[-1])
+    place, total = torch.from_numpy(_places(starts, sizes)), int(starts[-1] + sizes[-1])
     return data.map(lambda leaf: _spread(leaf, place.to(leaf.device), total)), starts
+
+
+def _places(starts: IntArray, sizes: IntArray) -> IntArray:
+    """Where each row goes, shape (sum of sizes,)."""
+    return np.repeat(starts - (np.cumsum(sizes) - sizes), sizes) + np.arange(int(sizes.sum()))
+
+
+def _spaced(rows: IntArray, starts: IntArray, sizes: IntArray) -> IntArray:
+    """The row numbers with row 0 as padding between batches, where nobody looks: one gather does it all."""
+    spaced = np.zeros(int(starts[-1] + sizes[-1]), np.int64)
+    spaced[_places(starts, sizes)] = rows
+    return spaced
 
 
 def _aligned_rows(data: Rows) -> int:

@@ -14,10 +14,11 @@ from mbgd.seeds import Purpose, counter
 IntArray = NDArray[np.int64]
 Sampling = Literal["reshuffle", "iid", "natural"]
 Tail = Literal["short", "even", "drop"]
+
 BatchSize = int | Callable[[int], int]
 """Rows a batch, or a function from rows seen to it."""
 
-_DIGIT_BITS = 16  # NumPy sorts 16-bit keys by counting, several times faster than by comparing
+CACHED_ROWS = 1 << 20  # a block of row numbers, 8 MB, stays in the cache while it is shuffled
 
 
 @dataclass(frozen=True, order=True)
@@ -53,35 +54,24 @@ class Order:
 
 
 def shuffle(n_rows: int, *, seed: int, epoch: int) -> IntArray:
-    """A uniform permutation of 0..n_rows-1 by random scatter (Rao 1961; Sandelius 1962).
+    """A uniform permutation of 0..n_rows-1 in two passes (Rao 1961; Sandelius 1962).
 
-    Pass 1 sends every row to one of 2^(16 d) boxes drawn uniformly; pass 2 shuffles inside each box that several rows
-    share, by the same scatter with fresh words. Boxes outnumber rows, so that pass 2 meets few. Exactly uniform given
-    ideal random words, whatever the number of boxes.
+    Pass 1 sends every row to one of K blocks drawn uniformly; pass 2 shuffles each block by Fisher and Yates, with
+    integers drawn without bias. Exactly uniform given ideal random words, whatever K; K = 1 where all rows fit a cache.
+    Pass 2 is NumPy's RandomState, whose streams are frozen (NEP 19), over our own Philox words.
     """
-    stream = counter(seed, Purpose.SHUFFLE, epoch)
-    digits = 2 if n_rows < 1 << 22 else 3
-    words = stream.random_raw(-(-n_rows * digits // 4)).astype("<u8", copy=False).view("<u2")
-    keys = words[: n_rows * digits].reshape(digits, n_rows)
-    order = np.argsort(keys[0], kind="stable")
-    for key in keys[1:]:
-        order = order[np.argsort(key[order], kind="stable")]
-    sorted_keys = keys[:, order]
-    shared = (sorted_keys[:, 1:] == sorted_keys[:, :-1]).all(axis=0)
-    return _scatter_shared(order, shared, stream) if shared.any() else order
-
-
-def _scatter_shared(order: IntArray, shared: NDArray[np.bool_], stream: np.random.Philox) -> IntArray:
-    """Pass 2: `shared[i]` says that places i and i+1 lie in one box; each box is put in the order of fresh words."""
-    while shared.any():
-        place = np.flatnonzero(np.append(shared, False) | np.append(False, shared))
-        box = np.cumsum(np.append(True, ~shared))[place]
-        word = stream.random_raw(len(place))
-        by_word = np.lexsort((word, box))
-        order[place] = order[place[by_word]]
-        word, box = word[by_word], box[by_word]
-        shared = np.zeros_like(shared)  # two equal 64-bit words in one box: draw again for those alone
-        shared[place[:-1][(word[1:] == word[:-1]) & (box[1:] == box[:-1])]] = True
+    words = counter(seed, Purpose.SHUFFLE, epoch)
+    fisher_yates = np.random.RandomState(words)
+    if n_rows <= CACHED_ROWS:
+        order = np.arange(n_rows, dtype=np.int64)
+        fisher_yates.shuffle(order)
+        return order
+    n_blocks = 1 << (-(-n_rows // CACHED_ROWS) - 1).bit_length()
+    block = words.random_raw(-(-n_rows // 4)).astype("<u8", copy=False).view("<u2")[:n_rows] % np.uint16(n_blocks)
+    order = np.argsort(block, kind="stable")  # 16-bit keys are sorted by counting
+    ends = np.cumsum(np.bincount(block, minlength=n_blocks))
+    for rows in np.split(order, ends[:-1]):
+        fisher_yates.shuffle(rows)
     return order
 
 

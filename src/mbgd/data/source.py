@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from mbgd.data.memory import Memory
 from mbgd.data.order import IntArray
 
 Inputs = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
@@ -78,6 +79,7 @@ class ArraySource:
     """Tensors in memory (or on a device), one row an entry of the first dimension."""
 
     data: Rows
+    memory: Memory = field(default_factory=Memory, compare=False, repr=False)
 
     @property
     def n_rows(self) -> int:
@@ -89,7 +91,8 @@ class ArraySource:
         index = torch.from_numpy(rows)
         if (device := self.data.leaves()[0].device).type != "cpu":
             index = index.to(device, non_blocking=True)
-        return self.data.map(lambda t: t.index_select(0, index))
+            return self.data.map(lambda t: t.index_select(0, index))
+        return self.data.map(lambda t: torch.index_select(t, 0, index, out=self.memory.empty(t, rows=len(rows))))
 
     def to(self, device: torch.device) -> ArraySource:
         """The same rows on `device`: data that fits stays there for the whole run."""

@@ -20,7 +20,7 @@ from mbgd.loop.progress import Progress
 from mbgd.record.checkpoint import newest, save
 from mbgd.record.history import History, HistoryWriter, rewind
 from mbgd.step.autograd import Engine
-from mbgd.store import FolderLock, new_folder, read_json, write_json
+from mbgd.store import FolderLock, new_folder, read_json, sweep, write_json
 
 FORMAT = 1
 PLAN, MANIFEST, HISTORY, RESULT = "plan.json", "manifest.json", "history.jsonl", "result.json"
@@ -60,8 +60,9 @@ class Recorder:
         return seconds - self._saved_at >= self._seconds
 
     def save(self, engine: Engine, standing: Standing) -> None:
-        if self._folder is None:
+        if self._folder is None or self._writer is None:
             return
+        self._writer.sync()  # no checkpoint without the lines that led to it
         tensors, facts = to_checkpoint(engine, standing)
         save(self._folder, step=standing.progress.steps_done, tensors=tensors, facts=facts)
         self._saved_at = standing.seconds
@@ -141,6 +142,8 @@ def open_existing(path: Path, *, command: str) -> Iterator[dict[str, Any]]:
         door = "mbgd.resume(run, model, data)" if saved["command"] == "fit" else f"'mbgd resume {path}'"
         raise PlanError(f"{path} was written by {saved['command']}; go on with it by {door}")
     with FolderLock(path):
+        sweep(path)
+        sweep(path / "checkpoints")
         yield saved
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from mbgd.errors import SavedFileError, did_you_mean
-from mbgd.store import append_line, finite, read_bytes, write_bytes
+from mbgd.store import append_line, finite, read_bytes, sync, write_bytes
 
 Record = Mapping[str, Any]
 _SHOWN = 5  # rows at either end of what is printed
@@ -70,7 +70,7 @@ class History:
 
 
 class HistoryWriter:
-    """Appends records to a file of JSON lines, each on disk when `append` returns."""
+    """Appends records to a file of JSON lines; they survive a killed process, and a power loss from `sync` on."""
 
     def __init__(self, path: Path) -> None:
         """Goes on behind the records that are there; a torn last line is taken out first."""
@@ -82,35 +82,54 @@ class HistoryWriter:
         """Raises StorageError; the file then stands as before."""
         append_line(self.path, _line(record))
 
+    def sync(self) -> None:
+        """To be called before a checkpoint: then a run that resumes from it finds every record up to there."""
+        if self.path.exists():
+            sync(self.path)
+
 
 def read_history(path: Path) -> History:
     """The records of a file; a last line that a crash cut short is left out.
 
     Raises SavedFileError naming the line where another one is damaged.
     """
-    lines, torn = _lines(path)
-    records = []
-    for number, line in enumerate(lines, start=1):
-        record = _parsed(line)
-        if record is None:
-            raise SavedFileError(f"{path} must hold one JSON object a line, line {number} is none; it is damaged")
-        records.append(record)
-    last = _parsed(torn)
-    return History(records if last is None else [*records, last])
+    records, damaged = _records(path)
+    if damaged:
+        raise _damage(path, damaged)
+    return History(record for record in records if record is not None)
 
 
 def rewind(path: Path, step: int) -> History:
     """Drop the records of steps after `step`, which will be made again, and return those that stay.
 
-    The file is replaced as a whole or not at all; a missing file is an empty history.
+    Damage behind them, as a power loss leaves it, goes too; in front of one of them it raises SavedFileError. The file
+    is replaced as a whole or not at all; a missing file is an empty history.
     """
     if not path.exists():
         return History()
-    history = read_history(path)
-    kept = History(record for record in history._records if record.get("step", 0) <= step)
-    if len(kept) < len(history) or _lines(path)[1]:
+    records, damaged = _records(path)
+    stays = [record is not None and record.get("step", 0) <= step for record in records]
+    if damaged and any(stays[damaged:]):
+        raise _damage(path, damaged)
+    kept = History(record for record, stay in zip(records, stays, strict=True) if stay and record is not None)
+    if len(kept) < len(records) or _lines(path)[1]:
         _rewrite(path, kept)
     return kept
+
+
+def _records(path: Path) -> tuple[list[dict[str, Any] | None], int]:
+    """A record for each line, None where it is damaged, and the number of the first such line or 0."""
+    lines, torn = _lines(path)
+    records = [_parsed(line) for line in lines]
+    damaged = records.index(None) + 1 if None in records else 0
+    last = _parsed(torn)
+    return (records if last is None else [*records, last]), damaged
+
+
+def _damage(path: Path, line: int) -> SavedFileError:
+    return SavedFileError(
+        f"{path} must hold one JSON object a line, line {line} is none; restore it or remove that line"
+    )
 
 
 def _rewrite(path: Path, history: History) -> None:

@@ -132,4 +132,4 @@ def _refuse(bad: Tensor, y: Tensor, demand: str, remedy: str) -> None:
     if bool(bad.any()):
         place = tuple(bad.nonzero()[0].tolist())
         where = f"row {place[0]}" + (f", column {', '.join(map(str, place[1:]))}" if len(place) > 1 else "")
-        raise DataError(f"y {demand}, got {y[place].item():g} in {where}; {remedy}")
+        raise DataError(f"y {demand}, got {float(y[place]):g} in {where}; {remedy}")

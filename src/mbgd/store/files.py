@@ -1,0 +1,189 @@
+"""Bytes, lines or JSON in, a file or folder in place out: the old one or the whole new one, whatever fails on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mbgd.errors import PlanError, SavedFileError
+from mbgd.store.refusal import FULL, announced
+from mbgd.store.sealed import finite, json_bytes
+
+TEMPORARY = re.compile(r"\.tmp-(\d+)-[0-9a-f]{32}-")
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary path in the same folder, renamed to `path` when the block ends well and removed when it does not.
+
+    A reader sees the old file or the whole new one, after a crash or power loss as well. Raises StorageError.
+    """
+    temporary = _temporary(path)
+    try:
+        with announced(path):
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, re-read before it takes the place of what was there. Raises StorageError."""
+    with writing(path) as temporary:
+        _write_new(temporary, data)
+        _sync(temporary)
+        if temporary.read_bytes() != data:
+            raise OSError(errno.EIO, "what was read back differs from what was written")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Put a value at `path` as JSON for readers of any language: a float that is not finite becomes null."""
+    write_bytes(path, json_bytes(finite(value)))
+
+
+def read_json(path: Path) -> Any:
+    """The value at `path`. Raises SavedFileError where it is missing or no JSON, StorageError where it cannot be read."""
+    try:
+        return json.loads(read_bytes(path))
+    except (ValueError, RecursionError):
+        raise SavedFileError(f"{path} must hold JSON, got something else; it is damaged or not MBGD's") from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """All of a small file. Raises SavedFileError where it is missing."""
+    with announced(path, to="read"), _missing(path):
+        return path.read_bytes()
+
+
+def append_line(path: Path, text: str) -> None:
+    """Add one line; one that did not fit is taken back, so that the next stands alone.
+
+    It survives the end of this process at once, and a power loss after `sync`, which costs as much as many steps.
+    """
+    with announced(path), path.open("ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            _write_all(file, text.encode() + b"\n")
+        except OSError:
+            with contextlib.suppress(OSError):
+                file.truncate(before)
+            raise
+
+
+def sync(path: Path) -> None:
+    """Put what was appended to a file on disk. Raises StorageError."""
+    with announced(path):
+        _sync(path)
+        _sync_folder(path.parent)
+
+
+def sha256(path: Path) -> str:
+    """Of the file's bytes, in memory of fixed size. Raises SavedFileError where it is missing."""
+    with announced(path, to="read"), _missing(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def new_folder(path: Path) -> None:
+    """Make a folder, on disk when this returns; an empty one that is there will do.
+
+    Raises PlanError where something else is there, StorageError.
+    """
+    with announced(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir()
+        except FileExistsError:
+            if not path.is_dir() or any(path.iterdir()):
+                remedy = f"go on with it by 'mbgd resume {path}'" if (path / "plan.json").exists() else "choose another"
+                raise PlanError(f"out must name a new folder, {path} exists; {remedy}") from None
+        _sync_folder(path.parent)
+
+
+def write_folder(final: Path, files: Mapping[str, bytes], *, verify: Callable[[Path], object]) -> None:
+    """Make a folder of files, whole or not at all: written under another name, synced, read by `verify`, then renamed.
+
+    `verify` raises where the folder is not what was meant. Raises StorageError; nothing of a failed one stays.
+    """
+    temporary = _temporary(final)
+    try:
+        with announced(final):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            temporary.mkdir()
+            for name, data in files.items():
+                _write_new(temporary / name, data)
+                _sync(temporary / name)
+            _sync_folder(temporary)
+            verify(temporary)
+            temporary.rename(final)
+            _sync_folder(final.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Take a folder away: out of sight in one rename, so that what a crash leaves behind never looks whole."""
+    hidden = _temporary(path)
+    with announced(path, to="remove"):
+        path.rename(hidden)
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _missing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise SavedFileError(f"{path} must exist, it does not; check the path") from None
+
+
+def _temporary(path: Path) -> Path:
+    return path.parent / f".tmp-{os.getpid()}-{uuid.uuid4().hex}-{path.name}"
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    """Room is reserved first: a full disk is known before the first byte."""
+    with path.open("xb", buffering=0) as file:
+        if data and hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(file.fileno(), 0, len(data))
+            except OSError as error:
+                if error.errno in FULL:
+                    raise
+        _write_all(file, data)
+
+
+def _write_all(file: Any, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]  # an unbuffered write may take a part only
+
+
+def _sync(path: Path) -> None:
+    """On disk when this returns; what is read next comes from there where the system can be asked for it."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _sync_folder(path: Path) -> None:
+    """A rename is on disk when its folder is."""
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,224 @@
+"""Law: today's code reads what the first version wrote, and makes its rows come in the same order. See docs/formats.md.
+
+`python tests/test_formats.py` writes the golden files: for a new format, beside the old ones, never in their place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mbgd.data.order import Cursor, draw, shuffle
+from mbgd.model.build import TableModel
+from mbgd.model.saved import load_model, restore, save_model
+from mbgd.record import checkpoint
+from mbgd.record.history import HistoryWriter, read_history
+from mbgd.seeds import Purpose, counter, hash_rows, step_seed
+from mbgd.store import write_json
+
+GOLDEN = Path(__file__).parent / "golden"
+ORDER: dict[str, Any] = json.loads((GOLDEN / "order.json").read_text()) if (GOLDEN / "order.json").exists() else {}
+LONGER = [(1000, 0, 0), (1000, 7, 3), (70_000, 0, 1)]
+MORE = 1_050_000  # rows, enough for two passes
+FACTS = {"progress": {"steps_done": 3, "rows_seen": 96, "cursor": {"epoch": 0, "row": 96}}, "best": {"score": None}}
+MODEL_FACTS = {"loss": "squared_error", "encoder": {"numbers": ["größe"]}, "scores": {"r2": 0.9, "rmse": None}}
+RECORDS = [
+    {"step": 3, "epoch": 0.5, "rows_seen": 96, "loss": 0.1 + 0.2, "learning_rate": 0.05},
+    {"step": 6, "epoch": 1.0, "rows_seen": 192, "loss": None, "learning_rate": 0.025, "validation_rmse": 1 / 3},
+]
+
+
+def tensors() -> dict[str, Tensor]:
+    """Written out rather than drawn: torch's generators may change."""
+    return {
+        "model.weight": torch.tensor([[1.5, -0.0, float("inf")], [float("nan"), 1e-45, 3.4e38]]),
+        "model.buffer.count": torch.tensor(2**62),
+        "optimizer.0.step": torch.tensor(3.0),
+        "optimizer.0.half": torch.tensor([0.1, 65280.0]).to(torch.bfloat16),
+        "average.0": torch.tensor([1 / 3, 5e-324], dtype=torch.float64),
+        "best.mask": torch.tensor([True, False]),
+        "best.bytes": torch.tensor([0, 255], dtype=torch.uint8),
+    }
+
+
+def model() -> TableModel:
+    made = TableModel(1, (3, 12), 2, hidden_layer_sizes=(2,), embedding_size=2)
+    with torch.no_grad():
+        for number, parameter in enumerate(made.parameters()):
+            parameter.copy_(torch.arange(parameter.numel()).reshape(parameter.shape) / 8 - number)
+    return made.eval()
+
+
+def inputs() -> tuple[Tensor, Tensor]:
+    return torch.tensor([[1.0], [-2.0], [0.5]]), torch.tensor([[0, 0], [2, 11], [1, 5]])
+
+
+def digest(rows: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(rows, "<i8").tobytes()).hexdigest()
+
+
+def bits(tensor: Tensor) -> list[int]:
+    return tensor.contiguous().reshape(-1).view(torch.uint8).tolist()
+
+
+# --- files of the first version ---------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_of_the_first_version_is_read() -> None:
+    found = checkpoint.newest(GOLDEN / "run")
+    assert found is not None
+    assert found.notices == ()
+    assert (found.checkpoint.step, found.checkpoint.facts) == (3, FACTS)
+    held = found.checkpoint.tensors
+    assert {name: (t.dtype, t.shape, bits(t)) for name, t in held.items()} == {
+        name: (t.dtype, t.shape, bits(t)) for name, t in tensors().items()
+    }
+
+
+def test_a_model_of_the_first_version_is_read_and_predicts_the_same() -> None:
+    saved = load_model(GOLDEN / "run")
+    assert saved.facts == MODEL_FACTS
+    outputs = restore(saved)(*inputs())
+    # all weights are eighths, so that every sum is exact on any machine
+    assert outputs.tolist() == model()(*inputs()).tolist() == ORDER["outputs"]
+
+
+def test_a_history_of_the_first_version_is_read_without_its_torn_line() -> None:
+    history = read_history(GOLDEN / "run" / "history.jsonl")
+    assert list(history) == [{**RECORDS[0], "validation_rmse": None}, RECORDS[1]]
+
+
+def test_todays_history_is_the_very_file_of_the_first_version(tmp_path: Path) -> None:
+    assert (golden_run(tmp_path) / "history.jsonl").read_bytes() == (GOLDEN / "run" / "history.jsonl").read_bytes()
+
+
+def test_the_layout_of_a_run_folder_is_the_one_in_the_docs(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "formats.md").read_text()
+    for path in golden_run(tmp_path).rglob("*"):
+        assert path.name.replace("0003", "0123") in page, path.name
+    for purpose in Purpose:
+        assert f"| `{purpose.name}` | {int(purpose)} |" in page
+
+
+# --- the order ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("epoch", ["0", "1"])
+def test_the_order_of_ten_rows_is_pinned(epoch: str) -> None:
+    assert shuffle(10, seed=0, epoch=int(epoch)).tolist() == ORDER["shuffle n=10 seed=0"][epoch]
+    assert draw(10, seed=0, epoch=int(epoch)).tolist() == ORDER["iid n=10 seed=0"][epoch]
+
+
+@pytest.mark.parametrize(("n", "seed", "epoch"), LONGER)
+def test_longer_orders_are_pinned(n: int, seed: int, epoch: int) -> None:
+    assert digest(shuffle(n, seed=seed, epoch=epoch)) == ORDER["sha256 of shuffle"][f"n={n} seed={seed} epoch={epoch}"]
+
+
+def halves(stream: np.random.Philox) -> Iterator[int]:
+    """The words of a stream as 32-bit halves, the low one first."""
+    while True:
+        for word in stream.random_raw(1 << 12).tolist():
+            yield word & 0xFFFFFFFF
+            yield word >> 32
+
+
+def fisher_yates(entries: list[int], words: Iterator[int]) -> list[int]:
+    """As the docs describe it, in plain Python."""
+    for i in range(len(entries) - 1, 0, -1):
+        kept = (1 << i.bit_length()) - 1
+        j = next(word & kept for word in words if word & kept <= i)
+        entries[i], entries[j] = entries[j], entries[i]
+    return entries
+
+
+@pytest.mark.parametrize(("n", "epoch"), [(1, 0), (2, 0), (3, 1), (10, 0), (999, 5), (1024, 0), (1025, 0), (70_000, 1)])
+def test_the_order_is_the_one_that_the_docs_describe(n: int, epoch: int) -> None:
+    words = halves(counter(0, Purpose.SHUFFLE, epoch))
+    assert shuffle(n, seed=0, epoch=epoch).tolist() == fisher_yates(list(range(n)), words)
+
+
+def test_the_order_of_more_rows_takes_two_passes_as_the_docs_describe() -> None:
+    n, stream = MORE, counter(0, Purpose.SHUFFLE, 0)
+    parts = [word >> shift & 0xFFFF for word in stream.random_raw((n + 3) // 4).tolist() for shift in (0, 16, 32, 48)]
+    blocks: list[list[int]] = [[], []]  # 2 * 2^20 >= n
+    for row in range(n):
+        blocks[parts[row] % 2].append(row)
+    words = halves(stream)
+    expected = np.array([row for block in blocks for row in fisher_yates(block, words)])
+    assert np.array_equal(shuffle(n, seed=0, epoch=0), expected)
+    assert digest(expected) == ORDER["sha256 of shuffle"][f"n={n} seed=0 epoch=0"]
+
+
+def test_seeds_of_steps_and_hashes_of_rows_are_pinned() -> None:
+    assert [step_seed(0, 0), step_seed(0, 1), step_seed(12345, 10**6)] == ORDER["step_seed"]
+    rows = np.arange(3, dtype=np.int64)
+    hashed = {p.name: hash_rows(rows, seed=1, purpose=p).tolist() for p in (Purpose.TEST_ROWS, Purpose.VALIDATION_ROWS)}
+    assert hashed == ORDER["hash_rows seed=1"]
+    assert [int(word) for word in counter(5, Purpose.SHUFFLE, 2).random_raw(2)] == ORDER["words seed=5 SHUFFLE epoch=2"]
+
+
+def test_hashes_are_those_that_the_docs_describe() -> None:
+    def mixed(z: int) -> int:
+        z = (z + 0x9E3779B97F4A7C15) % 2**64
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+        return z ^ z >> 31
+
+    for seed, number in ((0, 0), (3, 17), (2**63, 10**9)):
+        start = mixed((seed + 0x9E3779B97F4A7C15) % 2**64)
+        assert step_seed(seed, number) % 2**64 == mixed(mixed(start ^ 3) ^ number)
+        row = hash_rows(np.array([number]), seed=seed, purpose=Purpose.TEST_ROWS)
+        assert row.tolist() == [mixed(number ^ mixed(start ^ 4))]
+
+
+def test_a_cursor_is_an_epoch_and_a_row_and_orders_in_time() -> None:
+    assert [Cursor(0, 96), Cursor(1, 0), Cursor(1, 32)] == sorted([Cursor(1, 32), Cursor(0, 96), Cursor(1, 0)])
+    assert Cursor(**FACTS["progress"]["cursor"]) == Cursor(epoch=0, row=96)  # type: ignore[index]
+
+
+# --- how the golden files were made -------------------------------------------------------------------------------------
+
+
+def golden_run(folder: Path) -> Path:
+    run = folder / "run"
+    run.mkdir(parents=True)
+    checkpoint.save(run, step=3, tensors=tensors(), facts=FACTS)
+    writer = HistoryWriter(run / "history.jsonl")
+    for record in RECORDS:
+        writer.append(record)
+    with (run / "history.jsonl").open("a") as file:
+        file.write('{"step": 9, "epoch"')
+    save_model(run / "model.safetensors", model(), facts=MODEL_FACTS)
+    return run
+
+
+def golden_order() -> dict[str, Any]:
+    rows = np.arange(3, dtype=np.int64)
+    return {
+        "shuffle n=10 seed=0": {str(e): shuffle(10, seed=0, epoch=e).tolist() for e in (0, 1)},
+        "iid n=10 seed=0": {str(e): draw(10, seed=0, epoch=e).tolist() for e in (0, 1)},
+        "sha256 of shuffle": {
+            f"n={n} seed={s} epoch={e}": digest(shuffle(n, seed=s, epoch=e)) for n, s, e in (*LONGER, (MORE, 0, 0))
+        },
+        "step_seed": [step_seed(0, 0), step_seed(0, 1), step_seed(12345, 10**6)],
+        "hash_rows seed=1": {
+            p.name: hash_rows(rows, seed=1, purpose=p).tolist() for p in (Purpose.TEST_ROWS, Purpose.VALIDATION_ROWS)
+        },
+        "words seed=5 SHUFFLE epoch=2": [int(word) for word in counter(5, Purpose.SHUFFLE, 2).random_raw(2)],
+        "outputs": model()(*inputs()).tolist(),
+    }
+
+
+if __name__ == "__main__":
+    shutil.rmtree(GOLDEN, ignore_errors=True)
+    golden_run(GOLDEN)
+    write_json(GOLDEN / "order.json", golden_order())
