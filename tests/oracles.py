@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,3 +69,20 @@ def weighted_gradient(
     """sum over the batch of w_i grad l_i, row by row with exact summation, over the divisor."""
     terms = [w[i] * mlp_row_gradient(parts, x[i], y[i]) for i in batch]
     return np.array([math.fsum(column) for column in zip(*terms, strict=True)]) / divisor
+
+
+def halves(stream: np.random.Philox) -> Iterator[int]:
+    """The words of a stream as 32-bit halves, the low one first."""
+    while True:
+        for word in stream.random_raw(1 << 12).tolist():
+            yield word & 0xFFFFFFFF
+            yield word >> 32
+
+
+def fisher_yates(entries: list[int], words: Iterator[int]) -> list[int]:
+    """As the docs describe it, in plain Python."""
+    for i in range(len(entries) - 1, 0, -1):
+        kept = (1 << i.bit_length()) - 1
+        j = next(word & kept for word in words if word & kept <= i)
+        entries[i], entries[j] = entries[j], entries[i]
+    return entries

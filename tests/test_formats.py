@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from mbgd.record import checkpoint
 from mbgd.record.history import HistoryWriter, read_history
 from mbgd.seeds import Purpose, counter, hash_rows, step_seed
 from mbgd.store import write_json
+from oracles import fisher_yates, halves
 
 GOLDEN = Path(__file__).parent / "golden"
 ORDER: dict[str, Any] = json.loads((GOLDEN / "order.json").read_text()) if (GOLDEN / "order.json").exists() else {}
@@ -121,23 +121,6 @@ def test_the_order_of_ten_rows_is_pinned(epoch: str) -> None:
 @pytest.mark.parametrize(("n", "seed", "epoch"), LONGER)
 def test_longer_orders_are_pinned(n: int, seed: int, epoch: int) -> None:
     assert digest(shuffle(n, seed=seed, epoch=epoch)) == ORDER["sha256 of shuffle"][f"n={n} seed={seed} epoch={epoch}"]
-
-
-def halves(stream: np.random.Philox) -> Iterator[int]:
-    """The words of a stream as 32-bit halves, the low one first."""
-    while True:
-        for word in stream.random_raw(1 << 12).tolist():
-            yield word & 0xFFFFFFFF
-            yield word >> 32
-
-
-def fisher_yates(entries: list[int], words: Iterator[int]) -> list[int]:
-    """As the docs describe it, in plain Python."""
-    for i in range(len(entries) - 1, 0, -1):
-        kept = (1 << i.bit_length()) - 1
-        j = next(word & kept for word in words if word & kept <= i)
-        entries[i], entries[j] = entries[j], entries[i]
-    return entries
 
 
 @pytest.mark.parametrize(("n", "epoch"), [(1, 0), (2, 0), (3, 1), (10, 0), (999, 5), (1024, 0), (1025, 0), (70_000, 1)])

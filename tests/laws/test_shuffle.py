@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
 from itertools import permutations
 
 import numpy as np
@@ -31,36 +30,12 @@ from laws.shuffle_statistics import (
 )
 from mbgd.data.order import Order, draw, shuffle
 from mbgd.data.stream import ChunkEnds, chunks
-from mbgd.seeds import Purpose, counter
 from oracles import linear_row_gradient
 from problems import arrays, source
 
 
 def ours(n: int, repeats: int) -> np.ndarray:
     return np.stack([shuffle(n, seed=2024, epoch=epoch) for epoch in range(repeats)])
-
-
-class Narrow:
-    """Philox with a few bits left in each 16-bit lane, so that rows share boxes and words collide all the time."""
-
-    def __init__(self, seed: int, purpose: Purpose, *key: int, bits: int) -> None:
-        self._words, self._mask = counter(seed, purpose, *key), np.uint64(((1 << bits) - 1) * 0x0001000100010001)
-
-    def random_raw(self, count: int) -> np.ndarray:
-        return self._words.random_raw(count) & self._mask
-
-
-class OnlyBoxes(Narrow):
-    """Few boxes at the first call; afterwards words that only count up."""
-
-    def __init__(self, *key: int) -> None:
-        super().__init__(*key, bits=2)  # type: ignore[arg-type]  # (seed, purpose, epoch)
-        self._first = True
-
-    def random_raw(self, count: int) -> np.ndarray:
-        words = super().random_raw(count) if self._first else np.arange(count, dtype=np.uint64)
-        self._first = False
-        return words
 
 
 # ---------------------------------------------------------------- bijection
@@ -89,31 +64,11 @@ def test_millions_of_rows_are_bijections(n: int) -> None:
         assert_bijection(n, shuffle(n, seed=1, epoch=epoch))
 
 
-@pytest.mark.parametrize("bits", [0, 1, 4])
-def test_colliding_words_leave_a_bijection(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    if bits == 0:  # all rows in one box at first: only its second pass shuffles
-        monkeypatch.setattr(mbgd.data.order, "counter", lambda *key: FirstBlind(*key))
-    else:
-        monkeypatch.setattr(mbgd.data.order, "counter", lambda *key: Narrow(*key, bits=bits))
+@pytest.mark.parametrize("cached", [1, 3, 64])
+def test_blocks_leave_a_bijection(cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mbgd.data.order, "CACHED_ROWS", cached)
     for n in (1, 2, 3, 10, 257, 3000):
         assert_bijection(n, shuffle(n, seed=0, epoch=0))
-
-
-class FirstBlind:
-    """Zeros at the first call, so that all rows share one box; Philox afterwards, or one bit of it a word."""
-
-    mask = np.uint64(2**64 - 1)
-
-    def __init__(self, *key: int) -> None:
-        self._words, self._calls = counter(*key), 0  # type: ignore[arg-type]  # (seed, purpose, epoch)
-
-    def random_raw(self, count: int) -> np.ndarray:
-        self._calls += 1
-        return self._words.random_raw(count) * np.uint64(self._calls > 1) & self.mask
-
-
-class Coins(FirstBlind):
-    mask = np.uint64(1)
 
 
 # ---------------------------------------------------------------- T1 to T4
@@ -123,16 +78,10 @@ def test_our_shuffle_is_not_rejected() -> None:
     assert holm(order_family(ours)) == []
 
 
-WORDS: dict[str, Callable[..., object]] = {
-    "few boxes": lambda *key: Narrow(*key, bits=2),
-    "one box": FirstBlind,
-    "one box and equal words": Coins,
-}
-
-
-@pytest.mark.parametrize("words", WORDS)
-def test_nor_where_rows_share_boxes_and_words_collide(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mbgd.data.order, "counter", WORDS[words])
+@pytest.mark.parametrize("cached", [1, 3, 7])
+def test_nor_in_two_passes(cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of so few rows that every shuffle tested has many, some of them empty."""
+    monkeypatch.setattr(mbgd.data.order, "CACHED_ROWS", cached)
     assert holm(order_family(ours)) == []
 
 
@@ -169,9 +118,20 @@ def test_a_correct_shuffle_by_another_method_passes_too() -> None:
     assert holm(order_family(correct)) == []
 
 
-def test_a_shuffle_without_its_second_pass_would_be_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Boxes left unshuffled: with few of them, the old order within each shows."""
-    monkeypatch.setattr(mbgd.data.order, "counter", OnlyBoxes)
+class Idle:
+    """A second pass that does nothing."""
+
+    def __init__(self, words: object) -> None:
+        pass
+
+    def shuffle(self, rows: np.ndarray) -> None:
+        pass
+
+
+@pytest.mark.parametrize("cached", [2, 1 << 20])
+def test_a_shuffle_without_its_second_pass_would_be_rejected(cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mbgd.data.order, "CACHED_ROWS", cached)
+    monkeypatch.setattr(np.random, "RandomState", Idle)
     assert holm(order_family(ours))
 
 
