@@ -1,4 +1,4 @@
-"""The flights table in, one JSON object out: seconds to read and encode it, mbgd beside pandas with scikit-learn, and their ratio.
+"""Reading and encoding the flights table: mbgd beside pandas with scikit-learn, as a ratio of speeds.
 
     python bench/read_flights.py [PAIRS]
 
@@ -9,17 +9,17 @@ scale 13 numbers, impute and encode 4 categories, calendar parts of one timestam
 
 from __future__ import annotations
 
-import json
-import os
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import median
+
+from timing import Cell, alone, interval, report
 
 FILE = Path(__file__).parents[1] / "examples" / "flights.parquet"
 TARGET, CATEGORIES, TIME = "arr_delay", ["carrier", "origin", "dest", "manufacturer"], "time_hour"
-PAIRS = 15
+PAIRS, ROWS = 15, 336_776
 
 
 def mbgd_seconds() -> float:
@@ -82,45 +82,38 @@ SIDES = {"mbgd": mbgd_seconds, "sklearn": sklearn_seconds}
 
 
 def measured(side: str) -> float:
-    """One run of a side in a fresh process."""
-    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    done = subprocess.run(
-        [sys.executable, __file__, "--side", side],
-        env={**os.environ, **one},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    """One run of a side in a fresh process, which inherits the core and the thread counts."""
+    done = subprocess.run([sys.executable, __file__, "--side", side], check=True, capture_output=True, text=True)
     return float(done.stdout)
 
 
 def main() -> None:
-    """Alternate the sides and print medians and the ratio."""
+    """Alternate the sides and report the ratio of their speeds."""
     if len(sys.argv) > 2 and sys.argv[1] == "--side":
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         print(SIDES[sys.argv[2]]())
         return
+    alone()
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else PAIRS
-    seconds: dict[str, list[float]] = {side: [] for side in SIDES}
+    runs: dict[str, list[float]] = {side: [] for side in SIDES}
     for number in range(pairs):
-        for side in list(SIDES)[:: 1 if number % 2 else -1]:
-            seconds[side].append(measured(side))
-    medians = {side: statistics.median(values) for side, values in seconds.items()}
-    ratios = sorted(b / a for a, b in zip(seconds["mbgd"], seconds["sklearn"], strict=True))
-    print(
-        json.dumps(
-            {
-                "bench": "read_flights",
-                "pairs": pairs,
-                "mbgd_seconds": round(medians["mbgd"], 4),
-                "sklearn_seconds": round(medians["sklearn"], 4),
-                "ratio": round(medians["sklearn"] / medians["mbgd"], 2),
-                "ratio_lowest": round(ratios[0], 2),
-                "ratio_highest": round(ratios[-1], 2),
-            }
-        )
+        for side in list(runs)[:: 1 if number % 2 else -1]:
+            runs[side].append(measured(side))
+    ratios = [theirs / ours for ours, theirs in zip(runs["mbgd"], runs["sklearn"], strict=True)]
+    low, high = interval(ratios)
+    cell = Cell(
+        name="read and encode flights.parquet",
+        ours="mbgd",
+        theirs="pandas + ColumnTransformer",
+        unit="rows/s",
+        our_speed=ROWS / median(runs["mbgd"]),
+        their_speed=ROWS / median(runs["sklearn"]),
+        ratio=median(ratios),
+        low=low,
+        high=high,
+        goal=3.0,
+        pairs=pairs,
     )
+    report([cell])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The order of rows and the sizes of batches: golden vectors, and a slow twin that sorts in plain Python."""
+"""The order of rows and the sizes of batches: golden vectors, and slow twins in plain Python."""
 
 from __future__ import annotations
 

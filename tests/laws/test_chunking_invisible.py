@@ -56,8 +56,8 @@ def assert_same_bits(a: Outcome, b: Outcome) -> None:
 
 def other_ways() -> Iterator[tuple[ChunkEnds, int]]:
     yield from ((ChunkEnds(max_batches=k), 0) for k in (2, 7, 256))
-    yield from ((ChunkEnds(max_batches=k), depth) for k, depth in ((1, 3), (7, 1), (7, 3), (256, 1)))
-    yield ChunkEnds(max_rows=50, at_epoch_end=True), 1
+    yield from ((ChunkEnds(max_batches=k), depth) for k, depth in ((1, 3), (7, 1)))
+    yield ChunkEnds(max_rows=50, at_epoch_end=True), 0
     yield ChunkEnds(every_steps=(3, 5)), 0
 
 
@@ -65,10 +65,11 @@ def other_ways() -> Iterator[tuple[ChunkEnds, int]]:
 @pytest.mark.parametrize("width", [1, 13, 28, 99])
 @pytest.mark.parametrize("m", [1, 7, 32])
 def test_chunk_length_and_prefetch_change_nothing(m: int, width: int, dtype: torch.dtype) -> None:
-    one_by_one = outcome(width, dtype, m)
+    epochs = 1 if m == 1 else 2
+    one_by_one = outcome(width, dtype, m, epochs=epochs)
     assert len(set(one_by_one[2])) > 1
     for ends, depth in other_ways():
-        assert_same_bits(outcome(width, dtype, m, ends=ends, depth=depth), one_by_one)
+        assert_same_bits(outcome(width, dtype, m, ends=ends, depth=depth, epochs=epochs), one_by_one)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=["float32", "float64"])

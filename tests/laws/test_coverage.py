@@ -16,7 +16,7 @@ from oracles import cut
 from problems import source
 
 TAILS: tuple[Tail, ...] = ("short", "even", "drop")
-EPOCHS = 3
+EPOCHS = 2
 
 
 def epochs_of(flow: Iterator[Chunk], n_epochs: int) -> list[list[list[int]]]:

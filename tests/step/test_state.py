@@ -71,7 +71,7 @@ def test_a_state_of_another_architecture_is_refused_by_name(spoil: str) -> None:
     run = trained()
     state = capture(run.updater)
     tensors = dict(state.tensors)
-    name = "average.0" if spoil == "average" else "model.0.weight"
+    name = "average.0" if spoil == "average" else "parameter.0.weight"
     if spoil in ("missing", "average"):
         del tensors[name]
     else:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from queue import Full, Queue
-from threading import Event, Thread
+from queue import SimpleQueue
+from threading import Event, Semaphore, Thread
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-_POLL_SECONDS = 0.1  # how long a blocked producer takes to see that nobody listens any more
 
 
 def ahead(items: Iterator[T], *, depth: int, move: Callable[[T], T] | None = None) -> Iterator[T]:
@@ -21,39 +20,37 @@ def ahead(items: Iterator[T], *, depth: int, move: Callable[[T], T] | None = Non
         for item in items:
             yield item if move is None else move(item)
         return
-    queue: Queue[tuple[bool, Any]] = Queue(maxsize=depth)
-    closed = Event()
-    thread = Thread(target=_produce, args=(items, queue, closed, move), name="mbgd-ahead", daemon=True)
+    made: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
+    room, closed = Semaphore(depth), Event()
+    thread = Thread(target=_produce, args=(items, made, room, closed, move), name="mbgd-ahead", daemon=True)
     thread.start()
     try:
         while True:
-            good, item = queue.get()
+            good, item = made.get()
             if not good:
                 if item is None:
                     return
                 raise item
+            room.release()
             yield item
     finally:
         closed.set()
+        room.release()  # wakes a producer that waits for room
         thread.join()
 
 
-def _produce(items: Iterator[T], queue: Queue[tuple[bool, Any]], closed: Event, move: Callable[[T], T] | None) -> None:
-    last: tuple[bool, Any] = (False, None)
+def _produce(
+    items: Iterator[T],
+    made: SimpleQueue[tuple[bool, Any]],
+    room: Semaphore,
+    closed: Event,
+    move: Callable[[T], T] | None,
+) -> None:
     try:
-        for item in items:
-            if not _put(queue, (True, item if move is None else move(item)), closed):
-                return
+        while room.acquire() and not closed.is_set():
+            item = next(items)
+            made.put((True, item if move is None else move(item)))
+    except StopIteration:
+        made.put((False, None))
     except BaseException as error:  # handed over whole: it is raised again where the items are used
-        last = (False, error)
-    _put(queue, last, closed)
-
-
-def _put(queue: Queue[tuple[bool, Any]], entry: tuple[bool, Any], closed: Event) -> bool:
-    while not closed.is_set():
-        try:
-            queue.put(entry, timeout=_POLL_SECONDS)
-            return True
-        except Full:
-            continue
-    return False
+        made.put((False, error))

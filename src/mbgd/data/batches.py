@@ -11,7 +11,6 @@ from mbgd.data.ahead import ahead
 from mbgd.data.chunk import Chunk
 from mbgd.data.given import as_source
 from mbgd.data.order import Cursor, Order, Sampling, Tail, steps_per_epoch
-from mbgd.data.source import ArraySource
 from mbgd.data.stream import ChunkEnds, chunks, rows_of_a_chunk
 from mbgd.errors import PlanError
 
@@ -48,8 +47,7 @@ class batches:  # noqa: N801  # reads as a verb where it is used: for x, y in mb
         self._source = as_source(data, workers=workers, need_target=False)
         self._order = Order(self._source.n_rows, seed, sampling)
         self._batch_size, self._tail, self._with_scale = min(batch_size, self._source.n_rows), tail, with_scale
-        in_memory = isinstance(self._source, ArraySource)
-        self._prefetch = prefetch if prefetch is not None else (0 if in_memory else 1)
+        self._prefetch = prefetch if prefetch is not None else min(workers, 1)
         self._start, self._chunk, self._batch = Cursor(), None, 0
         self._ends = ChunkEnds(max_rows=rows_of_a_chunk(self._source), at_epoch_end=True)
 

@@ -2,39 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from mbgd.data.order import IntArray
 from mbgd.data.source import Rows
 from mbgd.errors import DataError
 
+Collate = Callable[[list[Any]], Any]
+TARGETS = ("labels", "label")  # where an item that is one dict holds its target, as Hugging Face's datasets do
+
 
 class DatasetSource:
-    """A map-style dataset whose items are (x, y) or x; read row by row, by `workers` processes where asked."""
+    """A map-style dataset whose items are (x, y), (x, y, weight), a dict with its target under "labels" or "label", or x.
 
-    def __init__(self, dataset: Dataset[Any], *, workers: int = 0, rows_per_task: int = 64) -> None:
-        self._dataset, self._workers, self._rows_per_task = dataset, workers, rows_per_task
+    Read row by row, or all at once where it has `__getitems__`; by `workers` processes where asked.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        *,
+        workers: int = 0,
+        rows_per_task: int = 64,
+        collate: Collate = default_collate,
+    ) -> None:
+        self._dataset, self._rows_per_task, self._collate = dataset, rows_per_task, _Collated(collate)
         self._tasks: list[list[int]] = []  # what the loader's next pass reads; its workers stay alive
-        self._loader = _task_loader(dataset, self._tasks, workers) if workers else None
+        self._loader = _task_loader(dataset, self._tasks, workers=workers, collate=self._collate) if workers else None
+        self._lock = Lock()  # the rows of validation are read while a thread reads those of the next chunk
         self.n_rows = length(dataset)
 
     def read(self, rows: IntArray | slice) -> Rows:
         wanted: list[int] = (np.arange(self.n_rows)[rows] if isinstance(rows, slice) else rows).tolist()
-        if self._loader is None:
-            return _as_rows(default_collate(_items(self._dataset, wanted)))
-        step = self._rows_per_task
-        self._tasks[:] = [wanted[at : at + step] for at in range(0, len(wanted), step)]
-        parts = [_as_rows(part) for part in self._loader]
+        with self._lock:
+            if self._loader is None:
+                return _as_rows(self._collate(_items(self._dataset, wanted)))
+            step = self._rows_per_task
+            self._tasks[:] = [wanted[at : at + step] for at in range(0, len(wanted), step)]
+            try:
+                parts = [_as_rows(part) for part in self._loader]
+            except DataError as error:  # a worker's comes with its traceback, whose last line is the sentence
+                raise DataError(str(error).splitlines()[-1].removeprefix("mbgd.errors.DataError: ")) from error
         return parts[0].filled(torch.cat(leaves) for leaves in zip(*(part.leaves() for part in parts), strict=True))
 
 
-def _task_loader(dataset: Dataset[Any], tasks: list[list[int]], workers: int) -> DataLoader[Any]:
-    return DataLoader(dataset, batch_sampler=_Tasks(tasks), num_workers=workers, persistent_workers=True)
+@dataclass(frozen=True)
+class _Collated:
+    """Items to one batch; what cannot be stacked is refused in one sentence, in a worker too."""
+
+    collate: Collate
+
+    def __call__(self, items: list[Any]) -> Any:
+        try:
+            return self.collate(items)
+        except (TypeError, RuntimeError, ValueError) as error:
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            raise DataError(
+                f"items of a dataset must be tensors, arrays or numbers of equal shapes, got what cannot be stacked: {why}; "
+                "give the dataset a transform, or a DataLoader with a collate_fn of your own"
+            ) from error
+
+
+def _task_loader(dataset: Dataset[Any], tasks: list[list[int]], *, workers: int, collate: Collate) -> DataLoader[Any]:
+    return DataLoader(
+        dataset,
+        batch_sampler=_Tasks(tasks),
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=_ignore_interrupts,
+        generator=torch.Generator().manual_seed(0),  # its own: from another thread it must not touch that of dropout
+        persistent_workers=True,
+    )
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the one that trains needs its workers until it has saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Tasks(Sampler[list[int]]):
@@ -66,11 +118,32 @@ def length(dataset: Any) -> int:
         ) from None
 
 
+def split_target(inputs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """(the rest, the target) of a dict that holds its target under one of the usual names; (all, None) without one."""
+    name = next((name for name in TARGETS if name in inputs), None)
+    return {key: part for key, part in inputs.items() if key != name}, None if name is None else inputs[name]
+
+
 def _as_rows(item: Any) -> Rows:
-    if isinstance(item, (list, tuple)) and len(item) in (2, 3):
-        x, y, w = (*item, None)[:3]
-        return Rows(tuple(x) if isinstance(x, list) else x, y, w)
+    """A collated batch of items as rows."""
+    x, y, w = item, None, None
     if isinstance(item, (list, tuple)):
-        demand = "an item of a dataset must be (x, y) or (x, y, weight)"
-        raise DataError(f"{demand}, got {len(item)} parts; wrap several inputs in a tuple")
-    return Rows(item, None, None)
+        if len(item) not in (2, 3):
+            demand = "an item of a dataset must be (x, y) or (x, y, weight)"
+            raise DataError(f"{demand}, got {len(item)} parts; wrap several inputs in a tuple")
+        x, y, w = (*item, None)[:3]
+    elif isinstance(item, dict):
+        x, y = split_target(item)
+    rows = Rows(tuple(x) if isinstance(x, list) else x, y, w)
+    _check_tensors(rows)
+    return rows
+
+
+def _check_tensors(rows: Rows) -> None:
+    names = list(rows.x) if isinstance(rows.x, dict) else []
+    for place, leaf in enumerate(rows.leaves()):
+        if not isinstance(leaf, Tensor):
+            where = f" under {names[place]!r}" if place < len(names) else ""
+            raise DataError(
+                f"items of a dataset must hold tensors, arrays or numbers, got text or other objects{where}; leave them out"
+            )

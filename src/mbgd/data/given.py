@@ -7,10 +7,21 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    TensorDataset,
+    default_collate,
+)
 
-from mbgd.data.dataset import DatasetSource, length
+from mbgd.data.dataset import DatasetSource, length, split_target
 from mbgd.data.source import ArraySource, Inputs, Rows, Source, WeightedSource
 from mbgd.errors import DataError
 
@@ -19,12 +30,14 @@ def as_source(data: Any, *, sample_weight: Any = None, workers: int = 0, need_ta
     """Whatever holds the rows as a `Source`.
 
     Takes (X, y), (X, y, weight), a TensorDataset or a Subset of one (taken apart rather than read row by row), a
-    DataLoader (its dataset), a map-style dataset, or a Source. X is an array, a tensor, or a tuple or dict of them;
-    shapes (n, ...). `sample_weight`, shape (n,), takes the place of the data's own.
+    DataLoader (its dataset, collate_fn and workers), a map-style dataset, or a Source. X is an array, a tensor, or a
+    tuple or dict of them, shapes (n, ...); a dict in place of (X, y) holds its target under "labels" or "label".
+    `sample_weight`, shape (n,), takes the place of the data's own.
     """
-    source = _as_source(
-        data.dataset if isinstance(data, DataLoader) else data, workers=workers, need_target=need_target
-    )
+    if isinstance(data, DataLoader):
+        source = _of_loader(data, workers=workers, need_target=need_target)
+    else:
+        source = _as_source(data, workers=workers, need_target=need_target)
     if source.n_rows == 0:
         raise DataError("data must have at least 1 row, got 0; check the filter that made it")
     if sample_weight is None:
@@ -38,14 +51,13 @@ def as_source(data: Any, *, sample_weight: Any = None, workers: int = 0, need_ta
 
 
 def _as_source(data: Any, *, workers: int, need_target: bool) -> Source:
-    if isinstance(data, Subset) and isinstance(data.dataset, TensorDataset):
-        rows = torch.as_tensor(data.indices)
-        return _as_source(
-            TensorDataset(*(t[rows] for t in data.dataset.tensors)), workers=workers, need_target=need_target
-        )
-    if isinstance(data, TensorDataset):
-        *x, y = data.tensors
+    tensors = _tensors(data)
+    if tensors is not None:
+        *x, y = tensors
         data = (x[0] if len(x) == 1 else tuple(x), y) if x else (y,)
+    elif isinstance(data, Mapping):
+        inputs, target = split_target(dict(data))
+        data = inputs if target is None else (inputs, target)
     if isinstance(data, (tuple, list)) and not isinstance(data, Dataset):
         return ArraySource(_from_arrays(data, need_target=need_target))
     if isinstance(data, (Tensor, np.ndarray, Mapping)) or _is_frame(data):
@@ -59,6 +71,33 @@ def _as_source(data: Any, *, workers: int, need_target: bool) -> Source:
     length(data)
     kinds = "(X, y), a TensorDataset, a map-style dataset or a DataLoader"
     raise DataError(f"data must be {kinds}, got {type(data).__name__}; a table with text or dates goes to fit_table")
+
+
+def _tensors(data: Any) -> tuple[Tensor, ...] | None:
+    """The tensors of a TensorDataset or of Subsets of one, None of anything else: a subclass may read rows its own way."""
+    if isinstance(data, TensorDataset) and type(data).__getitem__ is TensorDataset.__getitem__:
+        return data.tensors
+    if isinstance(data, Subset) and type(data).__getitem__ is Subset.__getitem__:
+        inner = _tensors(data.dataset)
+        rows = torch.as_tensor(data.indices, dtype=torch.int64)
+        return None if inner is None else tuple(tensor[rows.to(tensor.device)] for tensor in inner)
+    return None
+
+
+def _of_loader(loader: DataLoader[Any], *, workers: int, need_target: bool) -> Source:
+    """The rows of a DataLoader. Its batches and order are ours to make; what would be lost in silence is refused."""
+    sampler = loader.sampler
+    plain = type(sampler) is SequentialSampler or (type(sampler) is RandomSampler and not sampler.replacement)
+    if not isinstance(loader.dataset, IterableDataset) and not (plain and type(loader.batch_sampler) is BatchSampler):
+        used = type(loader.batch_sampler if plain else sampler).__name__
+        raise DataError(
+            f"data must be a DataLoader with shuffle=True or False alone, got one with {used}, whose batches would be lost; "
+            "pass its dataset, with sample_weight, a Subset or sampling instead"
+        )
+    if loader.collate_fn is default_collate:
+        return _as_source(loader.dataset, workers=workers or loader.num_workers, need_target=need_target)
+    length(loader.dataset)
+    return DatasetSource(loader.dataset, workers=workers or loader.num_workers, collate=loader.collate_fn)
 
 
 def _from_arrays(parts: Sequence[Any], *, need_target: bool) -> Rows:
@@ -80,7 +119,7 @@ def _with_weight(source: ArraySource, weight: Tensor) -> Source:
 def _inputs(x: Any) -> Inputs:
     if isinstance(x, Mapping):
         return {str(name): as_tensor(part, f"X[{name!r}]") for name, part in x.items()}
-    if isinstance(x, (tuple, list)) and len(x) and isinstance(x[0], (Tensor, np.ndarray)):
+    if isinstance(x, tuple) and len(x) and all(isinstance(part, (Tensor, np.ndarray)) or _is_frame(part) for part in x):
         return tuple(as_tensor(part, f"X[{i}]") for i, part in enumerate(x))
     return as_tensor(x, "X")
 
@@ -92,8 +131,10 @@ def _is_frame(data: Any) -> bool:
 def as_tensor(value: Any, name: str) -> Tensor:
     """An array, frame, list or tensor as a dense tensor that shares memory where it can; errors name the argument."""
     if isinstance(value, Tensor):
+        if value.layout != torch.strided:
+            raise DataError(f"{name} must be dense, got a tensor of layout {value.layout}; pass {name}.to_dense()")
         return value.detach().contiguous()
-    array = value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)
+    array = _as_array(value, name)
     if array.dtype.kind in "OUSmMV":
         remedy = "convert it, or give the table to fit_table, which encodes text and dates"
         raise DataError(f"{name} must hold numbers, got dtype {array.dtype}; {remedy}")
@@ -102,12 +143,28 @@ def as_tensor(value: Any, name: str) -> Tensor:
         raise DataError(f"{name} must hold real numbers, got {array.dtype}; {remedy}")
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         array = array.astype(np.int64)
     if array.ndim == 0:
         raise DataError(f"{name} must have one entry a row, got a single number")
     array = np.ascontiguousarray(array)
     return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def _as_array(value: Any, name: str) -> NDArray[Any]:
+    if hasattr(value, "toarray"):
+        raise DataError(f"{name} must be dense, got a sparse {type(value).__name__}; pass {name}.toarray()")
+    if isinstance(value, list) and value and isinstance(value[0], Tensor):
+        value = [part.detach().cpu().numpy() for part in value]
+    try:
+        return np.asarray(value.to_numpy() if hasattr(value, "to_numpy") else value)
+    except ValueError as error:  # a list whose parts differ in length
+        raise DataError(
+            f"{name} must have rows of one shape, got {type(value).__name__} of several ({error}); pad them, "
+            "or give several inputs as a tuple"
+        ) from None
 
 
 def weights(value: Any, name: str = "weight") -> Tensor:

@@ -29,6 +29,9 @@ def hold_out(
     held = np.zeros(n_rows, dtype=bool)
     for group in groups:
         count = round(share * len(group))
+        count = (
+            min(count, len(group) - 1) if labels is not None else count
+        )  # a class that nobody learns cannot be scored
         held[group[np.argsort(hashed[group], kind="stable")[:count]]] = True
     return _both_sides(held, hashed)
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mbgd.data.chunk import Chunk, gather
+from mbgd.data.chunk import Chunk, aligned, gather
 from mbgd.data.order import BatchSize, Cursor, IntArray, Order, Tail, batch_sizes
 from mbgd.data.source import Rows, Source, row_bytes
+from mbgd.errors import PlanError
 
 CHUNK_BYTES = 4 << 20  # a chunk stays near the caches, and is long enough to hide the cost of gathering it
 
@@ -62,6 +63,10 @@ class _Cutter:
         """The next batches of this epoch, at most `limit` of at most `max_rows` rows but at least one; None at its end."""
         n, fixed = self._order.n_rows, isinstance(self._batch_size, int)
         wanted = self._batch_size if isinstance(self._batch_size, int) else self._batch_size(rows_seen)
+        if wanted < 1:
+            raise PlanError(
+                f"batch_size must be at least 1 row, got {wanted} after {rows_seen} rows; check its function"
+            )
         size = min(wanted, n)
         sizes = batch_sizes(
             n - cursor.row,
@@ -103,6 +108,8 @@ def cuts(
             part = cutter.cut(cursor, rows_seen=rows_seen, limit=batches_left, max_rows=rows_left)
             if part is None:  # a changed batch size left fewer rows than one batch, and the tail is dropped
                 cursor = Cursor(cursor.epoch + 1, 0)
+                if parts and ends.at_epoch_end:
+                    break
                 continue
             parts.append(part)
             taken, cursor = int(part.sizes.sum()), part.after
@@ -136,7 +143,7 @@ def chunks(
         rows, sizes = np.concatenate([p.rows for p in parts]), np.concatenate([p.sizes for p in parts])
         if all(part.whole for part in parts):
             if everything is None:
-                everything = source.read(slice(None) if order.chosen is None else parts[0].rows)
+                everything = aligned(source.read(slice(None) if order.chosen is None else parts[0].rows))
             data, starts = everything, np.zeros(len(sizes), np.int64)
         else:
             data, starts = gather(source, rows, sizes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mbgd.desk.folder import Recorder
@@ -20,10 +22,7 @@ def going(parts: Parts, plan: Plan, *, recorder: Recorder, start: Standing) -> T
 
     Raises KeyboardInterrupt after an interrupt, saved and on a step boundary.
     """
-    was_training = parts.model.training
-    if not was_training:
-        parts.model.train()
-    try:
+    with borrowed(parts):
         with computing(parts.device, parts.threads), interruptible() as interrupted:
             trained = yield from train(parts, plan, start=start, recorder=recorder, interrupted=interrupted)
         if trained.ending.reason is StopReason.INTERRUPTED:
@@ -31,11 +30,26 @@ def going(parts: Parts, plan: Plan, *, recorder: Recorder, start: Standing) -> T
         take_average(parts.engine.updater)
         if plan.restore_best:
             put_best(parts.model, trained.standing)
-    finally:
-        if not was_training:
-            parts.model.eval()
     parts.resolved.update(_done(parts, trained.standing))
     return trained
+
+
+@contextmanager
+def borrowed(parts: Parts) -> Iterator[None]:
+    """The model in training mode and without gradients of the caller's; afterwards a model that was in evaluation mode has
+    each submodule in the mode it had, and an optimizer has the learning rates it had."""
+    model, updater = parts.model, parts.engine.updater
+    modes = [] if model.training else [(module, module.training) for module in model.modules()]
+    if modes:
+        model.train()
+    updater.optimizer.zero_grad(set_to_none=True)  # or the first step would add what an earlier backward left
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for group, rate in zip(updater.optimizer.param_groups, updater.base_rates, strict=True):
+            group["lr"] = rate
 
 
 def _done(parts: Parts, standing: Standing) -> dict[str, Any]:

@@ -11,9 +11,13 @@ from types import FrameType
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether SIGINT has come. Elsewhere than on the main thread Python allows no handler:
-    there the answer stays False."""
-    if threading.current_thread() is not threading.main_thread():
+    """Yields a function that says whether SIGINT has come; an interrupt that has is raised at the end, whoever asked.
+
+    Elsewhere than on the main thread Python allows no handler, and a process that ignores SIGINT goes on ignoring it:
+    there the answer stays False.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
         yield lambda: False
         return
     asked = threading.Event()
@@ -23,8 +27,10 @@ def interruptible() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.set()
 
-    before = signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, note)
     try:
         yield asked.is_set
     finally:
         signal.signal(signal.SIGINT, before)
+    if asked.is_set():  # also one that came too late to be asked for: Ctrl-C is not ours to swallow
+        raise KeyboardInterrupt

@@ -10,17 +10,17 @@ class Knobs(TypedDict, total=False):
 
     loss: Any
     optimizer: Any
-    learning_rate: float | str
+    learning_rate: float | str | None
     momentum: float
     nesterov: bool
-    weight_decay: float
+    weight_decay: float | None
     batch_size: int | str
-    epochs: float | str
-    steps: int
-    time_limit: float | str
-    target_loss: float
-    patience: int
-    metric: str
+    epochs: float | str | None
+    steps: int | None
+    time_limit: float | str | None
+    target_loss: float | None
+    patience: int | None
+    metric: str | None
     restore_best: bool
     validation: Any
     schedule: str
@@ -28,33 +28,33 @@ class Knobs(TypedDict, total=False):
     sampling: str
     tail: str
     seed: int
-    clip_norm: float
-    ema_decay: float
+    clip_norm: float | None
+    ema_decay: float | None
     label_smoothing: float
     quantile: float
     huber_delta: float
-    micro_batch: int
+    micro_batch: int | None
     allow_batch_norm: bool
     precision: str
     compile: bool
-    device: str
+    device: Any
     threads: int | str
     workers: int
-    prefetch: int
+    prefetch: int | None
     engine: str
-    checkpoint_every: int | str
+    checkpoint_every: int | str | None
 
 
 class TableKnobs(Knobs, total=False):
     """What `fit_table` takes: those and the table's own. `learning_rate`, `batch_size` and `epochs` may be "auto"."""
 
-    task: str
-    weight: str
-    class_weight: str
+    task: str | None
+    weight: str | None
+    class_weight: str | None
     drop: tuple[str, ...]
     categorical: tuple[str, ...]
     numeric: tuple[str, ...]
-    delimiter: str
+    delimiter: str | None
     split: str
     test: float | str
     refit: bool

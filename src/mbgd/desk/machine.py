@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,8 +16,8 @@ WORK_OF_A_CHUNK = 2e10  # operations between two looks: about a second, so that 
 
 
 def work_of_a_step(model: nn.Module, batch_size: int) -> float:
-    """Floating point operations of one update, from below: 2 forward and 4 backward a parameter and row."""
-    return 6.0 * batch_size * sum(parameter.numel() for parameter in model.parameters())
+    """Floating point operations of one update, from below: 2 forward and 4 backward a parameter and row; above 0."""
+    return 6.0 * batch_size * max(1, sum(parameter.numel() for parameter in model.parameters()))
 
 
 def choose_threads(threads: int | str, work: float) -> int:
@@ -59,11 +58,11 @@ def fits(n_bytes: int, device: torch.device) -> bool:
 
 @contextmanager
 def computing(device: torch.device, threads: int) -> Iterator[None]:
-    """Threads set and torch's generators kept aside: the caller finds both as they were."""
+    """Threads set, torch's generators kept aside and gradients on: the caller finds all of them as they were."""
     before = torch.get_num_threads()
     cuda = [device] if device.type == "cuda" else []
     try:
-        with torch.random.fork_rng(devices=cuda), warnings.catch_warnings():
+        with torch.random.fork_rng(devices=cuda), torch.enable_grad():
             torch.set_num_threads(threads)
             yield
     finally:

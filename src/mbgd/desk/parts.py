@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,13 +22,16 @@ from mbgd.loop.progress import Progress
 from mbgd.loop.steps import RateFactor
 from mbgd.loop.stop import StopReason
 from mbgd.measure.metrics import METRICS, check_metric, default_metric
-from mbgd.step.autograd import AutogradEngine
+from mbgd.step.autograd import AutogradEngine, reseed
 from mbgd.step.gradient import GradientRule
 from mbgd.step.loss import Loss
 from mbgd.step.update import Updater, make_optimizer
 from mbgd.tune.schedule import make_schedule
 
 LOOKED_AT_EACH_EPOCH = 64  # steps an epoch from which every epoch's end is looked at
+EVALUATED_AT_ONCE = (
+    8192  # rows: large enough to hide Python, small enough that a hidden layer's outputs stay near the caches
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Parts:
     target_scale: tuple[float, float] = (
         0.0,
         1.0,
-    )  # (center, scale) of a standardised target, for scores in its own units
+    )  # (center, scale) of a standardised target: scores are in its own units
 
     @property
     def steps_per_epoch(self) -> int:
@@ -78,7 +81,12 @@ class Parts:
     def planned_end(self) -> StopReason:
         return StopReason.STEPS if self.resolved["limit"] == "steps" else StopReason.EPOCHS
 
-    def chunks(self, start: Progress) -> Iterator[Chunk]:
+    def rows_at_once(self, source: Source) -> int:
+        """How many rows of a source a forward pass may take without training: no fewer than in training."""
+        in_training = self.engine.rule.micro_batch or self.batch_size
+        return min(EVALUATED_AT_ONCE, max(rows_of_a_chunk(source), in_training))
+
+    def chunks(self, start: Progress) -> Generator[Chunk, None, None]:
         """Chunks from a position on, on the device."""
         coming = chunks(
             self.source,
@@ -91,7 +99,19 @@ class Parts:
             ends=self.ends,
         )
         on_device = self.source.read(slice(0, 1)).leaves()[0].device.type == self.device.type
-        return ahead(coming, depth=self.prefetch, move=None if on_device else self._moved)
+        if not isinstance(self.source, ArraySource) and self.prefetch == 0:
+            coming = self._seeded(coming, start.steps_done)
+        yield from ahead(coming, depth=self.prefetch, move=None if on_device else self._moved)
+
+    def _seeded(self, coming: Iterator[Chunk], steps_done: int) -> Iterator[Chunk]:
+        """Read each chunk with torch's generators set by its first step, other than for the step itself: a dataset that
+        draws at random then draws the same after a resume. (Another thread must not touch them: they are those of dropout.)
+        """
+        while True:
+            reseed(self.engine.seed, ~steps_done, self.device)
+            chunk = next(coming)
+            steps_done += len(chunk)
+            yield chunk
 
     def _moved(self, chunk: Chunk) -> Chunk:
         return replace(chunk, data=chunk.data.map(lambda leaf: leaf.to(self.device, non_blocking=True)))
@@ -153,7 +173,7 @@ def assemble(
         metric=metric,
         device=device,
         threads=threads,
-        prefetch=plan.prefetch if plan.prefetch is not None else (0 if in_memory else 1),
+        prefetch=plan.prefetch if plan.prefetch is not None else int(plan.workers > 0 and not in_memory),
         resolved={
             "training_rows": n_rows,
             "batch_size": batch_size,
@@ -180,7 +200,9 @@ def _tail(plan: Plan, model: nn.Module, n_rows: int, batch_size: int) -> Tail:
 
 
 def has_batch_norm(model: nn.Module) -> bool:
-    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in model.modules())
+    """Whether some BatchNorm will take batch statistics: a model in evaluation mode is trained in training mode."""
+    kinds = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    return any(m.training or not model.training for m in kinds)
 
 
 def _check_batch_norm(model: nn.Module, plan: Plan) -> None:
@@ -223,7 +245,7 @@ def _metric(plan: Plan, loss: Loss) -> str:
 
 def _mean_weight(source: Source, chosen: IntArray | None) -> float:
     """wbar: the mean row weight of the training rows, 1 where rows have none."""
-    step, n = 1 << 16, source.n_rows if chosen is None else len(chosen)
+    step, n = rows_of_a_chunk(source), source.n_rows if chosen is None else len(chosen)
     if source.read(slice(0, 1)).w is None:
         return 1.0
     total = 0.0

@@ -7,7 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from mbgd.desk.bounds import Bound, Choice, Either, Given, Names, Number, Seconds, Share, Switch, Whole
+from mbgd.desk.bounds import (
+    Bound,
+    Choice,
+    Device,
+    Either,
+    Given,
+    Names,
+    Number,
+    Seconds,
+    Share,
+    Switch,
+    Whole,
+    check,
+    shown,
+)
 from mbgd.errors import PlanError, did_you_mean
 
 METRIC_NAMES = ("loss", "r2", "rmse", "mae", "accuracy", "balanced_accuracy", "log_loss", "roc_auc")
@@ -26,8 +40,12 @@ FOREIGN = {  # words of other libraries -> what to say here
     "solver": "optimizer",
     "optim": "optimizer",
     "alpha": "weight_decay",
+    "l2": "weight_decay",
+    "eta": "learning_rate",
     "bs": "batch_size",
     "minibatch_size": "batch_size",
+    "train_batch_size": "batch_size",
+    "per_device_train_batch_size": "batch_size",
     "shuffle": "sampling ('reshuffle', 'iid' or 'natural')",
     "drop_last": "tail ('short', 'even' or 'drop')",
     "n_iter_no_change": "patience",
@@ -38,10 +56,20 @@ FOREIGN = {  # words of other libraries -> what to say here
     "num_workers": "workers",
     "grad_clip": "clip_norm",
     "gradient_clip_val": "clip_norm",
+    "max_grad_norm": "clip_norm",
     "accumulate_grad_batches": "micro_batch (rows of one forward pass)",
+    "gradient_accumulation_steps": "micro_batch (rows of one forward pass)",
+    "amp": "precision='bf16'",
+    "mixed_precision": "precision='bf16'",
     "max_steps": "steps",
     "max_time": "time_limit",
     "scheduler": "schedule",
+    "lr_scheduler": "schedule",
+    "lr_schedule": "schedule",
+    "weights": "sample_weight",
+    "sample_weights": "sample_weight",
+    "val_data": "validation",
+    "valid_data": "validation",
     "n_jobs": "threads",
     "num_threads": "threads",
     "hidden_sizes": "hidden_layer_sizes",
@@ -49,9 +77,13 @@ FOREIGN = {  # words of other libraries -> what to say here
 }
 
 
-def _knob(default: Any, bound: Bound, help: str, *, group: str = "Training", first: bool = False) -> Any:
-    """A field with what the command line, the docs and the checks need to know of it. `first`: among the ten shown first."""
-    return field(default=default, metadata={"bound": bound, "help": help, "group": group, "first": first})
+def _knob(
+    default: Any, bound: Bound, help: str, *, group: str = "Training", first: bool = False, hint: str = ""
+) -> Any:
+    """A field with what the command line, the docs and the checks need to know of it. `first`: among the ten shown first;
+    `hint`: the remedy for a value out of bounds, by default to leave it out."""
+    hint = hint or ("leave it out if there is none" if default in (None, ()) else f"leave it out for {default!r}")
+    return field(default=default, metadata={"bound": bound, "help": help, "group": group, "first": first, "hint": hint})
 
 
 @dataclass(frozen=True)
@@ -70,12 +102,19 @@ class Plan:
     split: str = _knob(
         "random", Names(), "random, time:COLUMN, group:COLUMN or column:COLUMN", group="Data", first=True
     )
-    test: Any = _knob(0.2, Either(Share(), Names()), "share or file never used but for the last score", group="Data")
+    test: Any = _knob(
+        0.2,
+        Either(Share(), Names()),
+        "share or file never used but for the last score",
+        group="Data",
+        hint="0.2 is every fifth row",
+    )
     validation: Any = _knob(
         None,
         Either(Share(), Names(), Given("a mask or (X, y)")),
         "share or file that stops and picks weights",
         group="Data",
+        hint="0.1 is every tenth row",
     )
     refit: bool = _knob(False, Switch(), "train once more with the validation rows, as long as was best", group="Data")
     # the model
@@ -88,21 +127,38 @@ class Plan:
         None,
         Either(Names(), Given("a torch.nn loss or a callable of one value a row")),
         "squared_error, absolute_error, huber, quantile, poisson, gamma, log_loss, cross_entropy or hinge",
+        hint="'squared_error' for numbers, 'log_loss' for classes",
     )
     optimizer: Any = _knob(
-        "sgd", Either(Names(), Given("a torch.optim class, partial or instance")), "sgd, adam or adamw", first=True
+        "sgd",
+        Either(Names(), Given("a torch.optim class, partial or instance")),
+        "sgd, adam or adamw",
+        first=True,
+        hint="'adamw' often needs the least care",
     )
     learning_rate: Any = _knob(
-        None, Either(Number(0, math.inf, open_low=True), Choice("auto")), "step size eta, or auto", first=True
+        None,
+        Either(Number(0, math.inf, open_low=True), Choice("auto")),
+        "step size eta, or auto",
+        first=True,
+        hint="0.1 is usual for sgd, 0.001 for adam",
     )
-    momentum: float = _knob(0.0, Number(0, 1, open_high=True), "momentum of sgd")
+    momentum: float = _knob(0.0, Number(0, 1, open_high=True), "momentum of sgd", hint="0.9 is usual, 0 is none")
     nesterov: bool = _knob(False, Switch(), "Nesterov's form of momentum")
     weight_decay: float | None = _knob(None, Number(0, math.inf), "weight decay; the optimizer's own if not given")
     batch_size: Any = _knob(
-        32, Either(Whole(1), Choice("full", "auto")), "rows an update, m; full: all of them, 1: SGD", first=True
+        32,
+        Either(Whole(1), Choice("full", "auto")),
+        "rows an update, m; full: all of them, 1: SGD",
+        first=True,
+        hint="32 is usual",
     )
     epochs: Any = _knob(
-        None, Either(Number(0, math.inf, open_low=True), Choice("auto")), "passes over the rows, or auto", first=True
+        None,
+        Either(Number(0, math.inf, open_low=True), Choice("auto")),
+        "passes over the rows, or auto",
+        first=True,
+        hint="10 is usual, 0.5 is half a pass",
     )
     steps: int | None = _knob(None, Whole(1), "updates at most", group="Limits")
     time_limit: float | None = _knob(None, Seconds(), "seconds of training at most, as 90 or 90s", group="Limits")
@@ -113,13 +169,15 @@ class Plan:
     metric: str | None = _knob(None, Choice(*METRIC_NAMES), "what is scored, stops and picks weights", group="Limits")
     restore_best: bool = _knob(True, Switch(), "end with the weights of the best validation score", group="Limits")
     schedule: str = _knob("constant", Choice(*SCHEDULE_NAMES), "how the learning rate moves")
-    warmup: float = _knob(0.0, Share(zero=True), "share of training with a rising learning rate")
+    warmup: float = _knob(0.0, Share(zero=True), "share of training with a rising learning rate", hint="0.05 is usual")
     sampling: str = _knob("reshuffle", Choice("reshuffle", "iid", "natural"), "how batches are drawn")
     tail: str = _knob("auto", Choice("auto", "short", "even", "drop"), "what becomes of the last, short batch")
-    seed: int = _knob(0, Whole(0), "what all chance depends on", first=True)
-    clip_norm: float | None = _knob(None, Number(0, math.inf, open_low=True), "greatest norm of a gradient")
+    seed: int = _knob(0, Whole(0), "what all chance depends on", first=True, hint="any whole number will do")
+    clip_norm: float | None = _knob(
+        None, Number(0, math.inf, open_low=True), "greatest norm of a gradient", hint="1 is usual"
+    )
     ema_decay: float | None = _knob(
-        None, Number(0, 1, open_high=True), "decay of averaged weights, which are then used"
+        None, Number(0, 1, open_high=True), "decay of averaged weights, which are then used", hint="0.999 is usual"
     )
     label_smoothing: float = _knob(0.0, Number(0, 1, open_high=True), "share of a label spread over all classes")
     quantile: float = _knob(0.5, Share(), "the quantile of loss quantile")
@@ -131,7 +189,7 @@ class Plan:
     allow_batch_norm: bool = _knob(False, Switch(), "let BatchNorm see micro-batches", group="Machine")
     precision: str = _knob("float32", Choice("float32", "bf16"), "bf16: autocast of the forward pass", group="Machine")
     compile: bool = _knob(False, Switch(), "run the model through torch.compile", group="Machine")
-    device: str = _knob("auto", Names(), "auto, cpu, cuda, cuda:1 or mps", group="Machine")
+    device: str = _knob("auto", Device(), "auto, cpu, cuda, cuda:1 or mps", group="Machine")
     threads: Any = _knob(
         "auto", Either(Whole(1), Choice("auto")), "CPU threads; auto: by the work of a step", group="Machine"
     )
@@ -152,13 +210,17 @@ def shallow(plan: Plan) -> dict[str, Any]:
 
 
 def make_plan(words: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = None) -> Plan:
-    """A checked plan from words and values. Raises PlanError for an unknown or foreign word and for a value out of bounds."""
-    bounds = {knob.name: knob.metadata["bound"] for knob in fields(Plan)}
+    """A checked plan from words and values; None where a knob has to have a value stands for its default.
+
+    Raises PlanError for an unknown or foreign word and for a value out of bounds.
+    """
+    knobs = {knob.name: knob for knob in fields(Plan)}
     chosen: dict[str, Any] = dict(defaults or {})
     for word, value in words.items():
-        if word not in bounds:
-            raise PlanError(_unknown(word, bounds))
-        chosen[word] = bounds[word].check(word, value)
+        if word not in knobs:
+            raise PlanError(_unknown(word, knobs))
+        if value is not None or knobs[word].default is None:
+            chosen[word] = check(knobs[word].metadata["bound"], word, value, hint=knobs[word].metadata["hint"])
     plan = Plan(**chosen)
     _check_together(plan)
     return plan
@@ -174,14 +236,19 @@ def _check_together(plan: Plan) -> None:
     """What two knobs exclude together."""
     if plan.nesterov and not plan.momentum:
         raise PlanError("nesterov needs momentum above 0, got momentum=0.0; give momentum=0.9")
-    if plan.restore_best and plan.patience is not None and plan.validation is None:
+    if plan.patience is not None and plan.validation is None:
         raise PlanError("patience needs validation rows to look at, got none; give validation=0.1")
     if plan.metric is not None and plan.validation is None and plan.target is None:
         raise PlanError("metric needs validation rows to score, got none; give validation=0.1")
 
 
+RESUMABLE = ("device", "threads", "workers", "prefetch", "checkpoint_every", "time_limit")  # may change at resume
+
+
 def from_json(saved: Mapping[str, Any], **given: Any) -> Plan:
-    """The plan of a plan.json; `given` supplies what JSON could not hold."""
+    """The plan of a plan.json. `given` supplies what JSON could not hold, and may change what no update depends on."""
+    for word, value in given.items():
+        _check_given(word, value, saved)
     lists = {knob.name for knob in fields(Plan) if isinstance(knob.default, tuple)}
     words: dict[str, Any] = {}
     for word, value in saved.items():
@@ -191,7 +258,21 @@ def from_json(saved: Mapping[str, Any], **given: Any) -> Plan:
             raise PlanError(f"{word} was {value['object']}, which plan.json cannot hold; give {word}= again")
         else:
             words[word] = tuple(value) if word in lists and value is not None else value
-    return make_plan({word: value for word, value in words.items() if word not in lists or value}, defaults={})
+    return make_plan(words)
+
+
+def _check_given(word: str, value: Any, saved: Mapping[str, Any]) -> None:
+    known = {knob.name: knob for knob in fields(Plan)}
+    if word not in known:
+        raise PlanError(_unknown(word, known))
+    then = saved.get(word, known[word].default)
+    if word in RESUMABLE or (isinstance(then, dict) and "object" in then):
+        return
+    now = _plain(check(known[word].metadata["bound"], word, value, hint=known[word].metadata["hint"]))
+    if now != then:
+        raise PlanError(
+            f"{word} must stay what the run was begun with, {then!r}, got {shown(value)}; leave it out, or begin a new run"
+        )
 
 
 def _plain(value: Any) -> Any:
@@ -199,5 +280,5 @@ def _plain(value: Any) -> Any:
         return list(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    kind = value if isinstance(value, type) else type(value)
-    return {"object": getattr(value, "__qualname__", None) or f"{kind.__module__}.{kind.__qualname__}"}
+    named = value if hasattr(value, "__qualname__") else type(value)  # a class or function, else what it is one of
+    return {"object": f"{named.__module__}.{named.__qualname__}"}

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mbgd.data.given import as_source
 from mbgd.data.order import IntArray
-from mbgd.data.source import ArraySource, MappedSource, Rows, Source, call, inputs_of, row_bytes
+from mbgd.data.source import ArraySource, Rows, Source, row_bytes
 from mbgd.data.split import hold_out
+from mbgd.desk.inputs import dtype_of, fitting_inputs
 from mbgd.desk.machine import choose_device, fits
 from mbgd.desk.parts import Held, Parts, assemble
 from mbgd.desk.plan import Plan
 from mbgd.errors import DataError, PlanError
-from mbgd.measure.evaluate import evaluating
 from mbgd.seeds import Purpose
 from mbgd.step.loss import Loss, make_loss
 
@@ -30,20 +32,22 @@ def prepare(model: nn.Module, data: Any, *, plan: Plan, sample_weight: Any = Non
     device = choose_device(plan.device, model)
     model.to(device)
     source = as_source(data, sample_weight=sample_weight, workers=plan.workers)
-    source, outputs = _fitting_inputs(model, source, device)
+    source, outputs = fitting_inputs(model, source, device=device)
     loss = make_loss(
         _loss_spec(plan),
         output_shape=outputs,
-        dtype=_dtype(model),
+        dtype=dtype_of(model),
         label_smoothing=plan.label_smoothing,
         quantile=plan.quantile,
         huber_delta=plan.huber_delta,
     )
-    source = prepared(source, loss, device)
-    chosen, validation = _validation(source, plan, model, loss, device)
+    plain = replace(loss, class_weight=None)  # class weights are for training: scores go without
+    ready = prepared(source, loss, device)
+    scored = ready if loss.class_weight is None else prepared(source, plain, device)
+    chosen, validation = _validation(scored, plan, model, loss=plain, device=device)
     return assemble(
         model,
-        source,
+        ready,
         plan=plan,
         loss=loss,
         output_shape=outputs,
@@ -57,50 +61,35 @@ def prepare(model: nn.Module, data: Any, *, plan: Plan, sample_weight: Any = Non
 def _loss_spec(plan: Plan) -> Any:
     if plan.loss is None:
         raise PlanError("loss must be given, got none; 'squared_error' for numbers, 'log_loss' for classes")
+    if isinstance(plan.loss, type):
+        name = plan.loss.__name__
+        raise PlanError(f"loss must be a name, an instance or a function, got the class {name}; call it: loss={name}()")
     return plan.loss
 
 
-def _fitting_inputs(model: nn.Module, source: Source, device: torch.device) -> tuple[Source, tuple[int, ...]]:
-    """The source with inputs in the model's dtype, and the model's output shape a row, seen on two rows."""
-    dtype = _dtype(model)
+@dataclass(frozen=True)
+class PreparedSource:
+    """Another source's rows with their targets prepared as they are read; an error names the row of the source."""
 
-    def cast(rows: Rows) -> Rows:
-        return Rows(_map_floats(rows, dtype), rows.y, rows.w)
+    rows: Source
+    change: Callable[[Rows], Rows]
 
-    source = ArraySource(cast(source.data)) if isinstance(source, ArraySource) else MappedSource(source, cast)
-    try:
-        return source, output_shape(model, source, device)
-    except RuntimeError as error:
-        x = inputs_of(source.read(slice(0, 1)).x)
-        shapes = ", ".join(f"{tuple(leaf.shape[1:])} {str(leaf.dtype).removeprefix('torch.')}" for leaf in x)
-        why = str(error).strip().splitlines()[0]
-        raise DataError(f"X must fit the model, got rows of shape {shapes}, which the model refuses: {why}") from error
+    @property
+    def n_rows(self) -> int:
+        return self.rows.n_rows
 
-
-def _dtype(model: nn.Module) -> torch.dtype:
-    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
-
-
-def _map_floats(rows: Rows, dtype: torch.dtype) -> Any:
-    inputs = Rows(rows.x, None, None)
-    return inputs.map(lambda leaf: leaf.to(dtype) if leaf.is_floating_point() else leaf).x
-
-
-def output_shape(model: nn.Module, source: Source, device: torch.device) -> tuple[int, ...]:
-    """What the model returns for one row, () or (1,) or (C,); it is called once, in eval mode, on two rows."""
-    rows = source.read(slice(0, min(2, source.n_rows))).map(lambda leaf: leaf.to(device))
-    with evaluating(model), torch.inference_mode(), torch.random.fork_rng(devices=[]):
-        output = call(model, rows.x)
-    n = len(rows.leaves()[0])
-    if not isinstance(output, Tensor):
-        raise PlanError(
-            f"model must return one tensor, got {type(output).__name__}; wrap it and pick what the loss needs"
-        )
-    if output.ndim == 0 or output.shape[0] != n:
-        raise PlanError(
-            f"model must return one output a row, got shape {tuple(output.shape)} for {n} rows; check its forward"
-        )
-    return tuple(output.shape[1:])
+    def read(self, rows: IntArray | slice) -> Rows:
+        found = self.rows.read(rows)
+        try:
+            return self.change(found)
+        except DataError:
+            for place, row in enumerate(np.arange(self.n_rows)[rows].tolist()):
+                one = found.map(lambda leaf, at=place: leaf[at : at + 1])  # type: ignore[misc]  # mypy and defaults
+                try:
+                    self.change(one)
+                except DataError as error:
+                    raise DataError(str(error).replace("in row 0", f"in row {row}")) from None
+            raise
 
 
 def prepared(source: Source, loss: Loss, device: torch.device) -> Source:
@@ -116,33 +105,47 @@ def prepared(source: Source, loss: Loss, device: torch.device) -> Source:
         return Rows(rows.x, y, of_class if rows.w is None else of_class * rows.w)
 
     if not isinstance(source, ArraySource):
-        return MappedSource(source, change)
+        return PreparedSource(source, change)
     ready = ArraySource(change(source.data))
     return ready.to(device) if fits(row_bytes(ready) * ready.n_rows, device) else ready
 
 
 def _validation(
-    source: Source, plan: Plan, model: nn.Module, loss: Loss, device: torch.device
+    source: Source, plan: Plan, model: nn.Module, *, loss: Loss, device: torch.device
 ) -> tuple[IntArray | None, Held | None]:
     """(row ids to train on or None for all, rows held out or None)."""
     given = plan.validation
     if given is None:
         return None, None
-    if isinstance(given, float):
-        kept, held = hold_out(source.n_rows, given, seed=plan.seed, purpose=Purpose.VALIDATION_ROWS)
-        return kept, Held(source, held)
     if isinstance(given, str):
         raise PlanError(
             f"validation must be a share, a mask or (X, y), got the text {given!r}; files go with fit_table"
         )
-    if isinstance(given, (np.ndarray, Tensor)):
-        mask = np.asarray(given)
-        if mask.dtype != bool or mask.shape != (source.n_rows,) or mask.all() or not mask.any():
-            what = f"{mask.dtype} of shape {mask.shape}"
-            raise PlanError(
-                f"validation must be a boolean mask of shape ({source.n_rows},) that leaves rows on both sides, got {what}"
-            )
-        return np.flatnonzero(~mask), Held(source, np.flatnonzero(mask))
-    own = as_source(given, workers=plan.workers)
-    own, _ = _fitting_inputs(model, own, device)
-    return None, Held(prepared(own, replace(loss, class_weight=None), device), None)
+    if isinstance(given, float):
+        if source.n_rows < 2:
+            raise PlanError(f"validation must leave rows on both sides, got {given} of 1 row; leave it out")
+        kept, held = hold_out(source.n_rows, given, seed=plan.seed, purpose=Purpose.VALIDATION_ROWS)
+        return kept, Held(source, held)
+    mask = _as_mask(given)
+    if mask is None:
+        own = as_source(given, workers=plan.workers)
+        own, _ = fitting_inputs(model, own, device=device, name="X of validation")
+        return None, Held(prepared(own, loss, device), None)
+    if mask.shape != (source.n_rows,) or mask.all() or not mask.any():
+        demand = f"a boolean mask of shape ({source.n_rows},) that leaves rows on both sides"
+        raise PlanError(
+            f"validation must be {demand}, got shape {mask.shape} with {int(mask.sum())} True; True holds a row out"
+        )
+    return np.flatnonzero(~mask), Held(source, np.flatnonzero(mask))
+
+
+def _as_mask(given: Any) -> NDArray[np.bool_] | None:
+    """Booleans of any make as an array, or None where it is something else."""
+    if isinstance(given, Tensor):
+        return given.detach().cpu().numpy() if given.dtype == torch.bool else None
+    if isinstance(given, (list, tuple)):
+        whole = len(given) > 0 and all(isinstance(part, (bool, np.bool_)) for part in given)
+        return np.array(given, dtype=bool) if whole else None
+    if str(getattr(given, "dtype", "")).lower() in ("bool", "boolean"):  # an array, or a column of a frame
+        return np.asarray(given, dtype=bool)
+    return None

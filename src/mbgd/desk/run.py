@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
 from torch import nn
+from torch.utils.data import DataLoader, SequentialSampler
 
+from mbgd.desk.fingerprint import check_same, fingerprint
 from mbgd.desk.folder import MODEL, RESULT, Recorder, go_on, open_existing, open_new, write_plan
-from mbgd.desk.going import going
+from mbgd.desk.going import borrowed, going
 from mbgd.desk.knobs import Knobs
 from mbgd.desk.machine import computing
 from mbgd.desk.parts import Parts
@@ -21,8 +23,10 @@ from mbgd.desk.result import Run
 from mbgd.desk.standing import Standing
 from mbgd.desk.train import Look, Trained, scored
 from mbgd.errors import PlanError
+from mbgd.loop.progress import Progress
 from mbgd.loop.steps import Steps
 from mbgd.loop.steps import steps as loop_steps
+from mbgd.step.update import take_average
 from mbgd.store import write_json
 
 Fitting = Generator[Look, None, Run]
@@ -38,8 +42,9 @@ def fit(
 ) -> Run:
     """Train `model` in place on the rows of `data` by mini-batch gradient descent.
 
-    data: (X, y), (X, y, weight), a TensorDataset, a map-style dataset or a DataLoader (whose dataset is taken). X is an
-    array or tensor (n, ...), or a tuple or dict of them. The knobs are those of `Plan`: loss (must be given), optimizer
+    data: (X, y), (X, y, weight), a TensorDataset, a map-style dataset, or a DataLoader, which stands for its dataset,
+    batch_size, drop_last, shuffle and workers where the knobs say nothing else. X is an array or tensor (n, ...), or a
+    tuple or dict of them. The knobs are those of `Plan`: loss (must be given), optimizer
     ("sgd"), learning_rate, batch_size (32; "full" is batch gradient descent, 1 is SGD), epochs (10 where nothing else
     ends the run), momentum, schedule, validation, patience, seed and so on. Each update is
 
@@ -49,22 +54,73 @@ def fit(
     folder for checkpoints, history and the model. Raises PlanError and DataError; DivergenceError before an update that
     would not be finite; KeyboardInterrupt after Ctrl-C, with the weights on a step boundary and, with `out`, saved.
     """
-    plan = make_plan(dict(knobs))
+    plan = module_plan(knobs, data)
     return finish(fitting(model, data, plan=plan, out=out, sample_weight=sample_weight))
 
 
-def steps(model: nn.Module, data: Any, *, sample_weight: Any = None, **knobs: Unpack[Knobs]) -> Iterator[Steps]:
+def steps(
+    model: nn.Module, data: Any, *, sample_weight: Any = None, **knobs: Unpack[Knobs]
+) -> Generator[Steps, None, None]:
     """The loop that `fit` goes round: yields one `Steps` a chunk of updates, with losses, rates and the position after it.
 
-    Between two of them look at the model, score it, save it or stop; it ends with the planned steps.
+    Between two of them look at the model, score it, save it or stop; it ends with the planned steps. Threads and random
+    numbers are yours there: they change only while the loop computes. The model is in training mode. After the last of
+    them averaged weights (`ema_decay`) take their place in the model.
     """
-    plan = make_plan(dict(knobs))
+    plan = module_plan(knobs, data)
+    for word in ("validation", "patience", "target_loss", "time_limit", "checkpoint_every", "metric"):
+        if getattr(plan, word) is not None:
+            raise PlanError(f"{word} belongs to fit, got it with steps; look and stop between two steps instead")
     parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
-    with computing(parts.device, parts.threads):
-        for done in loop_steps(parts.chunks(Standing().progress), parts.engine, rate_factor=parts.rate_factor):
-            yield done
-            if done.progress.steps_done == parts.total_steps:
-                return
+    return _steps(parts)
+
+
+def _steps(parts: Parts) -> Generator[Steps, None, None]:
+    coming = parts.chunks(Progress())
+    going = loop_steps(coming, parts.engine, rate_factor=parts.rate_factor)
+    try:
+        with borrowed(parts):
+            while True:
+                with computing(parts.device, parts.threads):
+                    done = next(going)
+                yield done
+                if done.progress.steps_done == parts.total_steps:
+                    return take_average(parts.engine.updater)
+    finally:
+        going.close()
+        coming.close()
+
+
+_ELSEWHERE = {  # knobs of a table -> what to do with a module of one's own
+    "target": "pass (X, y)",
+    "weight": "pass sample_weight",
+    "class_weight": "pass a torch loss with weight, or sample_weight",
+    "hidden_layer_sizes": "build the model so",
+    "dropout": "build the model so",
+    "test": "keep test rows out of data",
+}
+
+
+def module_plan(words: Mapping[str, Any], data: Any) -> Plan:
+    """A checked plan for a module of the user's own. Raises PlanError also for what only a table has."""
+    plan = make_plan({**_of_loader(data), **words})
+    for word in words:
+        if word not in Knobs.__annotations__:
+            remedy = _ELSEWHERE.get(word, "leave it out")
+            raise PlanError(f"{word} belongs to fit_table, got it with a module of your own; {remedy}")
+    return plan
+
+
+def _of_loader(data: Any) -> dict[str, Any]:
+    """What a DataLoader was made to do, as words of a plan."""
+    if not isinstance(data, DataLoader):
+        return {}
+    return {
+        "batch_size": data.batch_size,
+        "tail": "drop" if data.drop_last else "auto",
+        "sampling": "natural" if isinstance(data.sampler, SequentialSampler) else "reshuffle",
+        "workers": data.num_workers,
+    }
 
 
 def finish(fitting: Fitting) -> Run:
@@ -79,31 +135,47 @@ def finish(fitting: Fitting) -> Run:
 
 def fitting(model: nn.Module, data: Any, *, plan: Plan, out: Any = None, sample_weight: Any = None) -> Fitting:
     """`fit`, look by look."""
-    if plan.target is not None:
-        given = f"got target={plan.target!r} with a module"
-        raise PlanError(f"target must name a column of a table, {given}; use fit_table, or pass (X, y)")
     parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
     with open_new(None if out is None else Path(out)) as folder:
-        if folder is not None:
-            write_plan(folder, command="fit", plan=plan, resolved=parts.resolved)
         recorder = Recorder(folder, checkpoint_every=plan.checkpoint_every)
         recorder.save(parts.engine, Standing())  # the caller's weights: nothing else could give them back
+        if folder is not None:  # last, since it makes the folder a run
+            seen = fingerprint(parts.source, parts.validation)
+            write_plan(folder, command="fit", plan=plan, resolved={**parts.resolved, "data": seen})
         trained = yield from going(parts, plan, recorder=recorder, start=Standing())
-        return _run(parts, plan, trained, recorder, folder)
+        return _run(parts, plan, trained, recorder=recorder, folder=folder)
 
 
 def resuming(model: nn.Module, data: Any, *, folder: Path, sample_weight: Any, again: dict[str, Any]) -> Fitting:
     """A run of `fit` gone on with, look by look; the model and rows are given again."""
     with open_existing(folder, command="fit") as saved:
-        plan = from_json(saved["plan"], **again)
+        then = saved["resolved"]
+        plan = from_json(saved["plan"], **{"threads": then["threads"], **again})
         parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
-        start, recorder, _ = go_on(folder, parts, plan, saved)
+        check_same(then.get("data"), fingerprint(parts.source, parts.validation))
+        start, recorder, notices = go_on(folder, parts, plan, saved)
+        notices += tuple(
+            f"{name} is {parts.resolved[name]}, the run was begun with {then[name]}: bits may differ"
+            for name in ("device", "threads")
+            if parts.resolved[name] != then[name]
+        )
         trained = yield from going(parts, plan, recorder=recorder, start=start)
-        return _run(parts, plan, trained, recorder, folder)
+        return _run(parts, plan, trained, recorder=recorder, folder=folder, notices=notices)
 
 
-def _run(parts: Parts, plan: Plan, trained: Trained, recorder: Recorder, folder: Path | None) -> Run:
-    scores = {} if parts.validation is None else {"validation": scored(parts, parts.validation)}
+def _run(
+    parts: Parts,
+    plan: Plan,
+    trained: Trained,
+    *,
+    recorder: Recorder,
+    folder: Path | None,
+    notices: tuple[str, ...] = (),
+) -> Run:
+    scores = {}
+    if parts.validation is not None:
+        with computing(parts.device, parts.threads):
+            scores["validation"] = scored(parts, parts.validation)
     run = Run(
         predictor=Predictor(parts.model, parts.loss, parts.output_shape),
         plan=plan,
@@ -113,6 +185,7 @@ def _run(parts: Parts, plan: Plan, trained: Trained, recorder: Recorder, folder:
         resolved=parts.resolved,
         seconds=trained.standing.seconds,
         folder=folder,
+        notices=notices,
     )
     if folder is not None:
         run.save(folder / MODEL)

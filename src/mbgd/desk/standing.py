@@ -25,6 +25,7 @@ class Standing:
     progress: Progress = field(default_factory=Progress)
     best: Best = field(default_factory=Best)
     best_tensors: dict[str, Tensor] | None = None  # the model's tensors at the best score
+    loss: float | None = None  # training loss of the last look
     seconds: float = 0.0
 
 
@@ -37,6 +38,7 @@ def to_checkpoint(engine: Engine, standing: Standing) -> tuple[dict[str, Tensor]
     facts = {
         "progress": asdict(standing.progress),
         "best": asdict(standing.best),
+        "loss": standing.loss,
         "seconds": standing.seconds,
         "state": state.facts,
         "generators": global_generators(),
@@ -54,6 +56,7 @@ def from_checkpoint(engine: Engine, tensors: Mapping[str, Tensor], facts: Mappin
         progress=Progress(**{**at, "cursor": Cursor(**at["cursor"])}),
         best=Best(**facts["best"]),
         best_tensors=best or None,
+        loss=facts.get("loss"),
         seconds=float(facts["seconds"]),
     )
 

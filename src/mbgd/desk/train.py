@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,8 +15,8 @@ from mbgd.desk.plan import Plan
 from mbgd.desk.standing import Standing
 from mbgd.errors import DivergenceError
 from mbgd.loop.progress import Progress
-from mbgd.loop.steps import Steps, steps
-from mbgd.loop.stop import Best, Ending, StopReason
+from mbgd.loop.steps import Steps, steps, weighted_mean
+from mbgd.loop.stop import Ending, StopReason
 from mbgd.measure.evaluate import evaluate
 from mbgd.step.state import model_tensors
 from mbgd.step.update import averaged
@@ -33,18 +33,6 @@ class Look:
     seconds: float
     rows_per_second: float
     scores: dict[str, float] = field(default_factory=dict)
-
-    def record(self) -> dict[str, Any]:
-        """One line of history.jsonl."""
-        return {
-            "step": self.progress.steps_done,
-            "epoch": round(self.epoch, 6),
-            "rows_seen": self.progress.rows_seen,
-            "loss": self.loss,
-            "learning_rate": self.learning_rate,
-            "seconds": round(self.seconds, 4),
-            **{f"validation_{name}": value for name, value in self.scores.items()},
-        }
 
 
 @dataclass(frozen=True)
@@ -63,29 +51,29 @@ def train(
 ) -> Training:
     """Train from a standing on. Raises DivergenceError after the last good steps have been yielded and saved."""
     standing, clock = start, _Clock(start.seconds)
-    ending = _ending(parts, plan, standing, None)
+    ending = _ending(parts, plan, standing)
     if ending is not None:
         return Trained(standing, ending)
+    coming = parts.chunks(start.progress)
+    going = steps(coming, parts.engine, rate_factor=parts.rate_factor, start=start.progress)
     try:
-        for done in steps(
-            parts.chunks(standing.progress), parts.engine, rate_factor=parts.rate_factor, start=standing.progress
-        ):
-            standing, look = _look(parts, standing, done, clock)
-            recorder.history(look.record())
+        for done in going:
+            standing, look = _look(parts, plan, standing, done=done, clock=clock)
+            for record in _records(parts, done, look):
+                recorder.history(record)
             yield look
-            ending = _ending(parts, plan, standing, look)
-            if ending is None and interrupted():
-                ending = Ending(StopReason.INTERRUPTED)
-            if recorder.is_due(standing.progress, clock.seconds) or (
-                ending and ending.reason is StopReason.INTERRUPTED
-            ):
-                standing = replace(standing, seconds=clock.seconds)
+            stop = interrupted()
+            if stop or recorder.is_due(standing.progress, standing.seconds):
                 recorder.save(parts.engine, standing)
+            ending = Ending(StopReason.INTERRUPTED) if stop else _ending(parts, plan, standing)
             if ending is not None:
-                return Trained(replace(standing, seconds=clock.seconds), ending)
+                return Trained(standing, ending)
     except DivergenceError:
-        recorder.save(parts.engine, replace(standing, seconds=clock.seconds))
+        recorder.save(parts.engine, standing)
         raise
+    finally:
+        going.close()
+        coming.close()
     raise AssertionError("chunks come without end")
 
 
@@ -100,7 +88,7 @@ class _Clock:
         return time.perf_counter() - self._start
 
 
-def _look(parts: Parts, standing: Standing, done: Steps, clock: _Clock) -> tuple[Standing, Look]:
+def _look(parts: Parts, plan: Plan, standing: Standing, *, done: Steps, clock: _Clock) -> tuple[Standing, Look]:
     now, progress = clock.seconds, done.progress
     n_rows = parts.order.n_rows
     look = Look(
@@ -111,13 +99,33 @@ def _look(parts: Parts, standing: Standing, done: Steps, clock: _Clock) -> tuple
         seconds=now,
         rows_per_second=float(done.sizes.sum()) / max(now - clock.last, 1e-9),
     )
-    standing = replace(standing, progress=progress)
+    standing = replace(standing, progress=progress, loss=done.loss)
     epoch_over = progress.cursor.row == 0 or progress.steps_done == parts.total_steps
     if parts.validation is not None and epoch_over:
         scores = score(parts, parts.validation)
-        standing, look = _judged(parts, standing, scores), replace(look, scores=scores)
+        standing, look = _judged(parts, plan, standing, scores=scores), replace(look, scores=scores)
     clock.last = clock.seconds
-    return standing, look
+    return replace(standing, seconds=clock.last), look
+
+
+def _records(parts: Parts, done: Steps, look: Look) -> Iterator[dict[str, Any]]:
+    """Lines of history.jsonl: one where each epoch ended inside the chunk, and one at the chunk's end, with the scores."""
+    per_epoch, before = parts.steps_per_epoch, look.progress.steps_done - len(done)
+    inner = range(per_epoch - before % per_epoch, len(done), per_epoch)
+    start, rows_seen = 0, look.progress.rows_seen - int(done.sizes.sum())
+    for end in (*inner, len(done)):
+        rows_seen += int(done.sizes[start:end].sum())
+        at_end = end == len(done)
+        yield {
+            "step": before + end,
+            "epoch": round(look.epoch, 6) if at_end else float((before + end) // per_epoch),
+            "rows_seen": rows_seen,
+            "loss": weighted_mean(done.loss_sums[start:end], done.weight_sums[start:end]),
+            "learning_rate": parts.engine.updater.base_rates[0] * float(done.rate_factors[end - 1]),
+            "seconds": round(look.seconds, 4),
+            **{f"validation_{name}": value for name, value in look.scores.items() if at_end},
+        }
+        start = end
 
 
 def score(parts: Parts, held: Held) -> dict[str, float]:
@@ -134,12 +142,13 @@ def scored(parts: Parts, held: Held) -> dict[str, float]:
         rows=held.rows,
         loss=parts.loss,
         device=parts.device,
+        batch_rows=parts.rows_at_once(held.source),
         n_classes=parts.n_classes,
         target_scale=parts.target_scale,
     )
 
 
-def _judged(parts: Parts, standing: Standing, scores: dict[str, float]) -> Standing:
+def _judged(parts: Parts, plan: Plan, standing: Standing, *, scores: dict[str, float]) -> Standing:
     """The standing after a look at validation: a score as good as the best takes its place, and its weights."""
     at = standing.progress
     best = standing.best.after(
@@ -148,7 +157,7 @@ def _judged(parts: Parts, standing: Standing, scores: dict[str, float]) -> Stand
         epoch=at.cursor.epoch,
         greater_is_better=parts.greater_is_better,
     )
-    if best.steps_done != at.steps_done:
+    if best.steps_done != at.steps_done or not plan.restore_best:
         return replace(standing, best=best)
     with averaged(parts.engine.updater):
         return replace(standing, best=best, best_tensors=_copies(parts))
@@ -158,20 +167,15 @@ def _copies(parts: Parts) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model_tensors(parts.model).items()}
 
 
-def _ending(parts: Parts, plan: Plan, standing: Standing, look: Look | None) -> Ending | None:
-    """Why it is over, or None. The order is that of the facts: what was planned comes before what was found."""
+def _ending(parts: Parts, plan: Plan, standing: Standing) -> Ending | None:
+    """Why it is over, or None: a function of the standing alone, so that a run resumed at its end ends there again."""
     if parts.total_steps is not None and standing.progress.steps_done >= parts.total_steps:
         return Ending(parts.planned_end, {"steps": standing.progress.steps_done})
-    if look is None:
-        return None
-    if plan.target_loss is not None and look.loss <= plan.target_loss:
-        return Ending(StopReason.TARGET_LOSS, {"loss": look.loss})
-    if plan.patience is not None and _is_stuck(standing.best, plan.patience):
-        return Ending(StopReason.NO_PROGRESS, {"best_epoch": standing.best.epoch, "score": standing.best.score})
-    if plan.time_limit is not None and look.seconds >= plan.time_limit:
-        return Ending(StopReason.TIME, {"seconds": look.seconds})
+    if plan.target_loss is not None and standing.loss is not None and standing.loss <= plan.target_loss:
+        return Ending(StopReason.TARGET_LOSS, {"loss": standing.loss})
+    best = standing.best
+    if plan.patience is not None and best.looks_since >= plan.patience:
+        return Ending(StopReason.NO_PROGRESS, {"best_epoch": best.epoch, "score": best.score})
+    if plan.time_limit is not None and standing.seconds >= plan.time_limit:
+        return Ending(StopReason.TIME, {"seconds": standing.seconds})
     return None
-
-
-def _is_stuck(best: Best, patience: int) -> bool:
-    return best.score is not None and best.looks_since >= patience

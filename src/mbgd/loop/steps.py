@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,12 +39,17 @@ class Steps:
     @property
     def loss(self) -> float:
         """Weighted mean loss over all rows of these steps."""
-        return float(self.loss_sums.sum() / max(self.weight_sums.sum(), np.finfo(np.float64).tiny))
+        return weighted_mean(self.loss_sums, self.weight_sums)
+
+
+def weighted_mean(loss_sums: NDArray[np.float64], weight_sums: NDArray[np.float64]) -> float:
+    """One mean over the rows of several batches, from their sums; 0 where they weigh nothing."""
+    return float(loss_sums.sum() / max(weight_sums.sum(), np.finfo(np.float64).tiny))
 
 
 def steps(
     chunks: Iterable[Chunk], engine: Engine, *, rate_factor: RateFactor, start: Progress = Progress()
-) -> Iterator[Steps]:
+) -> Generator[Steps, None, None]:
     """Train on each chunk in turn and yield what happened; between two yields the caller may look, save or stop.
 
     theta := theta - eta * rate_factor(rows seen) * grad J(theta; B), by the engine's optimizer. Raises DivergenceError

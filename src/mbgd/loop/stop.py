@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from math import isnan
 from typing import Any
 
 
@@ -16,7 +17,6 @@ class StopReason(Enum):
     TARGET_LOSS = "the target loss is reached"
     NO_PROGRESS = "the validation score has stopped getting better"
     INTERRUPTED = "interrupted; the weights stand on a step boundary"
-    DIVERGED = "a loss or gradient was not finite; the weights are those before that step"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,10 @@ class Best:
 
     def after(self, score: float, *, steps_done: int, epoch: int, greater_is_better: bool) -> Best:
         """The state after one more look; a score that is not a number is never better."""
-        if self.score is None or (score >= self.score if greater_is_better else score <= self.score):
-            strictly = self.score is None or score != self.score
-            return Best(score, steps_done, epoch, 0 if strictly else self.looks_since + 1)
-        return Best(self.score, self.steps_done, self.epoch, self.looks_since + 1)
+        if isnan(score) or (self.score is not None and _is_worse(score, self.score, greater_is_better)):
+            return Best(self.score, self.steps_done, self.epoch, self.looks_since + 1)
+        return Best(score, steps_done, epoch, self.looks_since + 1 if score == self.score else 0)
+
+
+def _is_worse(score: float, best: float, greater_is_better: bool) -> bool:
+    return score < best if greater_is_better else score > best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,21 +34,34 @@ def run_finite(engine: Engine, chunk: Chunk, *, rate_factors: Sequence[float], s
 
     One check a chunk, since a check a step makes the device wait (6-32 % of a small network's time).
     """
-    before = engine.capture()
+    before, chance = engine.capture(), _Chance()
     everything = range(len(chunk))
     losses = engine.run(chunk, everything, rate_factors=rate_factors, steps_done=steps_done)
     if _all_finite(losses) and engine.is_finite():
         return _sums(chunk, losses, len(chunk), failed=False)
     engine.restore(before)
+    chance.restore()
     good: list[Tensor] = [losses[:0]]
     for j in everything:
-        last_good = engine.capture()
+        last_good, chance = engine.capture(), _Chance()
         losses = engine.run(chunk, range(j, j + 1), rate_factors=rate_factors, steps_done=steps_done)
         if not (_all_finite(losses) and engine.is_finite()):
             engine.restore(last_good)
+            chance.restore()
             return _sums(chunk, torch.cat(good), j, failed=True)
         good.append(losses)
     return _sums(chunk, torch.cat(good), len(chunk), failed=False)
+
+
+class _Chance:
+    """NumPy's and Python's global generators as they are now, for layers of the user's own that draw from them."""
+
+    def __init__(self) -> None:
+        self._numpy, self._python = np.random.get_state(), random.getstate()
+
+    def restore(self) -> None:
+        np.random.set_state(self._numpy)
+        random.setstate(self._python)
 
 
 def _all_finite(losses: Tensor) -> bool:

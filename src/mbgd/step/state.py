@@ -26,42 +26,74 @@ class State:
 
 def capture(updater: Updater) -> State:
     """A copy that later steps do not touch."""
-    tensors = {f"model.{name}": value.detach().clone() for name, value in model_tensors(updater.model).items()}
-    saved = updater.optimizer.state_dict()
+    tensors = {name: value.detach().clone() for name, value in model_tensors(updater.model).items()}
     plain: dict[str, dict[str, Any]] = {}
-    for parameter, state in saved["state"].items():
-        for name, value in state.items():
+    for number, parameter in enumerate(_parameters(updater.optimizer)):
+        for name, value in updater.optimizer.state.get(parameter, {}).items():
             if isinstance(value, Tensor):
-                tensors[f"optimizer.{parameter}.{name}"] = value.detach().clone()
+                tensors[f"optimizer.{number}.{name}"] = value.detach().clone()
             else:
-                plain.setdefault(str(parameter), {})[name] = _plain(name, value)
-    for i, value in enumerate(updater.average or ()):
-        tensors[f"average.{i}"] = value.clone()
-    return State(tensors, {"optimizer": plain})
+                plain.setdefault(str(number), {})[name] = _plain(name, value)
+    for i, average in enumerate(updater.average or ()):
+        tensors[f"average.{i}"] = average.clone()
+    return State(tensors, {"optimizer": plain, "groups": [_settings(g) for g in updater.optimizer.param_groups]})
 
 
 def restore(updater: Updater, state: State) -> None:
     """Put a captured state back, in place: whoever holds the model's tensors sees the old numbers again."""
     with torch.no_grad():
         for name, value in model_tensors(updater.model).items():
-            value.copy_(_of_shape(state.tensors, f"model.{name}", value))
+            value.copy_(_of_shape(state.tensors, name, value))
         for i, value in enumerate(updater.average or ()):
             value.copy_(_of_shape(state.tensors, f"average.{i}", value))
-    held: dict[int, dict[str, Any]] = {}
+    optimizer = updater.optimizer
+    held: list[dict[str, Any]] = [
+        dict(state.facts["optimizer"].get(str(n), {})) for n in range(len(_parameters(optimizer)))
+    ]
     for name, tensor in state.tensors.items():
         if name.startswith("optimizer."):
-            _, parameter, key = name.split(".", 2)
-            held.setdefault(int(parameter), {})[key] = tensor.clone()
-    for parameter, values in state.facts["optimizer"].items():
-        held.setdefault(int(parameter), {}).update(values)
-    groups = updater.optimizer.state_dict()["param_groups"]
-    updater.optimizer.load_state_dict({"state": held, "param_groups": groups})
-    updater.optimizer.zero_grad(set_to_none=True)
+            _, number, key = name.split(".", 2)
+            held[int(number)][key] = tensor
+    fresh = zip(_parameters(optimizer), _groups_of_parameters(optimizer), held, strict=True)
+    for parameter, group, values in fresh:
+        optimizer.state.pop(parameter, None)
+        if values:
+            optimizer.state[parameter] = {key: _placed(key, value, parameter, group) for key, value in values.items()}
+    for group, settings in zip(optimizer.param_groups, state.facts["groups"], strict=True):
+        group.update(settings)
+    optimizer.zero_grad(set_to_none=True)
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and every buffer, those that `state_dict` leaves out as well."""
-    return {**dict(model.named_parameters()), **{f"buffer.{name}": value for name, value in model.named_buffers()}}
+    return {
+        **{f"parameter.{name}": value for name, value in model.named_parameters()},
+        **{f"buffer.{name}": value for name, value in model.named_buffers()},
+    }
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _groups_of_parameters(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    return [group for group in optimizer.param_groups for _ in group["params"]]
+
+
+def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of a parameter group, where some optimizers count; its rate is the schedule's to set."""
+    return {k: v for k, v in group.items() if k != "lr" and isinstance(v, (bool, int, float))}
+
+
+def _placed(key: str, value: Any, parameter: Tensor, group: Mapping[str, Any]) -> Any:
+    """A copy where the optimizer keeps it: beside its parameter, but for a step count that stays on the CPU.
+
+    Not by torch's own `load_state_dict`, which casts every tensor to the type of the parameter.
+    """
+    if not isinstance(value, Tensor):
+        return value
+    on_cpu = key == "step" and not (group.get("fused") or group.get("capturable"))
+    return value.detach().clone() if on_cpu else value.detach().to(parameter.device, copy=True)
 
 
 def _of_shape(tensors: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
@@ -83,8 +115,9 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def is_finite(updater: Updater) -> bool:
-    """Whether parameters, buffers and optimizer state hold only finite numbers; one wait for the device."""
-    tensors = [*(p.detach() for p in updater.model.parameters()), *updater.state_tensors()]
+    """Whether parameters, optimizer state and the buffers that were so at the start hold only finite numbers; one wait
+    for the device."""
+    tensors = [*(p.detach() for p in updater.model.parameters()), *updater.state_tensors(), *updater.buffers()]
     by_device: dict[torch.device, list[Tensor]] = {}
     for tensor in tensors:
         if tensor.is_floating_point() and tensor.numel():

@@ -36,20 +36,25 @@ def make_optimizer(
     An instance keeps its own rates unless `learning_rate` is given. `weight_decay=None` leaves each optimizer's own.
     """
     if isinstance(spec, torch.optim.Optimizer):
-        return _given(spec, model, learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay)
+        if momentum or nesterov or weight_decay is not None:
+            what = "momentum, nesterov and weight_decay"
+            raise PlanError(f"{what} are set in the optimizer instance already; give them there, or pass a name")
+        return _given(spec, model, learning_rate=learning_rate)
     settings: dict[str, Any] = {} if learning_rate is None else {"lr": learning_rate}
     if weight_decay is not None:
         settings["weight_decay"] = weight_decay
-    if momentum or nesterov:
-        settings |= {"momentum": momentum, "nesterov": nesterov}
+    if momentum:
+        settings["momentum"] = momentum
+    if nesterov:
+        settings["nesterov"] = nesterov
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
         raise PlanError("model must have at least one parameter that requires a gradient, got none; unfreeze a layer")
     if isinstance(spec, str):
         return _named(spec, trained, settings)
     try:
-        return spec(trained, **settings)
-    except TypeError as error:
+        return _one_gradient(spec(trained, **settings))
+    except (TypeError, ValueError) as error:
         raise PlanError(
             f"optimizer must accept (parameters, {', '.join(settings)}), got {_name(spec)}: {error}"
         ) from None
@@ -59,40 +64,34 @@ def _named(name: str, parameters: list[nn.Parameter], settings: dict[str, Any]) 
     if name not in OPTIMIZERS:
         known = f"one of {', '.join(OPTIMIZERS)}, a torch.optim class, partial or instance"
         raise PlanError(f"optimizer must be {known}, got {name!r}{did_you_mean(name, OPTIMIZERS)}")
-    if name != "sgd" and "momentum" in settings:
+    if name != "sgd" and (settings.get("momentum") or settings.get("nesterov")):
         raise PlanError(
             f"momentum and nesterov belong to optimizer='sgd', got optimizer={name!r}; adam's are its betas: pass a partial"
         )
+    if settings.get("nesterov") and not settings.get("momentum"):
+        raise PlanError("nesterov needs momentum above 0, got momentum=0; give momentum=0.9")
     kinds = {parameter.device.type for parameter in parameters}
     dtypes = {parameter.dtype for parameter in parameters}
     fused = kinds <= {"cpu", "cuda"} and len(kinds) == 1 and dtypes <= {torch.float32, torch.float64}
     return OPTIMIZERS[name](parameters, **{"lr": DEFAULT_RATES[name], **settings}, fused=fused)
 
 
-def _given(
-    optimizer: torch.optim.Optimizer,
-    model: nn.Module,
-    *,
-    learning_rate: float | None,
-    momentum: float,
-    weight_decay: float | None,
-) -> torch.optim.Optimizer:
-    if momentum or weight_decay is not None:
-        raise PlanError(
-            "momentum and weight_decay are set in the optimizer instance already; give them there or pass a name"
-        )
+def _given(optimizer: torch.optim.Optimizer, model: nn.Module, *, learning_rate: float | None) -> torch.optim.Optimizer:
     ours = {id(parameter) for parameter in model.parameters()}
     if not any(id(p) in ours for group in optimizer.param_groups for p in group["params"]):
         raise PlanError(
             "optimizer holds none of the model's parameters; make it from model.parameters() of this very model"
         )
-    if isinstance(optimizer, torch.optim.LBFGS):
-        raise PlanError(
-            "optimizer must take one gradient an update, got LBFGS, which evaluates the loss itself; use 'sgd' or 'adamw'"
-        )
     if learning_rate is not None:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
+    return _one_gradient(optimizer)
+
+
+def _one_gradient(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    if isinstance(optimizer, torch.optim.LBFGS):
+        demand = "optimizer must take one gradient an update"
+        raise PlanError(f"{demand}, got LBFGS, which evaluates the loss itself; use 'sgd' or 'adamw'")
     return optimizer
 
 
@@ -102,13 +101,13 @@ def _name(spec: object) -> str:
     return getattr(spec, "__name__", type(spec).__name__)
 
 
-def average_of(model: nn.Module) -> list[Tensor]:
-    """Where an exponential average of parameters starts: a copy of each floating tensor, parameters then buffers."""
-    return [tensor.detach().clone() for tensor in averaged_tensors(model)]
-
-
 def averaged_tensors(model: nn.Module) -> list[Tensor]:
+    """What an exponential average runs over: each floating tensor, parameters then buffers; buffers may be replaced."""
     return [t.detach() for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()]
+
+
+def _float_buffers(model: nn.Module) -> list[tuple[str, Tensor]]:
+    return [(name, value) for name, value in model.named_buffers() if value.is_floating_point()]
 
 
 @dataclass
@@ -125,20 +124,30 @@ class Updater:
     def __post_init__(self) -> None:
         self.base_rates = self.base_rates or [float(group["lr"]) for group in self.optimizer.param_groups]
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self._averaged = averaged_tensors(self.model)
+        self.finite_buffers = [name for name, value in _float_buffers(self.model) if bool(torch.isfinite(value).all())]
         if self.ema_decay is not None and self.average is None:
-            self.average = average_of(self.model)
+            self.average = [tensor.clone() for tensor in averaged_tensors(self.model)]
+        self.optimizer.zero_grad(set_to_none=True)  # what somebody left there is no part of the first update
+        self.model.zero_grad(set_to_none=True)
 
     def apply(self, rate_factor: float) -> None:
-        """One update from the gradients at hand; they are gone afterwards."""
+        """One update from the gradients at hand; they are gone afterwards, and the optimizer's rates as they were."""
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._parameters, self.clip_norm)
-        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+        groups = self.optimizer.param_groups
+        for group, rate in zip(groups, self.base_rates, strict=True):
             group["lr"] = rate * rate_factor
         self.optimizer.step()
+        for group, rate in zip(groups, self.base_rates, strict=True):
+            group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None and self.ema_decay is not None:
-            torch._foreach_lerp_(self.average, self._averaged, 1.0 - self.ema_decay)
+            torch._foreach_lerp_(self.average, averaged_tensors(self.model), 1.0 - self.ema_decay)
+
+    def buffers(self) -> list[Tensor]:
+        """The floating buffers that were finite at the start; a mask may hold infinities from the first."""
+        held = dict(self.model.named_buffers())
+        return [held[name] for name in self.finite_buffers if name in held]
 
     def state_tensors(self) -> Iterable[Tensor]:
         """The optimizer's own tensors: momenta, second moments, step counts."""

@@ -1,0 +1,94 @@
+"""A model and rows in, the rows with inputs of the types that it takes and the shape of its outputs out, seen on two rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mbgd.data.source import ArraySource, MappedSource, Rows, Source, call, inputs_of
+from mbgd.errors import DataError, MBGDError, PlanError
+from mbgd.measure.evaluate import evaluating
+
+REFUSALS = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    IndexError,
+    KeyError,
+    AttributeError,
+)  # what a forward raises at wrong inputs
+
+
+def fitting_inputs(
+    model: nn.Module, source: Source, *, device: torch.device, name: str = "X"
+) -> tuple[Source, tuple[int, ...]]:
+    """(the source with inputs as the model takes them, its output shape a row).
+
+    Floats get the model's dtype. Whole numbers and booleans stay what they are where the model takes them so, as an
+    Embedding does; where it refuses them it gets them as floats, if it takes those. Raises DataError and PlanError.
+    """
+    dtype = dtype_of(model)
+    as_given, as_floats = (partial(_cast, dtype=dtype, whole=whole) for whole in (False, True))
+    try:
+        return _probed(model, source, as_given, device)
+    except MBGDError:
+        raise
+    except REFUSALS as error:
+        if any(not leaf.is_floating_point() for leaf in inputs_of(source.read(slice(0, 1)).x)):
+            try:
+                return _probed(model, source, as_floats, device)
+            except REFUSALS:  # then the first refusal says more
+                pass
+        raise _refused(source, error, name) from error
+
+
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """The floating type in which a model computes: that of its first such parameter."""
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
+
+
+def _cast(rows: Rows, *, dtype: torch.dtype, whole: bool) -> Rows:
+    def cast(leaf: Tensor) -> Tensor:
+        return leaf.to(dtype) if leaf.is_floating_point() or whole else leaf
+
+    return Rows(Rows(rows.x, None, None).map(cast).x, rows.y, rows.w)
+
+
+def _probed(
+    model: nn.Module, source: Source, cast: Callable[[Rows], Rows], device: torch.device
+) -> tuple[Source, tuple[int, ...]]:
+    shape = output_shape(model, MappedSource(source, cast), device)
+    return ArraySource(cast(source.data)) if isinstance(source, ArraySource) else MappedSource(source, cast), shape
+
+
+def output_shape(model: nn.Module, source: Source, device: torch.device) -> tuple[int, ...]:
+    """What the model returns for one row, () or (1,) or (C,); it is called once, in eval mode, on two rows."""
+    rows = source.read(slice(0, min(2, source.n_rows))).map(lambda leaf: leaf.to(device))
+    # no_grad and not inference_mode: parameters that a lazy module makes now have to be trained later
+    with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        output: Any = call(model, rows.x)
+    n = len(rows.leaves()[0])
+    if not isinstance(output, Tensor):
+        raise PlanError(
+            f"model must return one tensor, got {type(output).__name__}; wrap it and pick what the loss needs"
+        )
+    if output.ndim == 0 or output.shape[0] != n:
+        raise PlanError(
+            f"model must return one output a row, got shape {tuple(output.shape)} for {n} rows; check its forward"
+        )
+    return tuple(output.shape[1:])
+
+
+def _refused(source: Source, error: Exception, name: str) -> DataError:
+    x = source.read(slice(0, 1)).x
+    names = [f"{key} " for key in x] if isinstance(x, dict) else [""] * len(inputs_of(x))
+    shown = ", ".join(
+        f"{key}{tuple(leaf.shape[1:])} {str(leaf.dtype).removeprefix('torch.')}"
+        for key, leaf in zip(names, inputs_of(x), strict=True)
+    )
+    why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return DataError(f"{name} must fit the model, got rows of shape {shown}, which its forward refuses: {why}")
