@@ -730,7 +730,7 @@ def test_history_says_what_was_seen() -> None:
         rate = 0.05 * (1 + np.cos(np.pi * (N * epoch - 2) / (50 * N)))  # by rows seen before the epoch's last step
         assert by_epoch[7 * epoch]["learning_rate"] == pytest.approx(rate, rel=1e-3)
     assert by_epoch[256]["epoch"] == pytest.approx(36 + 32 / 50)
-    assert run.seconds >= run.history["seconds"][-1] > 0
+    assert round(run.seconds, 4) >= run.history["seconds"][-1] > 0  # as history writes it: rounded up it may be above
 
 
 # --- divergence ---------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from mbgd.data.chance import seed_of_task, set_generators
 from mbgd.data.order import IntArray
 from mbgd.data.source import Rows
 from mbgd.errors import DataError
@@ -24,7 +25,8 @@ TARGETS = ("labels", "label")  # where an item that is one dict holds its target
 class DatasetSource:
     """A map-style dataset whose items are (x, y), (x, y, weight), a dict with its target under "labels" or "label", or x.
 
-    Read row by row, or all at once where it has `__getitems__`; by `workers` processes where asked.
+    Read row by row, or all at once where it has `__getitems__`; by `workers` processes where asked. What the dataset
+    draws there from global generators is a function of the seed of the read, and not of the number of workers.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class DatasetSource:
         collate: Collate = default_collate,
     ) -> None:
         self._dataset, self._rows_per_task, self._collate = dataset, rows_per_task, _Collated(collate)
-        self._tasks: list[list[int]] = []  # what the loader's next pass reads; its workers stay alive
+        self._tasks: list[_Task] = []  # what the loader's next pass reads; its workers stay alive
         self._loader = _task_loader(dataset, self._tasks, workers=workers, collate=self._collate) if workers else None
         self._lock = Lock()  # the rows of validation are read while a thread reads those of the next chunk
         self.n_rows = length(dataset)
@@ -47,7 +49,8 @@ class DatasetSource:
             if self._loader is None:
                 return _as_rows(self._collate(_items(self._dataset, wanted)))
             step = self._rows_per_task
-            self._tasks[:] = [wanted[at : at + step] for at in range(0, len(wanted), step)]
+            cut = [wanted[at : at + step] for at in range(0, len(wanted), step)]
+            self._tasks[:] = [_Task(part, seed_of_task(number, part[0])) for number, part in enumerate(cut)]
             try:
                 parts = [_as_rows(part) for part in self._loader]
             except DataError as error:  # a worker's comes with its traceback, whose last line is the sentence
@@ -72,10 +75,18 @@ class _Collated:
             ) from error
 
 
-def _task_loader(dataset: Dataset[Any], tasks: list[list[int]], *, workers: int, collate: Collate) -> DataLoader[Any]:
+@dataclass(frozen=True)
+class _Task:
+    """Rows that one worker reads at once, and what its generators are set by before it does."""
+
+    rows: list[int]
+    seed: int | None
+
+
+def _task_loader(dataset: Dataset[Any], tasks: list[_Task], *, workers: int, collate: Collate) -> DataLoader[Any]:
     return DataLoader(
-        dataset,
-        batch_sampler=_Tasks(tasks),
+        _Seeded(dataset),
+        batch_sampler=_Tasks(tasks),  # type: ignore[arg-type]  # torch asks for lists of rows; it hands on whatever it gets
         num_workers=workers,
         collate_fn=collate,
         worker_init_fn=_ignore_interrupts,
@@ -89,13 +100,28 @@ def _ignore_interrupts(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-class _Tasks(Sampler[list[int]]):
-    """Hands torch's loader our batches: the lists of row numbers that the list holds when a pass starts."""
+class _Seeded(Dataset[Any]):
+    """The dataset as a worker has it: what it draws is set by the task, not by what that worker has drawn before."""
 
-    def __init__(self, tasks: list[list[int]]) -> None:
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, row: int) -> Any:
+        return self._dataset[row]
+
+    def __getitems__(self, task: _Task) -> list[Any]:
+        if task.seed is not None:
+            set_generators(task.seed)
+        return _items(self._dataset, task.rows)
+
+
+class _Tasks(Sampler[_Task]):
+    """Hands torch's loader our tasks: those that the list holds when a pass starts."""
+
+    def __init__(self, tasks: list[_Task]) -> None:
         self._tasks = tasks
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[_Task]:
         return iter(self._tasks)
 
     def __len__(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from mbgd.data.chance import kept_aside
 from mbgd.data.memory import Memory
 from mbgd.data.order import IntArray
 
@@ -116,9 +117,15 @@ class WeightedSource:
         return Rows(found.x, found.y, w.to(found.leaves()[0].device))
 
 
+def first_row(source: Source) -> Rows:
+    """Row 0, for its shapes and types; a dataset that draws at random leaves the generators as they were."""
+    with kept_aside():
+        return source.read(slice(0, 1))
+
+
 def row_bytes(source: Source) -> int:
     """Bytes of one row: what decides how many are gathered at once."""
-    return sum(leaf.numel() * leaf.element_size() for leaf in source.read(slice(0, 1)).leaves())
+    return sum(leaf.numel() * leaf.element_size() for leaf in first_row(source).leaves())
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mbgd.data.source import ArraySource, MappedSource, Rows, Source, call, inputs_of
+from mbgd.data.source import ArraySource, MappedSource, Rows, Source, call, first_row, inputs_of
 from mbgd.errors import DataError, MBGDError, PlanError
 from mbgd.measure.evaluate import evaluating
 
@@ -38,7 +38,7 @@ def fitting_inputs(
     except MBGDError:
         raise
     except REFUSALS as error:
-        if any(not leaf.is_floating_point() for leaf in inputs_of(source.read(slice(0, 1)).x)):
+        if any(not leaf.is_floating_point() for leaf in inputs_of(first_row(source).x)):
             try:
                 return _probed(model, source, as_floats, device)
             except REFUSALS:  # then the first refusal says more
@@ -84,7 +84,7 @@ def output_shape(model: nn.Module, source: Source, device: torch.device) -> tupl
 
 
 def _refused(source: Source, error: Exception, name: str) -> DataError:
-    x = source.read(slice(0, 1)).x
+    x = first_row(source).x
     names = [f"{key} " for key in x] if isinstance(x, dict) else [""] * len(inputs_of(x))
     shown = ", ".join(
         f"{key}{tuple(leaf.shape[1:])} {str(leaf.dtype).removeprefix('torch.')}"

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from mbgd.data.ahead import ahead
+from mbgd.data.chance import drawing
 from mbgd.data.chunk import Chunk
 from mbgd.data.order import IntArray, Order, Tail, steps_per_epoch
-from mbgd.data.source import ArraySource, Source
+from mbgd.data.source import ArraySource, Source, first_row
 from mbgd.data.stream import ChunkEnds, chunks, rows_of_a_chunk
 from mbgd.desk.machine import WORK_OF_A_CHUNK, choose_threads, work_of_a_step
 from mbgd.desk.plan import Plan
@@ -22,12 +23,14 @@ from mbgd.loop.progress import Progress
 from mbgd.loop.steps import RateFactor
 from mbgd.loop.stop import StopReason
 from mbgd.measure.metrics import METRICS, check_metric, default_metric
-from mbgd.step.autograd import AutogradEngine, reseed
+from mbgd.seeds import step_seed
+from mbgd.step.autograd import AutogradEngine
 from mbgd.step.gradient import GradientRule
 from mbgd.step.loss import Loss
 from mbgd.step.update import Updater, make_optimizer
 from mbgd.tune.schedule import make_schedule
 
+OUTSIDE_OF_STEPS = 1 << 62  # in place of a step's number, where a read belongs to none
 LOOKED_AT_EACH_EPOCH = 64  # steps an epoch from which every epoch's end is looked at
 EVALUATED_AT_ONCE = (
     8192  # rows: large enough to hide Python, small enough that a hidden layer's outputs stay near the caches
@@ -98,18 +101,18 @@ class Parts:
             steps_done=start.steps_done,
             ends=self.ends,
         )
-        on_device = self.source.read(slice(0, 1)).leaves()[0].device.type == self.device.type
-        if not isinstance(self.source, ArraySource) and self.prefetch == 0:
+        on_device = first_row(self.source).leaves()[0].device.type == self.device.type
+        if not isinstance(self.source, ArraySource):
             coming = self._seeded(coming, start.steps_done)
         yield from ahead(coming, depth=self.prefetch, move=None if on_device else self._moved)
 
     def _seeded(self, coming: Iterator[Chunk], steps_done: int) -> Iterator[Chunk]:
-        """Read each chunk with torch's generators set by its first step, other than for the step itself: a dataset that
-        draws at random then draws the same after a resume. (Another thread must not touch them: they are those of dropout.)
+        """Read each chunk by a seed of its first step, other than that of the step itself: a dataset that draws at random
+        then draws the same after a resume. A thread that reads ahead in this process cannot: the generators are dropout's.
         """
         while True:
-            reseed(self.engine.seed, ~steps_done, self.device)
-            chunk = next(coming)
+            with drawing(step_seed(self.engine.seed, ~steps_done), here=self.prefetch == 0):
+                chunk = next(coming)
             steps_done += len(chunk)
             yield chunk
 
@@ -161,7 +164,7 @@ def assemble(
         output_shape=output_shape,
         n_classes=n_classes,
         target_scale=target_scale,
-        engine=_engine(model, plan, updater, loss, _mean_weight(source, chosen)),
+        engine=_engine(model, plan, updater, loss, _mean_weight(source, chosen, seed=plan.seed)),
         rate_factor=make_schedule(
             plan.schedule, horizon_rows=_rows_planned(planned, n_rows, batch_size, tail), warmup=plan.warmup
         ),
@@ -243,16 +246,16 @@ def _metric(plan: Plan, loss: Loss) -> str:
     return "loss" if loss.kind == "custom" else default_metric(loss.kind)
 
 
-def _mean_weight(source: Source, chosen: IntArray | None) -> float:
+def _mean_weight(source: Source, chosen: IntArray | None, *, seed: int) -> float:
     """wbar: the mean row weight of the training rows, 1 where rows have none."""
-    step, n = rows_of_a_chunk(source), source.n_rows if chosen is None else len(chosen)
-    if source.read(slice(0, 1)).w is None:
+    if first_row(source).w is None:
         return 1.0
-    total = 0.0
-    for at in range(0, n, step):
-        rows = source.read(slice(at, at + step) if chosen is None else chosen[at : at + step])
-        assert rows.w is not None
-        total += float(rows.w.sum(dtype=torch.float64))
+    n, step, total = source.n_rows if chosen is None else len(chosen), rows_of_a_chunk(source), 0.0
+    with drawing(step_seed(seed, OUTSIDE_OF_STEPS)):  # weights that are drawn at random have this mean at a resume, too
+        for at in range(0, n, step):
+            rows = source.read(slice(at, at + step) if chosen is None else chosen[at : at + step])
+            assert rows.w is not None
+            total += float(rows.w.sum(dtype=torch.float64))
     if total <= 0:
         raise DataError(
             "weight must be positive in at least one training row, got only zeros; leave weights out for equal rows"

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mbgd.data.chance import kept_aside
 from mbgd.data.given import as_source
 from mbgd.data.order import IntArray
 from mbgd.data.source import ArraySource, Rows, Source, row_bytes
@@ -24,6 +25,7 @@ from mbgd.seeds import Purpose
 from mbgd.step.loss import Loss, make_loss
 
 
+@kept_aside()
 def prepare(model: nn.Module, data: Any, *, plan: Plan, sample_weight: Any = None) -> Parts:
     """Check model, data and plan against each other and make the parts. Raises PlanError and DataError, changes nothing
     but the device of the model."""

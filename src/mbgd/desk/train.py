@@ -9,8 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
+from mbgd.data.chance import drawing
 from mbgd.desk.folder import Recorder
-from mbgd.desk.parts import Held, Parts
+from mbgd.desk.parts import OUTSIDE_OF_STEPS, Held, Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.standing import Standing
 from mbgd.errors import DivergenceError
@@ -18,6 +19,7 @@ from mbgd.loop.progress import Progress
 from mbgd.loop.steps import Steps, steps, weighted_mean
 from mbgd.loop.stop import Ending, StopReason
 from mbgd.measure.evaluate import evaluate
+from mbgd.seeds import step_seed
 from mbgd.step.state import model_tensors
 from mbgd.step.update import averaged
 
@@ -135,17 +137,19 @@ def score(parts: Parts, held: Held) -> dict[str, float]:
 
 
 def scored(parts: Parts, held: Held) -> dict[str, float]:
-    """Every metric of some held-out rows, with the weights that the model has."""
-    return evaluate(
-        parts.model,
-        held.source,
-        rows=held.rows,
-        loss=parts.loss,
-        device=parts.device,
-        batch_rows=parts.rows_at_once(held.source),
-        n_classes=parts.n_classes,
-        target_scale=parts.target_scale,
-    )
+    """Every metric of some held-out rows, with the weights that the model has. Where a dataset draws at random, or a layer
+    does in evaluation, each look draws the same."""
+    with drawing(step_seed(parts.engine.seed, OUTSIDE_OF_STEPS)):
+        return evaluate(
+            parts.model,
+            held.source,
+            rows=held.rows,
+            loss=parts.loss,
+            device=parts.device,
+            batch_rows=parts.rows_at_once(held.source),
+            n_classes=parts.n_classes,
+            target_scale=parts.target_scale,
+        )
 
 
 def _judged(parts: Parts, plan: Plan, standing: Standing, *, scores: dict[str, float]) -> Standing:

@@ -1,0 +1,68 @@
+"""Chance that is not ours: a seed in, a read whose dataset draws the same again; the caller's generators are put back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import numpy as np
+import torch
+
+from mbgd.seeds import step_seed
+
+_told: ContextVar[int | None] = ContextVar("seed of the read at hand", default=None)
+
+
+@contextmanager
+def kept_aside() -> Iterator[None]:
+    """Whatever draws inside from torch's, NumPy's or Python's global generators: afterwards they stand as before."""
+    of_torch, of_numpy, of_python = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    of_cuda = torch.cuda.get_rng_state_all() if _cuda_is_used() else []
+    try:
+        yield
+    finally:
+        torch.set_rng_state(of_torch)
+        for device, state in enumerate(of_cuda):
+            torch.cuda.set_rng_state(state, device)
+        np.random.set_state(of_numpy)
+        random.setstate(of_python)
+
+
+@contextmanager
+def drawing(seed: int, *, here: bool = True) -> Iterator[None]:
+    """Reads inside draw the same whenever they are made with this 64-bit seed, in loader workers or in this process.
+
+    `here=False` leaves this process's generators alone, as another thread must: they are those of dropout.
+    """
+    token = _told.set(seed)
+    try:
+        if not here:
+            yield
+            return
+        with kept_aside():
+            set_generators(seed)
+            yield
+    finally:
+        _told.reset(token)
+
+
+def seed_of_task(task: int, first_row: int) -> int | None:
+    """The seed of one worker's share of the read at hand, None outside of `drawing`."""
+    told = _told.get()
+    return None if told is None else step_seed(step_seed(told, task), first_row)
+
+
+def set_generators(seed: int) -> None:
+    """torch's, NumPy's and Python's global generators, by all 64 bits where they take so many (torch's on the CPU: 32)."""
+    torch.default_generator.manual_seed(seed)
+    for of_cuda in torch.cuda.default_generators if _cuda_is_used() else ():
+        of_cuda.manual_seed(seed)
+    np.random.seed([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF])
+    random.seed(step_seed(seed, 0))  # other words than NumPy's: from equal ones both make the same numbers
+
+
+def _cuda_is_used() -> bool:
+    """Whether there are CUDA generators: to ask for them must not start CUDA."""
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]  # torch leaves it unannotated
