@@ -15,7 +15,7 @@ from torch import nn
 
 import mbgd
 from mbgd.desk.table import read_rows
-from mbgd.desk.table_run import table_plan
+from mbgd.desk.table_plan import table_plan
 
 HERE = Path(__file__).parent.parent
 ROWS, SECONDS, WIDTH, HEIGHT = 20_000, 6.0, 760, 360

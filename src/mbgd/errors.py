@@ -41,9 +41,10 @@ class DivergenceError(MBGDError, ArithmeticError):
 
     exit_code = 6
 
-    def __init__(self, message: str, *, step: int = 0, rows: tuple[int, ...] = ()) -> None:
+    def __init__(self, message: str, *, step: int = 0, epoch: int = 0, rows: tuple[int, ...] = ()) -> None:
         super().__init__(message)
-        self.step, self.rows = step, rows  # the update that was not made, and the row numbers of its batch
+        self.step, self.epoch = step, epoch  # the update that was not made, both counted from 1
+        self.rows = rows  # the row numbers of its batch, counted from 0
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

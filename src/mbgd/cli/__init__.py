@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import tempfile
 import traceback
 from types import FrameType
 
+from mbgd.cli.stopped import Stopped
+from mbgd.desk.interrupt import stop
 from mbgd.errors import MBGDError, did_you_mean
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -31,13 +34,16 @@ def run(arguments: list[str]) -> int:
         return _stopped() if code == INTERRUPTED else code  # typer turns a KeyboardInterrupt into that number
     except MBGDError as error:
         return _say(str(error), error.exit_code)
+    except Stopped as stopped:
+        return _stopped(str(stopped))
     except KeyboardInterrupt:
         return _stopped()
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # whoever read our output has gone: no second error
-        return 0
+        return _unheard()
+    except SystemExit as left:  # how typer ends where the pipe is closed
+        if isinstance(left.__context__, BrokenPipeError):
+            return _unheard()
+        raise
     except Exception as error:
         if hasattr(error, "format_message"):
             return _say(_usage(error.format_message()), 2)
@@ -48,12 +54,17 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     """SIGTERM is Ctrl-C with another exit code: training saves at its next step boundary."""
     global _terminated  # noqa: PLW0603  # a signal handler has no other way to say what came
     _terminated = True
-    signal.raise_signal(signal.SIGINT)
+    stop()  # not SIGINT, which a process in the background may ignore
 
 
-def _stopped() -> int:
-    code = TERMINATED if _terminated else INTERRUPTED
-    return _say("interrupted; 'mbgd resume RUN' goes on with a run from where it was saved", code, word="stopped")
+def _unheard() -> int:
+    """Whoever read our output has gone: that is no failure, and what is left in the buffers goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _stopped(what: str = "interrupted; nothing was written") -> int:
+    return _say(what, TERMINATED if _terminated else INTERRUPTED, word="stopped")
 
 
 def _say(sentence: str, code: int, *, word: str = "error") -> int:
@@ -67,13 +78,16 @@ def _usage(message: str) -> str:
     from mbgd.cli.options import option_names
     from mbgd.desk.plan import FOREIGN
 
-    word = message.partition("--")[2].split(" ")[0].strip("'.,").split("=")[0]
-    name = word.replace("-", "_")
-    if "No such option" not in message:
-        return f"{message.rstrip('.')}; see mbgd --help"
-    if name in FOREIGN:
-        return f"--{word} is not an option of mbgd; say --{FOREIGN[name].replace('_', '-')} instead"
-    return f"--{word} is not an option of mbgd{did_you_mean(word, option_names()) or '; see mbgd --help'}"
+    given = re.search(r"No such option:? '?(-{1,2}([\w-]+))", message)
+    if given is None:
+        return message if message.endswith("?") else f"{message.rstrip('.')}; see mbgd --help"
+    option, word = given.groups()
+    said = re.match(r"(\w+)(.*)", FOREIGN.get(word.replace("-", "_"), ""))
+    if said is None:
+        near = did_you_mean(option, [f"--{name}" for name in option_names()])
+        return f"{option} is not an option of mbgd{near or '; see mbgd --help'}"
+    name, more = {"sample_weight": "weight"}.get(said[1], said[1]), re.sub(r"^='(.*)'$", r" \1", said[2])
+    return f"{option} is not an option of mbgd; say --{name.replace('_', '-')}{more} instead"
 
 
 def _our_fault() -> int:

@@ -93,7 +93,9 @@ def predict(
     run: OneRun,
     data: Data,
     *,
-    out: Annotated[Path | None, typer.Option(help="CSV or Parquet file to write (default: CSV on stdout)")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV, TSV, Parquet or Arrow file to write (default: CSV on stdout)")
+    ] = None,
     keep: Annotated[list[str] | None, typer.Option(help="column to carry along; may be repeated")] = None,
     delimiter: Delimiter = None,
     force: Force = False,
@@ -132,9 +134,9 @@ def info(
 
 def inspect(data: Data, *, words: Any, json: Json = False) -> None:
     """What would be read and learned from: columns, rows left out, split sizes, model; trains nothing."""
-    from mbgd.cli.info import show_plan
+    from mbgd.cli.train import inspect_table
 
-    show_plan(_one(data), words, json=json)
+    inspect_table(_one(data), words, json=json)
 
 
 app.command("inspect")(with_knobs(inspect, defaults=DEFAULTS))

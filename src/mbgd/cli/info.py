@@ -11,10 +11,10 @@ import torch
 
 from mbgd.cli.show import print_json, say
 from mbgd.desk.folder import PLAN, RESULT, read_plan, versions
+from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import load
-from mbgd.desk.table import TableRows, by_size, facts_of, new_model, parts_of, read_rows
-from mbgd.desk.table_run import table_plan
-from mbgd.errors import PlanError
+from mbgd.desk.table import TableRows, by_size, facts_of, read_rows
+from mbgd.desk.table_run import TableRun, taken_over
 from mbgd.store import read_json
 
 
@@ -81,16 +81,13 @@ def _short(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def show_plan(data: Any, words: dict[str, Any], *, json: bool, plain: bool = False) -> None:
-    """What a training with these options would read, learn from and do."""
-    if words.get("target") is None:
-        raise PlanError("target must name the column to predict, got none; give --target COLUMN")
-    plan = table_plan(words, plain=plain)
-    rows = read_rows(data, plan)
+def show_plan(data: Any, plan: Plan, *, init: Path | None = None, json: bool) -> None:
+    """What a training by this plan would read, learn from and do."""
+    begun = None if init is None else taken_over(init, plan)
+    rows = read_rows(data, plan, init=begun)
     plan = by_size(plan, rows)
-    parts = parts_of(
-        rows, new_model(rows, plan), plan=plan, training=rows.sets.training, validation=rows.sets.validation
-    )
+    run = TableRun(rows, plan, begun, None)
+    parts = run.parts(rows.sets.training, rows.sets.validation)
     facts = {
         **facts_of(rows),
         **parts.resolved,

@@ -17,6 +17,7 @@ HIDDEN = {
     "prefetch",
     "allow_batch_norm",
 }  # of data sets and modules of one's own, which the command has none of
+_TEXT = ("target", "weight", "delimiter", "split")  # names of columns, which may look like numbers
 PANELS = {
     "first": "Most used",
     "Data": "Data",
@@ -84,12 +85,12 @@ def _value(knob: Field[Any], given: Any) -> Any:
     """The value that the text of an option stands for; what it must be is for the plan to say."""
     if given is None or isinstance(given, bool):
         return given
-    if isinstance(given, list):
-        parts = (
-            [part for text in given for part in text.split(",") if part] if knob.name == "hidden_layer_sizes" else given
-        )
-        return tuple(_number(part) if knob.name == "hidden_layer_sizes" else part for part in parts) if given else None
-    return given if knob.name in ("target", "weight", "delimiter", "split") else _number(given)
+    if not isinstance(given, list):
+        return given if knob.name in _TEXT else _number(given)
+    if not given or knob.name != "hidden_layer_sizes":
+        return tuple(given) or None
+    sizes = [part for text in given for part in text.split(",") if part]
+    return () if sizes == ["none"] else tuple(_number(part) for part in sizes)
 
 
 def _number(text: str) -> Any:

@@ -16,33 +16,27 @@ from mbgd.cli.show import SHOWN, print_json
 from mbgd.data.encode.target import has_target
 from mbgd.data.encode.weights import row_weights
 from mbgd.data.table import check_column, open_table, read_batches
-from mbgd.desk.predictor import Predictor, blocks, load
-from mbgd.errors import DataError, PlanError, SavedFileError
+from mbgd.desk.predictor import Predictor, blocks, load_table
+from mbgd.errors import DataError, PlanError
 from mbgd.measure.metrics import scorer
 from mbgd.store import writing
 
 ROWS = 65_536  # rows read, predicted and written at once
 
 
-def _of_a_table(run: Path) -> Predictor:
-    predictor = load(run)
-    if predictor.encoder is None or predictor.target is None:
-        raise SavedFileError(f"{run} is no model of a table; load it in Python: mbgd.load(path, model)")
-    return predictor
-
-
 def predict_file(
     run: Path, data: Any, *, out: Path | None, keep: list[str], delimiter: str | None, force: bool
 ) -> None:
     """Read, predict and write block by block: memory does not grow with the file; nothing is left of a failed attempt."""
-    predictor = _of_a_table(run)
+    predictor = load_table(run)
     coming = _predicted(predictor, data, keep=keep, delimiter=delimiter)
     if out is None:
         _write_csv(coming, sys.stdout.buffer)
         return
     if out.exists() and not force:
         raise PlanError(f"out must be a new file, got {out}, which exists; --force replaces it")
-    kinds = {".csv": _write_csv, ".tsv": _write_tsv, ".parquet": _write_parquet}
+    kinds = {".csv": _write_csv, ".tsv": _write_tsv, ".parquet": _write_parquet, ".arrow": _write_arrow}
+    kinds |= {".feather": _write_arrow}
     if out.suffix not in kinds:
         raise PlanError(f"out must end in {', '.join(kinds)}, got {out.name!r}; the ending chooses the format")
     with writing(out) as temporary, temporary.open("wb") as file:
@@ -52,15 +46,19 @@ def predict_file(
 def _predicted(predictor: Predictor, data: Any, *, keep: list[str], delimiter: str | None) -> Iterator[pa.Table]:
     assert predictor.encoder is not None
     columns = list(dict.fromkeys([*predictor.encoder.columns, *keep]))
-    tables = read_batches(data, delimiter=delimiter, columns=columns, schema_like=predictor.encoder.schema, rows=ROWS)
+    written = ["prediction", *(f"probability_{label}" for label in predictor.classes)]
+    if twice := [name for name in keep if name in written]:
+        raise PlanError(f"keep must name other columns than those of the predictions, got {twice[0]!r}; rename it")
+    schema = predictor.encoder.schema
+    carried = [pa.field(name, pa.string()) for name in keep if name not in predictor.encoder.columns]
+    schema = pa.schema([*schema, *carried])  # of a CSV file as they stand: an id 007 stays 007
+    tables = read_batches(data, delimiter=delimiter, columns=columns, schema_like=schema, rows=ROWS)
     for table, prediction, probabilities in blocks(predictor, tables):
-        for name in keep:
-            check_column(table, name)
         found: dict[str, Any] = {name: table.column(name) for name in keep}
         found["prediction"] = pa.array(prediction)
-        if probabilities is not None:
-            for k, label in enumerate(predictor.classes):
-                found[f"probability_{label}"] = pa.array(np.ascontiguousarray(probabilities[:, k]))
+        for k, name in enumerate(written[1:]):
+            assert probabilities is not None
+            found[name] = pa.array(np.ascontiguousarray(probabilities[:, k]))
         yield pa.table(found)
 
 
@@ -92,12 +90,24 @@ def _write_parquet(tables: Iterator[pa.Table], file: Any) -> None:
         writer.close()
 
 
+def _write_arrow(tables: Iterator[pa.Table], file: Any) -> None:
+    writer = None
+    for table in tables:
+        plain = table.cast(
+            pa.schema([_writable(field) for field in table.schema])
+        )  # one dictionary a file is Arrow's rule
+        writer = writer or pa.ipc.new_file(file, plain.schema)
+        writer.write_table(plain)
+    if writer is not None:
+        writer.close()
+
+
 def evaluate_file(run: Path, data: Any, *, delimiter: str | None, weight: str | None, json: bool) -> None:
     """Scores on the rows that have a target."""
-    predictor = _of_a_table(run)
+    predictor = load_table(run)
     assert predictor.target is not None
     target = predictor.target
-    table = open_table(data, delimiter=delimiter)
+    table = open_table(data, delimiter=delimiter, schema_like=predictor.schema)
     check_column(table, target.name)
     there = has_target(table, target.name)
     if not there.any():

@@ -9,12 +9,14 @@ from typing import Any
 from mbgd.cli.info import show_plan
 from mbgd.cli.progress import watch
 from mbgd.cli.show import print_json, print_run, say
+from mbgd.cli.stopped import stopped
 from mbgd.desk.folder import PLAN, RESULT, free_name, read_plan
-from mbgd.desk.plan import Plan, make_plan, shallow
+from mbgd.desk.plan import Plan, make_plan
 from mbgd.desk.result import Run
-from mbgd.desk.table_run import table_fitting, table_plan, table_resuming
+from mbgd.desk.table_plan import table_plan
+from mbgd.desk.table_run import table_fitting, table_resuming
 from mbgd.errors import PlanError, SavedFileError
-from mbgd.store import read_json, remove_folder
+from mbgd.store import read_json
 
 
 def train_table(
@@ -31,14 +33,17 @@ def train_table(
     force: bool,
 ) -> None:
     """Train on a table and show the scores."""
-    if dry_run:
-        return show_plan(data, words, json=json, plain=plain)
     plan = _plan(words, plan_file=plan_file, plain=plain)
+    if dry_run:
+        return show_plan(data, plan, init=init, json=json)
     folder = out if out is not None else free_name(_stem(data))
-    if force and (folder / PLAN).exists():
-        remove_folder(folder)
-    fitting = table_fitting(data, plan=plan, out=folder, init=init)
-    return _finish(fitting, plan, json=json, quiet=quiet or json)
+    fitting = table_fitting(data, plan=plan, out=folder, init=init, replace_out=force)
+    return _finish(fitting, plan, folder=folder, json=json, quiet=quiet or json)
+
+
+def inspect_table(data: Any, words: dict[str, Any], *, json: bool) -> None:
+    """Show what a training would read and do."""
+    show_plan(data, _plan(words, plan_file=None, plain=False), json=json)
 
 
 def resume_table(folder: Path, *, data: Any, json: bool, quiet: bool) -> None:
@@ -54,11 +59,14 @@ def resume_table(folder: Path, *, data: Any, json: bool, quiet: bool) -> None:
             print_json(read_json(folder / RESULT))
         return None
     plan = make_plan({"epochs": saved["plan"]["epochs"]})
-    return _finish(table_resuming(folder, data=data), plan, json=json, quiet=quiet or json)
+    return _finish(table_resuming(folder, data=data), plan, folder=folder, json=json, quiet=quiet or json)
 
 
-def _finish(fitting: Any, plan: Plan, *, json: bool, quiet: bool) -> None:
-    run: Run = watch(fitting, epochs=plan.epochs if isinstance(plan.epochs, float) else None, quiet=quiet)
+def _finish(fitting: Any, plan: Plan, *, folder: Path, json: bool, quiet: bool) -> None:
+    try:
+        run: Run = watch(fitting, epochs=plan.epochs if isinstance(plan.epochs, float) else None, quiet=quiet)
+    except KeyboardInterrupt:
+        raise stopped(folder, begun=(folder / PLAN).exists()) from None
     if not quiet:
         for notice in run.notices:
             say(f"note: {notice}")
@@ -70,23 +78,18 @@ def _finish(fitting: Any, plan: Plan, *, json: bool, quiet: bool) -> None:
 
 def _plan(words: dict[str, Any], *, plan_file: Path | None, plain: bool) -> Plan:
     """The plan of the options, or of a file that they change."""
-    if plan_file is None:
-        if words.get("target") is None:
-            raise PlanError("target must name the column to predict, got none; give --target COLUMN")
-        return table_plan(words, plain=plain)
-    saved = read_plan(plan_file) if plan_file.is_dir() else _plan_file(plan_file)
-    old = {name: tuple(value) if isinstance(value, list) else value for name, value in saved["plan"].items()}
-    known = {name: value for name, value in old.items() if value is not None}
-    return make_plan(
-        {**known, **words}, defaults={name: None for name in old if old[name] is None and name in _optional()}
-    )
-
-
-def _optional() -> set[str]:
-    return {name for name, value in shallow(Plan()).items() if value is None}
+    if plan_file is not None and plain:
+        raise PlanError("plain and plan exclude each other, got both; a plan names every knob, leave --plain out")
+    like = None if plan_file is None else _plan_file(plan_file)["plan"]
+    plan = table_plan(words, plain=plain, like=like)
+    if plan.target is None:
+        raise PlanError("target must name the column to predict, got none; give --target COLUMN")
+    return plan
 
 
 def _plan_file(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        return read_plan(path)
     if not path.exists():
         raise SavedFileError(f"plan must be an existing plan.json or run folder, got {path}; a run folder holds one")
     saved = read_json(path)

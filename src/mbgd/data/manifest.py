@@ -34,8 +34,12 @@ def describe(table: Table) -> dict[str, Any]:
 
 def check(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raises DataError, naming the first thing that changed, unless the two descriptions are of the same data."""
-    if what := _difference(then, now):
-        raise DataError(f"the data is not what it was when the run began: {what}; bring it back, or start a new run")
+    for name, word in (("", "data"), ("validation", "validation file"), ("test", "test file")):
+        before, after = (then, now) if not name else (then.get(name), now.get(name))
+        if before and (what := _difference(before, after or {"schema": [], "files": []})):
+            raise DataError(
+                f"the {word} is not what it was when the run began: {what}; bring it back, or start a new run"
+            )
 
 
 def _difference(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:

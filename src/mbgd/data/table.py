@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,18 +14,8 @@ from mbgd.data.csv_file import read_csv, read_header, stream_csv
 from mbgd.data.files import TableFile, find_files
 from mbgd.data.frames import FRAME, frame_to_arrow
 from mbgd.data.order import IntArray
+from mbgd.data.places import Part, Places
 from mbgd.errors import DataError, PlanError, did_you_mean
-
-
-@dataclass(frozen=True)
-class Part:
-    """Where some rows came from: `start` is the table row at which the part's first record stands (or would stand)."""
-
-    label: str
-    start: int
-    rows: int
-    header_rows: int = 0
-    path: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +39,11 @@ class Table:
     def files(self) -> tuple[Path, ...]:
         return tuple(part.path for part in self.parts if part.path is not None)
 
+    @property
+    def places(self) -> Places:
+        """Where its rows came from, without the rows."""
+        return Places(self.n_rows, self.parts, self.taken)
+
     def column(self, name: str) -> pa.ChunkedArray:
         """The column, or a DataError with the nearest name."""
         check_column(self, name)
@@ -57,9 +51,15 @@ class Table:
 
     def where(self, row: int) -> str:
         """'FILE: row R' for an error: rows are records and count from 1, in a CSV file with the header as row 1."""
-        row = int(self.taken[row]) if self.taken is not None else int(row)
-        part = self.parts[max(0, bisect_right([part.start for part in self.parts], row) - 1)]
-        return f"{part.label}: row {row - part.start + 1 + part.header_rows}"
+        label, number = self.places.of(row)
+        return f"{label}: row {number}"
+
+    def kinds(self, *, besides: str | None = None) -> pa.Schema:
+        """Types to force on a CSV file of the same columns: text stays text and numbers numbers; others speak for themselves."""
+        plain = ((field.name, _plain(field.type)) for field in self.arrow.schema if field.name != besides)
+        text = [pa.field(name, pa.string()) for name, kind in plain if pa.types.is_large_string(kind)]
+        fields = (field for field in self.arrow.schema if field.name != besides and _is_number(field.type))
+        return pa.schema([*text, *(pa.field(field.name, pa.float64()) for field in fields)])
 
     def take(self, rows: IntArray) -> Table:
         """The rows asked for, in that order; `where` still gives their place in the file."""
@@ -79,11 +79,13 @@ def open_table(
     delimiter: str | None = None,
     numeric: Sequence[str] = (),
     categorical: Sequence[str] = (),
+    schema_like: pa.Schema | None = None,
     columns: Sequence[str] | None = None,
 ) -> Table:
     """All rows of a file, a folder, a glob, a list of them, a frame or a mapping of columns.
 
-    `numeric` and `categorical` force the type of CSV columns; `columns` reads these alone, in this order. Types of
+    `numeric`, `categorical` and `schema_like` (by name) force the type of CSV columns; `columns` reads these alone, in this
+    order. Types of
     several files are brought together where numbers stay numbers. Raises DataError for what cannot be a table,
     StorageError where the disk refuses.
     """
@@ -91,7 +93,7 @@ def open_table(
         table = _of_frame(data, columns=columns)
     else:
         files = find_files(data, delimiter=delimiter)
-        forced = _forced(numeric=numeric, categorical=categorical, schema_like=None)
+        forced = _forced(numeric=numeric, categorical=categorical, schema_like=schema_like)
         wanted = _common_columns(files, columns=columns, forced=(*numeric, *categorical))
         table = _joined(str(data) if isinstance(data, str | Path) else str(files[0].path), files, [
             _whole(file, columns=wanted, types=forced) for file in files

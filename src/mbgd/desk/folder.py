@@ -20,7 +20,7 @@ from mbgd.loop.progress import Progress
 from mbgd.record.checkpoint import newest, save
 from mbgd.record.history import History, HistoryWriter, rewind
 from mbgd.step.autograd import Engine
-from mbgd.store import FolderLock, new_folder, read_json, sweep, write_json
+from mbgd.store import FolderLock, new_folder, read_json, remove_folder, sweep, write_json
 
 FORMAT = 1
 PLAN, MANIFEST, HISTORY, RESULT = "plan.json", "manifest.json", "history.jsonl", "result.json"
@@ -79,15 +79,26 @@ def versions() -> dict[str, str]:
     }
 
 
+def check_new(path: Path | None, *, replace: bool = False) -> None:
+    """Raises PlanError for what is there already; a run may be replaced where that was asked for, nothing else."""
+    if path is None or not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    is_run = (path / PLAN).exists()
+    if not (is_run and replace):
+        remedy = f"'mbgd resume {path}' goes on with it" if is_run and not replace else "choose another name"
+        raise PlanError(f"out must be a new folder, got {path}, which exists; {remedy}")
+
+
 @contextmanager
-def open_new(path: Path | None) -> Iterator[Path | None]:
-    """A new, locked run folder. An existing run is never written over."""
+def open_new(path: Path | None, *, replace: bool = False) -> Iterator[Path | None]:
+    """A new, locked run folder. An existing run is never written over; with `replace` it is removed, once nobody uses it."""
     if path is None:
         yield None
         return
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        remedy = f"'mbgd resume {path}' goes on with it" if (path / PLAN).exists() else "choose another name"
-        raise PlanError(f"out must be a new folder, got {path}, which exists; {remedy}")
+    check_new(path, replace=replace)
+    if (path / PLAN).exists():
+        with FolderLock(path):
+            remove_folder(path)
     new_folder(path)
     with FolderLock(path):
         yield path

@@ -6,31 +6,42 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+
+_under_way: threading.Event | None = None  # of the training on the main thread: set when it should stop
 
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether SIGINT has come; an interrupt that has is raised at the end, whoever asked.
+    """Yields a function that says whether to stop: after SIGINT, or `stop`; an interrupt is raised at the end, whoever asked.
 
-    Elsewhere than on the main thread Python allows no handler, and a process that ignores SIGINT goes on ignoring it:
-    there the answer stays False.
+    Elsewhere than on the main thread Python allows no handler: there the answer stays False. A process that ignores
+    SIGINT goes on ignoring it.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
+    global _under_way  # noqa: PLW0603  # a signal handler has no other way to reach what is under way
+    if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    asked = threading.Event()
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    signal.signal(signal.SIGINT, note)
+    asked, outer, before = threading.Event(), _under_way, signal.getsignal(signal.SIGINT)
+    heeded = before not in (signal.SIG_IGN, None)
+    if heeded:
+        signal.signal(signal.SIGINT, lambda number, frame: _ask(asked))
+    _under_way = asked
     try:
         yield asked.is_set
     finally:
-        signal.signal(signal.SIGINT, before)
+        _under_way = outer
+        if heeded:
+            signal.signal(signal.SIGINT, before)
     if asked.is_set():  # also one that came too late to be asked for: Ctrl-C is not ours to swallow
         raise KeyboardInterrupt
+
+
+def stop() -> None:
+    """What Ctrl-C does, for a handler of another signal: training stops at its next step boundary, anything else at once."""
+    _ask(_under_way)
+
+
+def _ask(asked: threading.Event | None) -> None:
+    if asked is None or asked.is_set():
+        raise KeyboardInterrupt
+    asked.set()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -20,9 +21,10 @@ from mbgd.data.source import ArraySource, Rows, Source
 from mbgd.data.table import Table, open_table
 from mbgd.errors import PlanError, SavedFileError
 from mbgd.measure.evaluate import predict
-from mbgd.model.saved import SavedModel, load_into, load_model, save_model
+from mbgd.model.saved import FILE_NAME, SavedModel, load_model, put_into, save_model
 from mbgd.model.saved import restore as rebuild
 from mbgd.step.loss import Loss, make_loss
+from mbgd.step.torch_loss import TORCH_LOSSES
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,16 @@ class Predictor:
         if self.target is not None:
             return self.target.classes
         return tuple(range(2 if self.loss.kind == "binary" else self.output_shape[0]))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Types to force on a CSV file, so that inputs and target are read as they were in training."""
+        assert self.encoder is not None
+        assert self.target is not None
+        text = bool(self.target.classes) and all(isinstance(label, str) for label in self.target.classes)
+        kind = pa.string() if text else pa.float64() if not self.target.classes else None
+        target = [] if kind is None else [pa.field(self.target.name, kind)]
+        return pa.schema([*self.encoder.schema, *target])
 
     def predict(self, data: Any) -> NDArray[Any]:
         """Shape (n,): the mean in the target's own units, or the class of highest probability."""
@@ -69,7 +81,9 @@ class Predictor:
 
     def outputs(self, data: Any) -> NDArray[np.float64]:
         """What the loss makes of the model's outputs: means (n,), probabilities of class 1 (n,), or of all (n, C)."""
-        return self.of_table(open_table(data)) if self.encoder is not None else self._of_source(self._inputs(data))
+        if self.encoder is None:
+            return self._of_source(self._inputs(data))
+        return self.of_table(open_table(data, schema_like=self.encoder.schema))
 
     def of_table(self, table: Table) -> NDArray[np.float64]:
         """The same of an opened table, its columns found by name."""
@@ -96,7 +110,7 @@ class Predictor:
         facts = dict(self.facts or {}) | {
             "kind": "module" if self.encoder is None else "table",
             "class": f"{type(self.model).__module__}.{type(self.model).__qualname__}",
-            "loss": self.loss.name,
+            "loss": f"own:{self.loss.name}" if self.loss.own else self.loss.name,
             "output_shape": list(self.output_shape),
             "encoder": None if self.encoder is None else self.encoder.to_json(),
             "target": None if self.target is None else self.target.to_json(),
@@ -111,20 +125,33 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Predic
     A table's model is built anew. A module of your own was saved as weights alone: give `model`, an instance of it,
     which gets them. Raises SavedFileError for a damaged, foreign or newer file, or another architecture.
     """
-    place = Path(path)
-    file = place / "model.safetensors" if place.is_dir() else place
-    if place.is_dir() and not file.exists():
-        raise SavedFileError(
-            f"{place} must hold model.safetensors, got none; the run has not ended: 'mbgd resume {place}' ends it"
-        )
-    saved = load_model(file)
+    saved = _read(Path(path))
     if saved.facts.get("kind") == "table":
         return _of_a_table(saved)
     if model is None:
-        what = f"{file} holds the weights of a module of your own, {saved.facts.get('class')}"
+        what = f"{saved.path} holds the weights of a module of your own, {saved.facts.get('class')}"
         raise SavedFileError(f"{what}; give an instance of it: load({str(path)!r}, model)")
-    load_into(file, model)
+    put_into(saved, model)
     return Predictor(model, _loss(saved.facts), tuple(saved.facts["output_shape"]), facts=saved.facts)
+
+
+def load_table(path: str | os.PathLike[str]) -> Predictor:
+    """`load` of a table's model, which knows its columns. Raises SavedFileError for any other."""
+    saved = _read(Path(path))
+    if saved.facts.get("kind") != "table":
+        raise SavedFileError(f"{path} is no model of a table; load it in Python: mbgd.load(path, model)")
+    return _of_a_table(saved)
+
+
+def _read(place: Path) -> SavedModel:
+    if place.is_dir() and not (place / FILE_NAME).exists():
+        why = (
+            f"the run has not ended: 'mbgd resume {place}' ends it"
+            if (place / "plan.json").exists()
+            else "it is no run"
+        )
+        raise SavedFileError(f"{place} must hold {FILE_NAME}, got none; {why}")
+    return load_model(place)
 
 
 def _of_a_table(saved: SavedModel) -> Predictor:
@@ -140,10 +167,11 @@ def _of_a_table(saved: SavedModel) -> Predictor:
 
 
 def _loss(facts: Mapping[str, Any]) -> Loss:
-    """The loss by its name; a loss of the user's own is not needed for predicting, whose outputs then stand as they are."""
+    """The loss by its name, ours or torch's; one of the user's own is not needed for predicting: outputs stand as they are."""
     shape = tuple(facts["output_shape"])
+    name = str(facts["loss"])
     try:
-        return make_loss(facts["loss"], output_shape=shape)
+        return make_loss(TORCH_LOSSES[name]() if name in TORCH_LOSSES else name, output_shape=shape)
     except PlanError:
         return make_loss(_unreduced, output_shape=shape)
 

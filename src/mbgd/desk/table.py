@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from mbgd.data.encode.encoder import Encoded, Encoder, learn_encoder
 from mbgd.data.encode.target import Target, has_target, learn_target
 from mbgd.data.encode.weights import class_weights, row_weights
 from mbgd.data.order import IntArray
+from mbgd.data.places import Places
 from mbgd.data.source import ArraySource, Rows, row_bytes
 from mbgd.data.table import Table, check_column, open_table
 from mbgd.desk.machine import choose_device, fits
@@ -44,34 +44,40 @@ class TableRows:
     sets: Sets
     notices: tuple[str, ...]
     manifest: dict[str, Any]
+    places: tuple[Places, ...]  # of the table, the validation file and the test file, one behind the other
 
 
 def read_rows(data: Any, plan: Plan, *, init: Predictor | None = None) -> TableRows:
     """Open, check, split and encode. `init` is the model whose weights are taken over: its encoder and target are kept."""
     if plan.target is None:
-        raise PlanError("target must name the column to predict, got none; --target COLUMN")
+        raise PlanError("target must name the column to predict, got none; give --target COLUMN")
     table = open_table(data, delimiter=plan.delimiter, numeric=plan.numeric, categorical=plan.categorical)
     said = manifest.describe(table)
     table, notices = _with_target(table, plan.target)
     kept = (None, None) if init is None else (init.encoder, init.target)
     target = kept[1] or learn_target(table, plan.target, task=plan.task)
-    files = [_other(path, plan) for path in (plan.validation, plan.test)]
-    y: list[NDArray[Any]] = [target.encode(part) for part in (table, *files) if part is not None]
+    others = {name: _other(name, plan, like=table) for name in ("validation", "test")}
+    said |= {name: manifest.describe(other) for name, other in others.items() if other is not None}
+    files = [None if other is None else _with_target(other, plan.target)[0] for other in others.values()]
+    parts = [table, *(file for file in files if file is not None)]
+    y: list[NDArray[Any]] = [target.encode(part) for part in parts]
     sets = _with_files(split(table, plan, labels=y[0] if target.classes else None), table, files)
     _check_sets(table, target, y[0], sets)
+    if plan.refit and not len(sets.validation):
+        raise PlanError("refit needs validation rows to take in, got none; give validation=0.1, or leave refit out")
     if init is None and _loss_name(plan, target) in STANDARDISED:
         target = target.fit_scale(y[0], sets.training)
     encoder = kept[0] or learn_encoder(
         table, training_rows=sets.training, drop=_left_out(plan), numeric=plan.numeric, categorical=plan.categorical
     )
-    parts = [part for part in (table, *files) if part is not None]
     codes_and_numbers = [encoder.encode(part) for part in parts]
     encoded = Encoded(
         np.concatenate([e.numbers for e in codes_and_numbers]), np.concatenate([e.codes for e in codes_and_numbers])
     )
     targets = np.concatenate(y)
     w = _weights(parts, plan, target, targets, sets)
-    return TableRows(table.name, encoder, target, encoded, targets, w, sets, (*notices, *encoder.notices), said)
+    places = tuple(part.places for part in parts)
+    return TableRows(table.name, encoder, target, encoded, targets, w, sets, (*notices, *encoder.notices), said, places)
 
 
 def _with_target(table: Table, target: str) -> tuple[Table, tuple[str, ...]]:
@@ -83,12 +89,18 @@ def _with_target(table: Table, target: str) -> tuple[Table, tuple[str, ...]]:
     return table.take(np.flatnonzero(there)), (f"{missing:,} rows without {target} are left out",)
 
 
-def _other(path: Any, plan: Plan) -> Table | None:
-    """The rows of a validation or test file that have a target, or None where there is no file."""
-    if not isinstance(path, str | Path) or path == "none":
+def _other(name: str, plan: Plan, *, like: Table) -> Table | None:
+    """The rows of a validation or test file, its CSV columns typed as the table's, or None where there is no file."""
+    given = getattr(plan, name)
+    if given is None or given == "none" or isinstance(given, float):
         return None
-    other = open_table(path, delimiter=plan.delimiter, numeric=plan.numeric, categorical=plan.categorical)
-    return _with_target(other, str(plan.target))[0]
+    if not isinstance(given, str):
+        raise PlanError(
+            f"{name} must be a share or a file with fit_table, got {type(given).__name__}; write it to a file, "
+            "or mark its rows in a column: split='column:COLUMN'"
+        )
+    forced = {"numeric": plan.numeric, "categorical": plan.categorical, "schema_like": like.kinds(besides=plan.target)}
+    return open_table(given, delimiter=plan.delimiter, **forced)
 
 
 def _with_files(sets: Sets, table: Table, files: list[Table | None]) -> Sets:

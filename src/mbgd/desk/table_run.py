@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -12,38 +14,36 @@ import numpy as np
 
 from mbgd.data import manifest
 from mbgd.data.order import IntArray
-from mbgd.desk.folder import INIT, MANIFEST, MODEL, RESULT, Recorder, go_on, open_existing, open_new, write_plan
+from mbgd.data.places import listed, original
+from mbgd.desk.folder import (
+    INIT,
+    MANIFEST,
+    MODEL,
+    RESULT,
+    Recorder,
+    check_new,
+    go_on,
+    open_existing,
+    open_new,
+    write_plan,
+)
 from mbgd.desk.going import going
 from mbgd.desk.knobs import TableKnobs
 from mbgd.desk.parts import Held, Parts
-from mbgd.desk.plan import Plan, from_json, make_plan
-from mbgd.desk.predictor import Predictor, load
+from mbgd.desk.plan import Plan, from_json
+from mbgd.desk.predictor import Predictor, load, load_table
 from mbgd.desk.result import Run
 from mbgd.desk.run import Fitting, finish
 from mbgd.desk.standing import Standing
 from mbgd.desk.table import TableRows, by_size, facts_of, new_model, parts_of, read_rows
+from mbgd.desk.table_plan import table_plan
 from mbgd.desk.train import Trained, scored
-from mbgd.errors import PlanError
+from mbgd.errors import DivergenceError, PlanError
+from mbgd.loop.steps import diverged
 from mbgd.measure.baselines import dumb, linear
 from mbgd.measure.metrics import scorer
 from mbgd.store import new_folder, read_json, write_json
 
-TABLE_DEFAULTS: Mapping[str, Any] = {
-    "optimizer": "adamw",
-    "learning_rate": "auto",
-    "batch_size": "auto",
-    "epochs": "auto",
-    "schedule": "one_cycle",
-    "validation": 0.1,
-}
-PLAIN: Mapping[str, Any] = {  # the textbook: nothing but w := w - eta * gradient
-    "optimizer": "sgd",
-    "learning_rate": 0.1,
-    "batch_size": 32,
-    "epochs": 10.0,
-    "schedule": "constant",
-    "validation": 0.1,
-}
 REFIT = "refit"  # the folder of the second training, inside the run's own
 
 
@@ -66,30 +66,35 @@ def fit_table(
     return finish(table_fitting(data, plan=plan, out=out, init=init))
 
 
-def table_plan(words: Mapping[str, Any], *, plain: bool = False) -> Plan:
-    """A checked plan with the defaults of tables; `steps` alone ends a run where it is given without `epochs`."""
-    defaults = dict(PLAIN if plain else TABLE_DEFAULTS)
-    if words.get("steps") is not None and words.get("epochs") is None:
-        defaults["epochs"] = None
-    if words.get("optimizer") == "sgd" and not plain:
-        defaults["learning_rate"] = 0.05
-    return make_plan(words, defaults=defaults)
+def taken_over(init: Any, plan: Plan) -> Predictor:
+    """The finished run or model whose weights a new run of this plan starts from."""
+    begun = load_table(init)
+    assert begun.target is not None
+    if begun.target.name != plan.target:
+        raise PlanError(
+            f"init must be a model of the target {plan.target!r}, got {init}, which predicts {begun.target.name!r}; "
+            "give that target, or leave init out"
+        )
+    return begun
 
 
-def table_fitting(data: Any, *, plan: Plan, out: Any = None, init: Any = None) -> Fitting:
-    """`fit_table`, look by look."""
-    begun = None if init is None else load(init)
+def table_fitting(data: Any, *, plan: Plan, out: Any = None, init: Any = None, replace_out: bool = False) -> Fitting:
+    """`fit_table`, look by look. All that can be wrong with rows and plan is said before anything is written."""
+    path = None if out is None else Path(out)
+    check_new(path, replace=replace_out)
+    begun = None if init is None else taken_over(init, plan)
     rows = read_rows(data, plan, init=begun)
-    plan = by_size(plan, rows)
-    with open_new(None if out is None else Path(out)) as folder:
-        run = TableRun(rows, plan, begun, folder)
+    run = TableRun(rows, by_size(plan, rows), begun, path)
+    parts = run.parts(rows.sets.training, rows.sets.validation)
+    run = replace(run, plan=replace(run.plan, threads=parts.threads))  # their number is part of what is repeated
+    with open_new(path, replace=replace_out) as folder:
         if folder is not None:
             if begun is not None:
                 begun.save(folder / INIT)
             write_json(folder / MANIFEST, rows.manifest)
-            resolved = dict(facts_of(rows))
-            write_plan(folder, command="fit_table", plan=plan, resolved=resolved, data=places(data))
-        return (yield from _trained(run, saved=None))
+            resolved = {**facts_of(rows), **parts.resolved}
+            write_plan(folder, command="fit_table", plan=run.plan, resolved=resolved, data=places(data))
+        return (yield from _trained(run, parts, saved=None))
 
 
 def table_resuming(folder: Path, *, data: Any = None) -> Fitting:
@@ -104,7 +109,8 @@ def table_resuming(folder: Path, *, data: Any = None) -> Fitting:
         begun = load(folder / INIT) if (folder / INIT).exists() else None
         rows = read_rows(where, plan, init=begun)
         manifest.check(read_json(folder / MANIFEST), rows.manifest)
-        return (yield from _trained(TableRun(rows, plan, begun, folder), saved=saved))
+        run = TableRun(rows, plan, begun, folder)
+        return (yield from _trained(run, run.parts(rows.sets.training, rows.sets.validation), saved=saved))
 
 
 def places(data: Any) -> Any:
@@ -126,22 +132,19 @@ class TableRun:
     folder: Path | None
 
     def parts(self, training: IntArray, validation: IntArray, *, stop_after: int | None = None) -> Parts:
-        """Parts around a fresh model, or around the weights that are taken over."""
-        if self.begun is None:
-            model: Any = new_model(self.rows, self.plan)
-        else:
-            model = load(self.folder / INIT).model if self.folder is not None else self.begun.model
+        """Parts around a fresh model, or around a copy of the one whose weights are taken over."""
+        model: Any = new_model(self.rows, self.plan) if self.begun is None else deepcopy(self.begun.model)
         return parts_of(
             self.rows, model, plan=self.plan, training=training, validation=validation, stop_after=stop_after
         )
 
 
-def _trained(run: TableRun, *, saved: Mapping[str, Any] | None) -> Fitting:
+def _trained(run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) -> Fitting:
     """Train, train once more where asked, score the test rows, write it all."""
-    sets, folder = run.rows.sets, run.folder
-    parts = run.parts(sets.training, sets.validation)
+    folder = run.folder
     start, recorder, notices = _start(folder, parts, run.plan, saved)
-    trained = yield from going(parts, run.plan, recorder=recorder, start=start)
+    with _rows_named(run, parts):
+        trained = yield from going(parts, run.plan, recorder=recorder, start=start)
     scores = {} if parts.validation is None else {"validation": scored(parts, parts.validation)}
     if run.plan.refit:
         parts, again = yield from _refit(run, trained, saved)
@@ -151,6 +154,21 @@ def _trained(run: TableRun, *, saved: Mapping[str, Any] | None) -> Fitting:
         finished.save(folder / MODEL)
         write_json(folder / RESULT, finished.summary())
     return finished
+
+
+@contextmanager
+def _rows_named(run: TableRun, parts: Parts) -> Iterator[None]:
+    """A divergence is told with the rows of the files, and the model as it was before it is kept."""
+    try:
+        yield
+    except DivergenceError as error:
+        kept = ""
+        if run.folder is not None:
+            _predictor(run, parts).save(run.folder / MODEL)
+            kept = f"; the last good model is {run.folder / MODEL}"
+        tables = run.rows.places
+        numbers, places = [original(tables, row) for row in error.rows], listed(tables, error.rows)
+        raise diverged(step=error.step, epoch=error.epoch, rows=numbers, places=places, kept=kept) from None
 
 
 def _start(
@@ -164,8 +182,6 @@ def _start(
 def _refit(run: TableRun, first: Trained, saved: Mapping[str, Any] | None) -> Any:
     """Train a fresh model on training and validation rows, for as many passes as were best the first time."""
     sets = run.rows.sets
-    if not len(sets.validation):
-        raise PlanError("refit needs validation rows to take in, got none; give validation=0.1, or leave refit out")
     best, done = first.standing.best, first.standing.progress.steps_done
     share = (best.steps_done or done) / len(sets.training)
     both = np.sort(np.concatenate([sets.training, sets.validation]))
@@ -175,7 +191,8 @@ def _refit(run: TableRun, first: Trained, saved: Mapping[str, Any] | None) -> An
     if folder is not None and not folder.exists():
         new_folder(folder)
     start, recorder, _ = _start(folder, parts, run.plan, saved if going_on else None)
-    trained = yield from going(parts, run.plan, recorder=recorder, start=start)
+    with _rows_named(run, parts):
+        trained = yield from going(parts, run.plan, recorder=recorder, start=start)
     return parts, trained
 
 
@@ -192,9 +209,8 @@ def _result(
     if len(rows.sets.test):
         scores = {**scores, "test": scored(parts, Held(parts.source, rows.sets.test))}
     shown = "test" if "test" in scores else "validation" if "validation" in scores else None
-    predictor = Predictor(parts.model, parts.loss, parts.output_shape, encoder=rows.encoder, target=rows.target)
     return Run(
-        predictor=replace(predictor, facts={"plan": run.plan.to_json(), "scores": scores}),
+        predictor=_predictor(run, parts, scores=scores),
         plan=run.plan,
         history=recorder.lines,
         ending=trained.ending,
@@ -205,6 +221,11 @@ def _result(
         folder=run.folder,
         notices=(*rows.notices, *notices),
     )
+
+
+def _predictor(run: TableRun, parts: Parts, *, scores: Mapping[str, Any] | None = None) -> Predictor:
+    facts = {"plan": run.plan.to_json(), "scores": scores}
+    return Predictor(parts.model, parts.loss, parts.output_shape, run.rows.encoder, run.rows.target, facts)
 
 
 def baselines(rows: TableRows, held: IntArray) -> dict[str, dict[str, float]]:

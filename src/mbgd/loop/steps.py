@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,16 +66,20 @@ def steps(
             progress = progress.after(steps=k, rows=int(sizes.sum()), cursor=chunk.cursor_after(k - 1))
             yield Steps(progress, done.loss_sums, done.weight_sums, np.array(factors[:k]), sizes)
         if done.failed:
-            raise diverged(progress, chunk.row_ids(k))
+            rows: list[int] = chunk.row_ids(k).tolist()
+            step, epoch = progress.steps_done + 1, progress.cursor.epoch + 1
+            raise diverged(step=step, epoch=epoch, rows=rows, places=_row_numbers(rows))
 
 
-def diverged(progress: Progress, rows: IntArray) -> DivergenceError:
-    """The error for a batch whose loss or gradient is not finite; it carries the position and the row ids."""
-    step, epoch = progress.steps_done + 1, progress.cursor.epoch + 1
-    shown = ", ".join(str(row) for row in rows[:8]) + (", ..." if len(rows) > 8 else "")
-    what = f"loss or gradient must be finite, got a non-finite one in step {step} (epoch {epoch}, rows {shown})"
+def diverged(*, step: int, epoch: int, rows: Sequence[int], places: str, kept: str = "") -> DivergenceError:
+    """The error for a batch whose loss or gradient is not finite; `places` says where its rows are, `kept` what is left."""
+    what = f"loss or gradient must be finite, got a non-finite one in step {step} (epoch {epoch}, {places})"
     remedy = "that update was not made: lower learning_rate, set clip_norm, or look at those rows"
-    return DivergenceError(f"{what}; {remedy}", step=step, rows=tuple(rows.tolist()))
+    return DivergenceError(f"{what}; {remedy}{kept}", step=step, epoch=epoch, rows=tuple(rows))
+
+
+def _row_numbers(rows: Sequence[int], *, most: int = 8) -> str:
+    return "rows " + ", ".join(str(row) for row in rows[:most]) + (", ..." if len(rows) > most else "")
 
 
 def no_schedule(rows_seen: int) -> float:

@@ -105,10 +105,16 @@ def load_into(path: Path, module: nn.Module) -> SavedModel:
     Raises SavedFileError naming the first tensor that is missing, left over, or of another shape or dtype; the module
     is then as before.
     """
-    saved, module = load_model(path), getattr(module, "_orig_mod", module)
+    saved = load_model(path)
+    put_into(saved, module)
+    return saved
+
+
+def put_into(saved: SavedModel, module: nn.Module) -> None:
+    """`load_into` of a file that has been read already."""
+    module = getattr(module, "_orig_mod", module)
     _check_same(saved, module, dtypes=True)
     module.load_state_dict(saved.tensors)
-    return saved
 
 
 def _check_same(saved: SavedModel, module: nn.Module, *, dtypes: bool = False) -> None:

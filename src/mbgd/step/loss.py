@@ -63,6 +63,7 @@ class Loss:
     prepare: Callable[[Tensor], Tensor]
     prediction: Callable[[Tensor], Tensor]
     class_weight: Tensor | None = None
+    own: bool = False  # a callable of the user's own, whose outputs are predictions as they stand
 
 
 def make_loss(
@@ -108,6 +109,7 @@ def make_loss(
         prepare=partial(targets.prepare, wanted=wanted),
         prediction=_on_rows(formula.prediction) if is_scalar(output_shape) else formula.prediction,
         class_weight=formula.class_weight,
+        own=formula.demand == "any",
     )
 
 

@@ -48,6 +48,11 @@ _LABELS: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
     nn.NLLLoss: torch.exp,
     nn.MultiMarginLoss: lambda output: torch.softmax(output, 1),
 }
+TORCH_LOSSES: dict[str, Callable[[], nn.Module]] = {
+    **{kind.__name__: kind for kind in (*_REAL, *_BINARY, *_LABELS)},
+    "PoissonNLLLoss(log_input=False)": lambda: nn.PoissonNLLLoss(log_input=False),
+}
+"""What makes a loss of a name as `Formula.name` has it, alike in what its predictions are."""
 _OTHER = (nn.KLDivLoss, nn.SoftMarginLoss, nn.HingeEmbeddingLoss)
 _ANY_WORD = "pass a callable loss(output, y) that returns one value a row"
 
@@ -72,6 +77,7 @@ def remake(spec: Any, *, output_shape: tuple[int, ...]) -> Formula:
         return _labels(module, output_shape)
     if kind in _REAL:
         prediction = torch.exp if getattr(module, "log_input", False) else _as_is
+        name += "" if getattr(module, "log_input", True) else "(log_input=False)"
         return Formula(name, "regression", _REAL[kind], _unreduced(module), prediction)
     if kind in _BINARY:
         _refuse_row_shaped(module, output_shape)
