@@ -9,6 +9,7 @@ import sys
 import tempfile
 import traceback
 from types import FrameType
+from typing import Any
 
 from mbgd.cli.stopped import Stopped
 from mbgd.desk.interrupt import stop
@@ -46,7 +47,7 @@ def run(arguments: list[str]) -> int:
         raise
     except Exception as error:
         if hasattr(error, "format_message"):
-            return _say(_usage(error.format_message()), 2)
+            return _say(_usage(error.format_message(), getattr(error, "ctx", None)), 2)
         return _our_fault()
 
 
@@ -73,21 +74,22 @@ def _say(sentence: str, code: int, *, word: str = "error") -> int:
     return code
 
 
-def _usage(message: str) -> str:
+def _usage(message: str, context: Any) -> str:
     """The parser's sentence, with the right word where the option is known from elsewhere."""
-    from mbgd.cli.options import option_names
     from mbgd.desk.plan import FOREIGN
 
+    here = "mbgd" if context is None or context.parent is None else f"mbgd {context.info_name}"
     given = re.search(r"No such option:? '?(-{1,2}([\w-]+))", message)
     if given is None:
-        return message if message.endswith("?") else f"{message.rstrip('.')}; see mbgd --help"
+        return message if message.endswith("?") else f"{message.rstrip('.')}; see {here} --help"
     option, word = given.groups()
+    known = [] if context is None else [name for parameter in context.command.params for name in parameter.opts]
     said = re.match(r"(\w+)(.*)", FOREIGN.get(word.replace("-", "_"), ""))
-    if said is None:
-        near = did_you_mean(option, [f"--{name}" for name in option_names()])
-        return f"{option} is not an option of mbgd{near or '; see mbgd --help'}"
-    name, more = {"sample_weight": "weight"}.get(said[1], said[1]), re.sub(r"^='(.*)'$", r" \1", said[2])
-    return f"{option} is not an option of mbgd; say --{name.replace('_', '-')}{more} instead"
+    meant = None if said is None else "--" + {"sample_weight": "weight"}.get(said[1], said[1]).replace("_", "-")
+    if said is None or meant not in known:
+        return f"{option} is not an option of {here}{did_you_mean(option, known) or f'; see {here} --help'}"
+    more = re.sub("^='(.*)'$", r" \1", said[2])  # a value that goes with it
+    return f"{option} is not an option of {here}; say {meant}{more} instead"
 
 
 def _our_fault() -> int:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mbgd.desk.bounds import Switch
+from mbgd.desk.bounds import Choice, Switch
 from mbgd.desk.plan import Plan
 
 HIDDEN = {
@@ -32,12 +32,6 @@ def knobs() -> list[Field[Any]]:
     """The knobs that are options, those that are used most first."""
     shown = [knob for knob in fields(Plan) if knob.name not in HIDDEN]
     return sorted(shown, key=lambda knob: not knob.metadata["first"])
-
-
-def option_names() -> list[str]:
-    """Every option by its name, for a message that suggests the nearest."""
-    others = ["out", "init", "plan", "plain", "dry-run", "json", "quiet", "force", "keep"]
-    return [knob.name.replace("_", "-") for knob in knobs()] + others
 
 
 def with_knobs(command: Callable[..., Any], *, defaults: Mapping[str, Any]) -> Callable[..., Any]:
@@ -65,11 +59,12 @@ def _option(knob: Field[Any], default: Any) -> Parameter:
     """One option, without a default of its own: what is not given is the plan's."""
     flag = "--" + knob.name.replace("_", "-")
     panel = PANELS["first" if knob.metadata["first"] else knob.metadata["group"]]
-    shown = "" if default in (None, (), False) else f" (default: {_text(default)})"
-    help = knob.metadata["help"] + shown
+    bound, unsaid = knob.metadata["bound"], default is None or default is False or default == ()
+    words = f": {', '.join(bound.words)}" if isinstance(bound, Choice) and len(bound.words) > 1 else ""
+    help = knob.metadata["help"] + words + ("" if unsaid else f" (default: {_text(default)})")
     names: tuple[str, ...] = (flag,)
     kind: Any
-    if isinstance(knob.metadata["bound"], Switch):
+    if isinstance(bound, Switch):
         names, kind = ((f"{flag}/--no-{flag[2:]}",) if knob.default else (flag,)), bool | None
     else:
         kind = list[str] | None if isinstance(knob.default, tuple) else str | None

@@ -94,7 +94,7 @@ class Plan:
     target: str | None = _knob(None, Names(), "column to predict", group="Data", first=True)
     task: str | None = _knob(None, Choice("regression", "classification"), "what the target is", group="Data")
     weight: str | None = _knob(None, Names(), "column of row weights", group="Data")
-    class_weight: str | None = _knob(None, Choice("balanced"), "weigh classes equally", group="Data")
+    class_weight: str | None = _knob(None, Choice("balanced"), "balanced: weigh classes equally", group="Data")
     drop: tuple[str, ...] = _knob((), Names(many=True), "column to leave out; may be repeated", group="Data")
     categorical: tuple[str, ...] = _knob((), Names(many=True), "column to read as categories", group="Data")
     numeric: tuple[str, ...] = _knob((), Names(many=True), "column to read as numbers", group="Data")
@@ -105,14 +105,14 @@ class Plan:
     test: Any = _knob(
         0.2,
         Either(Share(), Names()),
-        "share or file never used but for the last score",
+        "share or file never used but for the last score; none: no such rows",
         group="Data",
         hint="0.2 is every fifth row",
     )
     validation: Any = _knob(
         None,
         Either(Share(), Names(), Given("a mask or (X, y)")),
-        "share or file that stops and picks weights",
+        "share or file that stops and picks weights; none: no such rows",
         group="Data",
         hint="0.1 is every tenth row",
     )

@@ -85,14 +85,26 @@ def _times(table: Table, column: str) -> IntArray:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         try:
             values = values.cast(pa.timestamp("us"))
-        except pa.ArrowInvalid as error:
-            raise DataError(
-                f"{table.name}, column {column!r}: a split by time needs times or numbers, got text: {error}"
-            ) from None
+        except pa.ArrowInvalid:
+            raise _no_time(table, column, values) from None
     elif not (pa.types.is_temporal(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise DataError(f"{table.name}, column {column!r}: a split by time needs times or numbers, got {kind}")
     times = np.asarray(values.to_numpy())
     return times.astype(np.int64) if times.dtype.kind in "mM" else times
+
+
+def _no_time(table: Table, column: str, values: pa.ChunkedArray) -> DataError:
+    row, text = next((row, text) for row, text in enumerate(values.to_pylist()) if not _is_time(text))
+    where = f"{table.where(row)}, column {column!r}"
+    return DataError(f"{where}: a split by time needs times or numbers, got {text!r}; write it as 2024-01-31 23:59")
+
+
+def _is_time(text: str) -> bool:
+    try:
+        pa.scalar(text).cast(pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _groups(table: Table, column: str) -> IntArray:

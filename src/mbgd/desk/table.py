@@ -26,7 +26,7 @@ from mbgd.desk.predictor import Predictor
 from mbgd.desk.sets import Sets, split, split_column
 from mbgd.errors import DataError, PlanError
 from mbgd.model.build import TableModel
-from mbgd.step.loss import make_loss
+from mbgd.step.loss import Loss, make_loss
 
 STANDARDISED = ("squared_error", "absolute_error", "huber", "quantile")  # losses whose target is centred and scaled
 
@@ -205,6 +205,7 @@ def parts_of(
         quantile=plan.quantile,
         huber_delta=plan.huber_delta,
     )
+    _check_kind(loss, rows.target)
     y = torch.from_numpy(rows.y if rows.target.classes else rows.target.standardise(rows.y))
     w = None if rows.w is None else torch.from_numpy(rows.w).float()
     x = (torch.from_numpy(rows.encoded.numbers), torch.from_numpy(rows.encoded.codes))
@@ -224,6 +225,19 @@ def parts_of(
         n_classes=max(2, len(rows.target.classes)),
         target_scale=(rows.target.center, rows.target.scale),
     )
+
+
+def _check_kind(loss: Loss, target: Target) -> None:
+    if target.classes and loss.kind == "regression":
+        raise PlanError(
+            f"loss must be 'log_loss' or 'hinge' for the classes of {target.name!r}, got {loss.name!r}; "
+            "or give task='regression'"
+        )
+    if not target.classes and loss.kind != "regression":
+        raise PlanError(
+            f"loss must be one of numbers for the numbers of {target.name!r}, got {loss.name!r}; 'squared_error' is usual, "
+            "or give task='classification'"
+        )
 
 
 def facts_of(rows: TableRows) -> Mapping[str, Any]:
