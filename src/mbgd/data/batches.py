@@ -28,6 +28,9 @@ class batches:  # noqa: N801  # reads as a verb where it is used: for x, y in mb
 
     A broken-off loop goes on with the batch after the last one handed out: keep `state_dict()`, and give it to
     `load_state_dict` of a new object over the same data before the next `iter()`.
+
+    `prefetch` chunks are made ahead by a thread (1 with workers, else 0). A source that draws from torch's global
+    generator in this process needs prefetch=0: the thread's draws would come in between those of your own dropout.
     """
 
     def __init__(

@@ -130,27 +130,41 @@ def _is_frame(data: Any) -> bool:
 
 def as_tensor(value: Any, name: str) -> Tensor:
     """An array, frame, list or tensor as a dense tensor that shares memory where it can; errors name the argument."""
-    if isinstance(value, Tensor):
-        if value.layout != torch.strided:
-            raise DataError(f"{name} must be dense, got a tensor of layout {value.layout}; pass {name}.to_dense()")
-        return value.detach().contiguous()
-    array = _as_array(value, name)
+    tensor = (
+        _dense(value, name) if isinstance(value, Tensor) else torch.from_numpy(_plain(_as_array(value, name), name))
+    )
+    if tensor.ndim == 0:
+        raise DataError(f"{name} must have one entry a row, got a single number")
+    if tensor.is_complex():
+        given, remedy = str(tensor.dtype).removeprefix("torch."), "pass its real and imaginary parts as two columns"
+        raise DataError(f"{name} must hold real numbers, got {given}; {remedy}")
+    return tensor
+
+
+def _dense(tensor: Tensor, name: str) -> Tensor:
+    if tensor.layout != torch.strided:
+        raise DataError(f"{name} must be dense, got a tensor of layout {tensor.layout}; pass {name}.to_dense()")
+    if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        return torch.from_numpy(_plain(tensor.detach().cpu().numpy(), name)).to(tensor.device)
+    return tensor.detach().contiguous()
+
+
+def _plain(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """The same numbers as torch can hold and compute with: C order, this machine's bytes, a type that torch has."""
     if array.dtype.kind in "OUSmMV":
         remedy = "convert it, or give the table to fit_table, which encodes text and dates"
         raise DataError(f"{name} must hold numbers, got dtype {array.dtype}; {remedy}")
-    if array.dtype.kind == "c":
-        remedy = "pass its real and imaginary parts as two columns"
-        raise DataError(f"{name} must hold real numbers, got {array.dtype}; {remedy}")
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         array = array.astype(np.float64)
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
+        if array.size and array.max() > np.iinfo(np.int64).max:
+            raise DataError(f"{name} must fit 64-bit signed numbers, got {array.max()}; give it as floats")
         array = array.astype(np.int64)
-    if array.ndim == 0:
-        raise DataError(f"{name} must have one entry a row, got a single number")
-    array = np.ascontiguousarray(array)
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    array = np.asarray(array, order="C")
+    turned = any(stride < 0 for stride in array.strides)  # along a dimension of 1, which NumPy calls contiguous
+    return array if array.flags.writeable and not turned else array.copy()
 
 
 def _as_array(value: Any, name: str) -> NDArray[Any]:

@@ -194,7 +194,9 @@ class Plan:
         "auto", Either(Whole(1), Choice("auto")), "CPU threads; auto: by the work of a step", group="Machine"
     )
     workers: int = _knob(0, Whole(0), "processes that read a dataset", group="Machine")
-    prefetch: int | None = _knob(None, Whole(0), "chunks made ahead", group="Machine")
+    prefetch: int | None = _knob(
+        None, Whole(0), "chunks made ahead; 0 where rows are drawn at random without workers", group="Machine"
+    )
     engine: str = _knob("auto", Choice("auto", "autograd"), "what makes the updates", group="Machine")
     checkpoint_every: Any = _knob(
         None, Either(Whole(1), Seconds(text=True)), "steps, or seconds as 30s", group="Machine", first=True

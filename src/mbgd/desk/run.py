@@ -53,6 +53,11 @@ def fit(
     with m the batch size (also of the short last batch of an epoch) and wbar the mean row weight. `out` names a new
     folder for checkpoints, history and the model. Raises PlanError and DataError; DivergenceError before an update that
     would not be finite; KeyboardInterrupt after Ctrl-C, with the weights on a step boundary and, with `out`, saved.
+
+    A dataset may draw at random, from torch's, NumPy's or Python's global generator: its draws are a function of `seed`
+    and the step, by chunks of updates, and repeat at a resume with the same `checkpoint_every`. Read it with prefetch=0
+    (the default without workers) or with workers; a thread of this process that read ahead would share those generators
+    with dropout, and neither would repeat.
     """
     plan = module_plan(knobs, data)
     return finish(fitting(model, data, plan=plan, out=out, sample_weight=sample_weight))
