@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from numbers import Integral
+from typing import Any, Never, get_args
 
 from torch import Tensor
 
@@ -12,7 +13,17 @@ from mbgd.data.chunk import Chunk
 from mbgd.data.given import as_source
 from mbgd.data.order import Cursor, Order, Sampling, Tail, steps_per_epoch
 from mbgd.data.stream import ChunkEnds, chunks, rows_of_a_chunk
-from mbgd.errors import PlanError
+from mbgd.errors import PlanError, did_you_mean
+
+_OURS = {  # words of other loaders -> what to say here
+    "shuffle": "sampling ('reshuffle', 'iid' or 'natural')",
+    "drop_last": "tail ('short', 'even' or 'drop')",
+    "num_workers": "workers",
+    "prefetch_factor": "prefetch",
+    "generator": "seed",
+    "random_state": "seed",
+    "bs": "batch_size",
+}
 
 
 class batches:  # noqa: N801  # reads as a verb where it is used: for x, y in mbgd.batches(...)
@@ -44,9 +55,16 @@ class batches:  # noqa: N801  # reads as a verb where it is used: for x, y in mb
         with_scale: bool = False,
         workers: int = 0,
         prefetch: int | None = None,
+        **foreign: Never,
     ) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise PlanError(f"batch_size must be a whole number of at least 1 row, got {batch_size!r}; 32 is usual")
+        for word in foreign:
+            raise PlanError(f"{word!r} is not an argument of MBGD; say {_OURS.get(word, 'help(mbgd.batches)')} instead")
+        batch_size = _whole("batch_size", batch_size, least=1, unit=" row", hint="32 is usual")
+        seed = _whole("seed", seed, hint="any whole number will do")
+        workers = _whole("workers", workers, hint="0 reads in this process")
+        prefetch = None if prefetch is None else _whole("prefetch", prefetch, hint="leave it out to have it chosen")
+        _choice("sampling", sampling, get_args(Sampling))
+        _choice("tail", tail, get_args(Tail))
         self._source = as_source(data, workers=workers, need_target=False)
         self._order = Order(self._source.n_rows, seed, sampling)
         self._batch_size, self._tail, self._with_scale = min(batch_size, self._source.n_rows), tail, with_scale
@@ -89,13 +107,40 @@ class batches:  # noqa: N801  # reads as a verb where it is used: for x, y in mb
         return {"epoch": at.epoch, "row": at.row, "seed": self._order.seed, "n_rows": self._order.n_rows}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from there at the next `iter()`. Raises PlanError where data or seed are not those of the state."""
+        """Go on from there at the next `iter()`. Raises PlanError where data or seed are not those of the state, or it is
+        none."""
+        if not _is_state(state):
+            raise PlanError(
+                f"state must be what state_dict() gave, got {str(state)[:60]}; save that, as JSON or as it is"
+            )
         for name, ours in (("seed", self._order.seed), ("n_rows", self._order.n_rows)):
             if state[name] != ours:
                 raise PlanError(
                     f"{name} must be that of the saved loop, {state[name]}, got {ours}; give the same data and seed"
                 )
         self._start, self._chunk = Cursor(state["epoch"], state["row"]), None
+
+
+def _is_state(state: Any) -> bool:
+    if not isinstance(state, dict) or any(
+        type(state.get(name)) is not int for name in ("epoch", "row", "seed", "n_rows")
+    ):
+        return False
+    return bool(state["epoch"] >= 0 and 0 <= state["row"] < state["n_rows"])
+
+
+def _whole(name: str, value: Any, *, least: int = 0, unit: str = "", hint: str) -> int:
+    """Any make of whole number as Python's own."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
+        raise PlanError(f"{name} must be a whole number of at least {least}{unit}, got {value!r}; {hint}")
+    return int(value)
+
+
+def _choice(name: str, value: Any, words: tuple[str, ...]) -> None:
+    if value not in words:
+        remedy = did_you_mean(value, words) if isinstance(value, str) else ""
+        shown = ", ".join(map(repr, words))
+        raise PlanError(f"{name} must be one of {shown}, got {value!r}{remedy or f'; leave it out for {words[0]!r}'}")
 
 
 def _items(chunk: Chunk, *, with_scale: bool) -> Iterator[Any]:
