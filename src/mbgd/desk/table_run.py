@@ -29,6 +29,7 @@ from mbgd.desk.folder import (
 )
 from mbgd.desk.going import going
 from mbgd.desk.knobs import TableKnobs
+from mbgd.desk.machine import choose_device
 from mbgd.desk.parts import Held, Parts
 from mbgd.desk.plan import Plan, from_json
 from mbgd.desk.predictor import Predictor, load, load_table
@@ -82,6 +83,7 @@ def table_fitting(data: Any, *, plan: Plan, out: Any = None, init: Any = None, r
     """`fit_table`, look by look. All that can be wrong with rows and plan is said before anything is written."""
     path = None if out is None else Path(out)
     check_new(path, replace=replace_out)
+    choose_device(plan.device)  # a wrong word is said before a large file is read
     begun = None if init is None else taken_over(init, plan)
     rows = read_rows(data, plan, init=begun)
     run = TableRun(rows, by_size(plan, rows), begun, path)
