@@ -22,7 +22,8 @@ def rows_of_a_chunk(source: Source) -> int:
 
 @dataclass(frozen=True)
 class ChunkEnds:
-    """Where a chunk must end: its greatest size, and the steps or epochs after which somebody looks. Never a time."""
+    """Where a chunk must end: after so many batches, with the batch that fills so many rows, and at the steps or epochs
+    after which somebody looks. Never a time."""
 
     max_batches: int = 256
     max_rows: int = 1 << 16
