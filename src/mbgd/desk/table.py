@@ -47,19 +47,24 @@ class TableRows:
     places: tuple[Places, ...]  # of the table, the validation file and the test file, one behind the other
 
 
-def read_rows(data: Any, plan: Plan, *, init: Predictor | None = None) -> TableRows:
-    """Open, check, split and encode. `init` is the model whose weights are taken over: its encoder and target are kept."""
+def read_rows(
+    data: Any, plan: Plan, *, init: Predictor | None = None, as_before: Mapping[str, Any] | None = None
+) -> TableRows:
+    """Open, check, split and encode. `init` is the model whose weights are taken over: its encoder and target are kept;
+    `as_before` the manifest of what the data has to be."""
     if plan.target is None:
         raise PlanError("target must name the column to predict, got none; give --target COLUMN")
     table = open_table(data, delimiter=plan.delimiter, numeric=plan.numeric, categorical=plan.categorical)
     said = manifest.describe(table)
-    table, notices = _with_target(table, plan.target)
-    kept = (None, None) if init is None else (init.encoder, init.target)
-    target = kept[1] or learn_target(table, plan.target, task=plan.task)
     others = {name: _other(name, plan, like=table) for name in ("validation", "test")}
     said |= {name: manifest.describe(other) for name, other in others.items() if other is not None}
+    if as_before is not None:
+        manifest.check(as_before, said)
+    table, notices = _with_target(table, plan.target)
     files = [None if other is None else _with_target(other, plan.target)[0] for other in others.values()]
     parts = [table, *(file for file in files if file is not None)]
+    kept = (None, None) if init is None else (init.encoder, init.target)
+    target = kept[1] or learn_target(table, plan.target, task=plan.task)
     y: list[NDArray[Any]] = [target.encode(part) for part in parts]
     sets = _with_files(split(table, plan, labels=y[0] if target.classes else None), table, files)
     _check_sets(table, target, y[0], sets)
@@ -92,13 +97,15 @@ def _with_target(table: Table, target: str) -> tuple[Table, tuple[str, ...]]:
 def _other(name: str, plan: Plan, *, like: Table) -> Table | None:
     """The rows of a validation or test file, its CSV columns typed as the table's, or None where there is no file."""
     given = getattr(plan, name)
-    if given is None or given == "none" or isinstance(given, float):
+    if given is None or isinstance(given, float):
         return None
     if not isinstance(given, str):
         raise PlanError(
             f"{name} must be a share or a file with fit_table, got {type(given).__name__}; write it to a file, "
             "or mark its rows in a column: split='column:COLUMN'"
         )
+    if given == "none":
+        return None
     forced = {"numeric": plan.numeric, "categorical": plan.categorical, "schema_like": like.kinds(besides=plan.target)}
     return open_table(given, delimiter=plan.delimiter, **forced)
 

@@ -35,8 +35,8 @@ def table_plan(words: Mapping[str, Any], *, plain: bool = False, like: Mapping[s
         given = words.get(name)
         if isinstance(given, str | Path) and str(given) not in ("", "none"):
             words[name] = os.path.abspath(given)
-    if words.get("validation") == "none":
-        words["validation"] = None
+        elif isinstance(given, str) and given and name == "validation":
+            words[name] = None
     if like is not None:
         return make_plan(words, defaults=shallow(from_json(like)))
     defaults = dict(PLAIN if plain else TABLE_DEFAULTS)

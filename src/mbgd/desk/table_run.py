@@ -12,7 +12,6 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from mbgd.data import manifest
 from mbgd.data.order import IntArray
 from mbgd.data.places import listed, original
 from mbgd.desk.folder import (
@@ -109,8 +108,7 @@ def table_resuming(folder: Path, *, data: Any = None) -> Fitting:
                 f"{folder} was trained on a frame in memory; give it again: resume({str(folder)!r}, data=frame)"
             )
         begun = load(folder / INIT) if (folder / INIT).exists() else None
-        rows = read_rows(where, plan, init=begun)
-        manifest.check(read_json(folder / MANIFEST), rows.manifest)
+        rows = read_rows(where, plan, init=begun, as_before=read_json(folder / MANIFEST))
         run = TableRun(rows, plan, begun, folder)
         return (yield from _trained(run, run.parts(rows.sets.training, rows.sets.validation), saved=saved))
 
