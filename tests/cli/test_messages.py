@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 
 from command import LABEL, NUMBER, QUICK, Command, Said, table
 from mbgd.model import saved as model_file
+from mbgd.record.checkpoint import newest
 
 Words = tuple[str, ...]
 TRAIN: Words = ("train", "t.csv", *NUMBER)
@@ -184,6 +186,55 @@ def test_rows_without_a_target_are_left_out_and_counted(mbgd: Command) -> None:
             "none.csv, column 'y': every target is missing; name another column as the target")  # fmt: skip
 
 
+def parquet(n: int = 60) -> bytes:
+    sink = pa.BufferOutputStream()
+    x = np.random.default_rng(0).normal(size=n)
+    pq.write_table(
+        pa.table({"x": x, "y": x / 7}), sink, write_page_checksum=True, compression="none", use_dictionary=False
+    )
+    return sink.getvalue().to_pybytes()
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+BROKEN: list[tuple[str, bytes, str]] = [
+    ("t.csv", b"", "the file is empty (0 bytes); a table needs a header and at least one row"),
+    ("t.csv", b"x,y\n", "there are no rows; a table needs at least one"),
+    ("t.csv", b"x,y\n1,2\n3\n", "row 3: 1 cell, the header has 2"),
+    ("t.csv", b"x,y\n1,2\n3,4,5\n", "row 3: 3 cells, the header has 2"),
+    ("t.csv", b"x,y,x\n1,2,3\n", "row 1: the column 'x' stands twice in the header"),
+    ("t.csv", b"x,y\n1,caf\xe9\n", "row 2, column 'y': the bytes are not UTF-8 text"),
+    ("t.csv", "x,y\n1,2\n".encode("utf-16"), "the text is UTF-16, it must be UTF-8"),
+    ("t.csv", b"x,y\n1,2\0\n", "row 2, column 'y': a NUL byte stands here"),
+    ("t.csv", b'x,y\n1,2\n1,"2\n3,4\n', 'row 3: a quote (") opens here and is never closed'),
+    ("t.csv", b"x;y\n1;2\n", "row 1: one column only, 'x;y'; is the delimiter ';'? --delimiter ';'"),
+    ("t.csv.gz", b"\x1f\x8b\x08\x00oops", "the gzip data is damaged or cut off ("),
+    ("t.parquet", b"", "the file is empty (0 bytes)"),
+    ("t.parquet", b"x,y\n1,2\n3,4\n", "not a Parquet file (it does not begin with PAR1)"),
+    ("t.parquet", parquet()[:-100], "the Parquet file is cut off after "),
+    ("t.parquet", flipped(parquet(), 100), "the Parquet file is damaged ("),
+    ("t.arrow", parquet(), "not an Arrow file (it does not begin with ARROW1)"),
+    ("t.xlsx", b"PK", "the suffix '.xlsx' names no table format"),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "message"), BROKEN, ids=[str(k) for k in range(len(BROKEN))])
+def test_a_broken_file_is_exit_3_for_training_and_for_predicting(
+    mbgd: Command, runs: Path, name: str, data: bytes, message: str
+) -> None:
+    """What each reader says of each fault stands in its own tests; here it reaches the user in one line, and nothing is
+    written. To predict, the columns are looked for first."""
+    Path(name).write_bytes(data)
+    for words in (("train", name, "--target", "y"), ("predict", runs / "number", name, "--out", "p.csv")):
+        said = mbgd(*words)
+        assert (said.code, said.out) == (3, "")
+        assert re.fullmatch(rf"mbgd: error: {re.escape(name)}: .+\n", said.err)
+        assert words[0] == "predict" or said.err.startswith(f"mbgd: error: {name}: {message}")
+        assert [path.name for path in Path.cwd().iterdir()] == [name]
+
+
 def frames() -> dict[str, tuple[pa.Table, str]]:
     n = 60
     x, y = pa.array(np.arange(n, dtype=np.float64)), pa.array(np.arange(n) / 7)
@@ -307,6 +358,9 @@ def test_divergence_is_exit_6_with_rows_of_the_file_and_the_last_good_model(mbgd
     from mbgd import load
 
     assert all(torch.isfinite(p).all() for p in load("r").model.parameters())
+    found = newest(Path("r"))
+    assert found is not None
+    assert found.checkpoint.step == 1
     assert mbgd("resume", "r").code == 6  # the same step, from the checkpoint before it
     again = mbgd("train", "t.csv", "--target", "y", "--quiet", *DIVERGING, "--out", "r")
     assert again.code == 2

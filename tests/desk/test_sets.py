@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mbgd.data.table import Table, open_table
 from mbgd.desk.plan import Plan
-from mbgd.desk.sets import Sets, split, split_column
+from mbgd.desk.sets import Sets, _name_hash, split, split_column
 from mbgd.desk.table_plan import table_plan
 from mbgd.errors import DataError, PlanError
 
@@ -88,6 +88,14 @@ def test_validation_rows_do_not_move_with_the_test_share_of_a_group() -> None:
     how = plan(split="group:g")
     held = {groups[row] for row in split(table, how, labels=None).test}
     assert held == {groups[::-1][row] for row in split(turned, how, labels=None).test}
+
+
+@pytest.mark.parametrize(
+    ("name", "fnv"), [("", 0xCBF29CE484222325), ("a", 0xAF63DC4C8601EC8C), ("foobar", 0x85944171F73967E8)]
+)
+def test_the_number_of_a_group_is_the_same_in_every_process(name: str, fnv: int) -> None:
+    """FNV-1a with 64 bits, by the test vectors of its authors; the lowest bit is dropped for the sign's sake."""
+    assert _name_hash(name) == fnv >> 1
 
 
 def test_times_of_every_kind_hold_out_the_latest() -> None:

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn import datasets, metrics
 
 import mbgd
 from command import table
-from mbgd.desk.table import read_rows
+from mbgd.desk.predictor import load_table
+from mbgd.desk.table import by_size, read_rows
 from mbgd.desk.table_plan import table_plan
+from mbgd.desk.table_run import TableRun
 from mbgd.errors import DataError, PlanError, SavedFileError, StorageError
 from mbgd.store import FolderLock
 
@@ -78,6 +81,20 @@ def test_the_run_folder_repeats_what_the_run_says(tmp_path: Path) -> None:
     assert model.facts["scores"] == run.scores
     assert run.folder == tmp_path / "r"
     assert "Run(45 steps" in repr(run)
+
+
+def test_each_training_starts_from_weights_of_its_own(tmp_path: Path) -> None:
+    """The second training of `refit` starts where the first one did, not where it ended."""
+    begun = load_table(mbgd.fit_table(table(), **NUMBER).save(tmp_path / "m.safetensors"))
+    rows = read_rows(table(), table_plan(NUMBER), init=begun)
+    run = TableRun(rows, by_size(table_plan(NUMBER), rows), begun, None)
+    first = run.parts(rows.sets.training, rows.sets.validation)
+    with torch.no_grad():
+        for parameter in first.model.parameters():
+            parameter.zero_()
+    second = run.parts(rows.sets.training, rows.sets.validation)
+    saved = load_table(tmp_path / "m.safetensors").model
+    assert all(torch.equal(a, b) for a, b in zip(second.model.parameters(), saved.parameters(), strict=True))
 
 
 def unfinished(folder: Path) -> None:
@@ -170,8 +187,6 @@ def test_a_folder_in_use_or_full_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_of_a_module_does_not_resume_as_a_table(tmp_path: Path) -> None:
-    import torch
-
     x = torch.randn(40, 3)
     mbgd.fit(
         torch.nn.Linear(3, 1), (x, x.sum(1)), loss="squared_error", learning_rate=0.1, epochs=1, out=tmp_path / "m"
