@@ -416,7 +416,10 @@ def test_changed_data_at_resume_is_exit_3(mbgd: Command, tables: Path) -> None:
     assert gone.code == 3
     assert gone.err == f"mbgd: error: {Path.cwd()}/v.csv: no such file or folder; did you mean 't.csv'?\n"
     Path("v.csv").write_text(whole)
-    assert mbgd("resume", "r", "--quiet").code == 0
+    Path("moved").mkdir()
+    Path("t.csv").rename("moved/t.csv")
+    assert mbgd("resume", "r").code == 3
+    assert mbgd("resume", "r", "--data", "moved/t.csv", "--quiet").code == 0
 
 
 def test_a_checkpoint_of_another_architecture_is_exit_4(mbgd: Command, tables: Path) -> None:

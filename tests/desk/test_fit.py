@@ -541,6 +541,9 @@ def test_lazy_modules_are_made_and_trained() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.script_method.*:DeprecationWarning"
+)  # torch's own, in what compiling imports
 def test_a_compiled_model_learns_the_same() -> None:
     import shutil
 
