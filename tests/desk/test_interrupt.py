@@ -25,7 +25,14 @@ from problems import arrays, flat, mlp
 
 N, WIDTH, M = 40, 3, 5
 X, Y, W = (torch.tensor(part) for part in arrays(N, WIDTH))
-WORDS: Any = {"loss": "squared_error", "batch_size": M, "seed": 3, "optimizer": "adam", "ema_decay": 0.9}
+WORDS: Any = {
+    "loss": "squared_error",
+    "batch_size": M,
+    "seed": 3,
+    "optimizer": "adam",
+    "ema_decay": 0.9,
+    "engine": "autograd",  # a bell is rung by a forward pass
+}
 
 
 def net() -> nn.Sequential:

@@ -37,7 +37,7 @@ def machine() -> dict[str, Any]:
         "torch_threads": torch.get_num_threads(),
         "torch_blas": torch.__config__.show().partition("BLAS_INFO=")[2].partition(",")[0] or "unknown",
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "engine": "autograd: torch's own kernels, one batch at a time; the only engine of this version",
+        "engine": "fused on the CPU where model, loss and optimizer have compiled kernels, else autograd (torch's own)",
     }
     try:
         from threadpoolctl import threadpool_info

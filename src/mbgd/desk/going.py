@@ -44,7 +44,8 @@ def borrowed(parts: Parts) -> Iterator[None]:
         model.train()
     updater.optimizer.zero_grad(set_to_none=True)  # or the first step would add what an earlier backward left
     try:
-        yield
+        with parts.engine.bound():
+            yield
     finally:
         for module, training in modes:
             module.training = training

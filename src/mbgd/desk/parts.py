@@ -16,6 +16,7 @@ from mbgd.data.chunk import Chunk
 from mbgd.data.order import IntArray, Order, Tail, steps_per_epoch
 from mbgd.data.source import ArraySource, Source, first_row
 from mbgd.data.stream import ChunkEnds, chunks, rows_of_a_chunk
+from mbgd.desk.engine import make_engine
 from mbgd.desk.machine import WORK_OF_A_CHUNK, choose_threads, work_of_a_step
 from mbgd.desk.plan import Plan
 from mbgd.errors import DataError, PlanError
@@ -24,8 +25,7 @@ from mbgd.loop.steps import RateFactor
 from mbgd.loop.stop import StopReason
 from mbgd.measure.metrics import METRICS, check_metric, default_metric
 from mbgd.seeds import step_seed
-from mbgd.step.autograd import AutogradEngine
-from mbgd.step.gradient import GradientRule
+from mbgd.step.autograd import Engine
 from mbgd.step.loss import Loss
 from mbgd.step.update import Updater, make_optimizer
 from mbgd.tune.schedule import make_schedule
@@ -54,7 +54,7 @@ class Parts:
     order: Order
     loss: Loss
     output_shape: tuple[int, ...]
-    engine: AutogradEngine
+    engine: Engine
     rate_factor: RateFactor
     ends: ChunkEnds
     batch_size: int
@@ -156,6 +156,16 @@ def assemble(
     updater = _updater(model, plan)
     _check_batch_norm(model, plan)
     in_memory = isinstance(source, ArraySource)
+    engine, reason = make_engine(
+        model,
+        source,
+        plan=plan,
+        updater=updater,
+        loss=loss,
+        output_shape=output_shape,
+        mean_weight=_mean_weight(source, chosen, seed=plan.seed),
+        threads=threads,
+    )
     return Parts(
         model=model,
         source=source,
@@ -164,7 +174,7 @@ def assemble(
         output_shape=output_shape,
         n_classes=n_classes,
         target_scale=target_scale,
-        engine=_engine(model, plan, updater, loss, _mean_weight(source, chosen, seed=plan.seed)),
+        engine=engine,
         rate_factor=make_schedule(
             plan.schedule, horizon_rows=_rows_planned(planned, n_rows, batch_size, tail), warmup=plan.warmup
         ),
@@ -189,7 +199,8 @@ def assemble(
             "learning_rates": updater.base_rates,
             "device": str(device),
             "threads": threads,
-            "engine": "autograd",
+            "engine": engine.name,
+            "engine_reason": reason,
             "parameters": sum(p.numel() for p in model.parameters()),
         },
     )
@@ -274,11 +285,3 @@ def _updater(model: nn.Module, plan: Plan) -> Updater:
         weight_decay=plan.weight_decay,
     )
     return Updater(optimizer, model, clip_norm=plan.clip_norm, ema_decay=plan.ema_decay)
-
-
-def _engine(model: nn.Module, plan: Plan, updater: Updater, loss: Loss, mean_weight: float) -> AutogradEngine:
-    rule = GradientRule(
-        loss.per_row, mean_weight=mean_weight, micro_batch=plan.micro_batch, bf16=plan.precision == "bf16"
-    )
-    forward = torch.compile(model) if plan.compile else model
-    return AutogradEngine(updater, forward, rule, plan.seed)

@@ -197,7 +197,9 @@ class Plan:
     prefetch: int | None = _knob(
         None, Whole(0), "chunks made ahead; 0 where rows are drawn at random without workers", group="Machine"
     )
-    engine: str = _knob("auto", Choice("auto", "autograd"), "what makes the updates", group="Machine")
+    engine: str = _knob(
+        "auto", Choice("auto", "fused", "autograd"), "what makes the updates; auto: fused where it can", group="Machine"
+    )
     checkpoint_every: Any = _knob(
         None, Either(Whole(1), Seconds(text=True)), "steps, or seconds as 30s", group="Machine", first=True
     )
@@ -244,7 +246,15 @@ def _check_together(plan: Plan) -> None:
         raise PlanError("metric needs validation rows to score, got none; give validation=0.1")
 
 
-RESUMABLE = ("device", "threads", "workers", "prefetch", "checkpoint_every", "time_limit")  # may change at resume
+RESUMABLE = (
+    "device",
+    "threads",
+    "engine",
+    "workers",
+    "prefetch",
+    "checkpoint_every",
+    "time_limit",
+)  # may change at resume
 
 
 def from_json(saved: Mapping[str, Any], **given: Any) -> Plan:

@@ -43,6 +43,11 @@ class Run:
         return str(self.resolved["engine"])
 
     @property
+    def engine_reason(self) -> str:
+        """Why it was that one, in a sentence."""
+        return str(self.resolved["engine_reason"])
+
+    @property
     def steps_done(self) -> int:
         return int(self.resolved["steps_done"])
 
@@ -69,6 +74,7 @@ class Run:
             "seconds": round(self.seconds, 3),
             "rows_per_second": round(self.resolved["rows_seen"] / self.seconds, 1) if self.seconds else None,
             "engine": self.engine,
+            "engine_reason": self.engine_reason,
             **self.scores.get("test", self.scores.get("validation", {})),
             "scores": self.scores,
             "baselines": self.baselines,

@@ -10,6 +10,7 @@ from typing import Any, Unpack
 from torch import nn
 from torch.utils.data import DataLoader, SequentialSampler
 
+from mbgd.desk.engine import check_engine
 from mbgd.desk.fingerprint import check_same, fingerprint
 from mbgd.desk.folder import MODEL, RESULT, Recorder, go_on, open_existing, open_new, write_plan
 from mbgd.desk.going import borrowed, going
@@ -155,13 +156,14 @@ def resuming(model: nn.Module, data: Any, *, folder: Path, sample_weight: Any, a
     """A run of `fit` gone on with, look by look; the model and rows are given again."""
     with open_existing(folder, command="fit") as saved:
         then = saved["resolved"]
-        plan = from_json(saved["plan"], **{"threads": then["threads"], **again})
+        plan = from_json(saved["plan"], **{"threads": then["threads"], "engine": then["engine"], **again})
         parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
         check_same(then.get("data"), fingerprint(parts.source, parts.validation))
+        check_engine(model, parts.resolved["engine"], then["engine"])
         start, recorder, notices = go_on(folder, parts, plan, saved)
         notices += tuple(
             f"{name} is {parts.resolved[name]}, the run was begun with {then[name]}: bits may differ"
-            for name in ("device", "threads")
+            for name in ("device", "threads", "engine")
             if parts.resolved[name] != then[name]
         )
         trained = yield from going(parts, plan, recorder=recorder, start=start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
@@ -22,6 +23,19 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def updater(self) -> Updater: ...
+
+    @property
+    def rule(self) -> GradientRule: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    def bound(self) -> AbstractContextManager[None]:
+        """What an engine keeps between chunks is kept inside; afterwards every tensor is as torch would leave it."""
+        ...
 
     def run(self, chunk: Chunk, batches: range, *, rate_factors: Sequence[float], steps_done: int) -> Tensor:
         """Update for the named batches of the chunk; losses of their rows, shape (rows,), unweighted.
@@ -46,6 +60,9 @@ class AutogradEngine:
     rule: GradientRule
     seed: int
     name: str = "autograd"
+
+    def bound(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def run(self, chunk: Chunk, batches: range, *, rate_factors: Sequence[float], steps_done: int) -> Tensor:
         losses = []

@@ -20,6 +20,15 @@ PerRow = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
+class Known:
+    """The arithmetic of a loss as data, for an engine that does it itself: its name here, and delta, quantile or
+    smoothing (1 for absolute_error: the slope on both sides)."""
+
+    name: str
+    setting: float = 0.0
+
+
+@dataclass(frozen=True)
 class Formula:
     """A loss before it meets a model. `elements` maps two equal shapes to that shape, or for labels (B, C), (B,) to (B,)."""
 
@@ -30,6 +39,7 @@ class Formula:
     prediction: Callable[[Tensor], Tensor]
     summed: bool = False  # several elements of a row are added, not averaged
     class_weight: Tensor | None = None
+    known: Known | None = None
 
 
 def per_row(formula: Formula, output_shape: tuple[int, ...]) -> PerRow:

@@ -6,7 +6,7 @@ B rows of a batch · C classes
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import isfinite
 from typing import Any
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from mbgd.errors import PlanError, did_you_mean
 from mbgd.step import targets
-from mbgd.step.formula import Formula, Kind, PerRow, one_output, own_loss, per_row
+from mbgd.step.formula import Formula, Kind, Known, PerRow, one_output, own_loss, per_row
 from mbgd.step.targets import Wanted, is_scalar
 from mbgd.step.torch_loss import is_torch_loss, remake
 
@@ -64,6 +64,7 @@ class Loss:
     prediction: Callable[[Tensor], Tensor]
     class_weight: Tensor | None = None
     own: bool = False  # a callable of the user's own, whose outputs are predictions as they stand
+    known: Known | None = None  # where it is one of the named formulas
 
 
 def make_loss(
@@ -110,6 +111,7 @@ def make_loss(
         prediction=_on_rows(formula.prediction) if is_scalar(output_shape) else formula.prediction,
         class_weight=formula.class_weight,
         own=formula.demand == "any",
+        known=formula.known,
     )
 
 
@@ -121,8 +123,9 @@ def _named(name: str, output_shape: tuple[int, ...], *, smoothing: float, quanti
             + (f"; here it is called {word!r}" if word else did_you_mean(name, LOSSES) or f"; {_names()}")
         )
     if name in ("log_loss", "cross_entropy", "hinge"):
-        return _for_classes(name, output_shape, smoothing)
-    return {
+        formula = _for_classes(name, output_shape, smoothing)
+        return replace(formula, known=Known("hinge") if name == "hinge" else Known("log_loss", smoothing))
+    formula = {
         "squared_error": Formula(name, "regression", "real", _squared_error, _as_is),
         "absolute_error": Formula(name, "regression", "real", _absolute_error, _as_is),
         "huber": Formula(
@@ -132,6 +135,8 @@ def _named(name: str, output_shape: tuple[int, ...], *, smoothing: float, quanti
         "poisson": Formula(name, "regression", "at least 0", _poisson, torch.exp),
         "gamma": Formula(name, "regression", "above 0", _gamma, torch.exp),
     }[name]
+    setting = {"huber": delta, "quantile": quantile, "absolute_error": 1.0}.get(name, 0.0)
+    return replace(formula, known=Known(name, setting))
 
 
 def _for_classes(name: str, output_shape: tuple[int, ...], smoothing: float) -> Formula:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mbgd.errors import PlanError
-from mbgd.step.formula import Formula, Kind
+from mbgd.step.formula import Formula, Kind, Known
 from mbgd.step.targets import Demand, is_scalar
 
 FUNCTIONS: dict[Any, type[nn.Module]] = {
@@ -78,12 +78,12 @@ def remake(spec: Any, *, output_shape: tuple[int, ...]) -> Formula:
     if kind in _REAL:
         prediction = torch.exp if getattr(module, "log_input", False) else _as_is
         name += "" if getattr(module, "log_input", True) else "(log_input=False)"
-        return Formula(name, "regression", _REAL[kind], _unreduced(module), prediction)
+        return Formula(name, "regression", _REAL[kind], _unreduced(module), prediction, known=_known(module))
     if kind in _BINARY:
         _refuse_row_shaped(module, output_shape)
         several = not is_scalar(output_shape)
         kind_of_task: Kind = "custom" if several else "binary"
-        return Formula(name, kind_of_task, "share", _unreduced(module), _BINARY[kind])
+        return Formula(name, kind_of_task, "share", _unreduced(module), _BINARY[kind], known=_known(module))
     if kind in _OTHER:
         added = module.reduction == "batchmean"
         return Formula(name, "custom", "real", _unreduced(module), _as_is, summed=added)
@@ -110,7 +110,25 @@ def _labels(module: nn.Module, output_shape: tuple[int, ...]) -> Formula:
         raise PlanError(f"loss={name} must not have weights of its own, got weight; pass class_weight or row weights")
     plain = nn.CrossEntropyLoss(label_smoothing=smoothing) if isinstance(module, nn.CrossEntropyLoss) else module
     plain = nn.NLLLoss() if isinstance(module, nn.NLLLoss) else plain
-    return Formula(name, "multiclass", "label", _unreduced(plain), _LABELS[type(module)], class_weight=weight)
+    known = _known(plain)
+    return Formula(
+        name, "multiclass", "label", _unreduced(plain), _LABELS[type(module)], class_weight=weight, known=known
+    )
+
+
+def _known(module: nn.Module) -> Known | None:
+    """The same arithmetic under its name here, where there is one."""
+    if type(module) is nn.MSELoss:
+        return Known("squared_error")
+    if type(module) is nn.L1Loss:
+        return Known("absolute_error", 1.0)
+    if type(module) is nn.HuberLoss:
+        return Known("huber", float(module.delta))
+    if type(module) is nn.BCEWithLogitsLoss and module.weight is None and module.pos_weight is None:
+        return Known("log_loss")
+    if type(module) is nn.CrossEntropyLoss:
+        return Known("log_loss", float(module.label_smoothing))
+    return None
 
 
 def _unreduced(module: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:

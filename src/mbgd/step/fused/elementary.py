@@ -132,13 +132,14 @@ def _log_edges(x: Any, y: Any) -> Any:
 
 @inlined
 def tanh(x: Any) -> Any:
-    """x + x^3 P(x^2) to |x| = 5/8, beyond it 1 - 2 / (e^(2 |x|) + 1), which is never below 1/2."""
+    """For a = |x|: a + a^3 P(a^2) to 5/8, beyond it 1 - 2 / (e^2a + 1), which is never below 1/2; the sign of x."""
     a = _at_most(abs(x), _tanh_high(x))
     q, whole, _ = _reduced(a + a)
     power = power_of_two(whole)
     far = _one(x) - _two(x) / fma(power, q, power + _one(x))
     square = a * a
-    return select(a < _five_eighths(x), fma(x * square, _tanh_tail(square), x), copysign(far, x))
+    near = fma(a * square, _tanh_tail(square), a)
+    return copysign(select(a < _five_eighths(x), near, far), x)
 
 
 @inlined

@@ -17,10 +17,12 @@ _WIDTH = {types.float32: 32, types.float64: 64}
 _MANTISSA = {32: 23, 64: 52}  # bits
 _BIAS = {32: 127, 64: 1023}
 _ROOT_HALF = {32: 0x3F3504F3, 64: 0x3FE6A09E667F3BCD}  # bits of sqrt(1/2)
-_INT = {32: ir.IntType(32), 64: ir.IntType(64)}
-_FLOAT = {32: ir.FloatType(), 64: ir.DoubleType()}
+INT = {32: ir.IntType(32), 64: ir.IntType(64)}
+FLOAT = {32: ir.FloatType(), 64: ir.DoubleType()}
 Emit = Callable[[Any, int, Any], Any]
-intrinsic: Callable[[Any], Any] = _typed_intrinsic  # its stub would count the typing context among the arguments of a call
+intrinsic: Callable[[Any], Any] = (
+    _typed_intrinsic  # its stub would count the typing context among the arguments of a call
+)
 
 
 def magic(width: int) -> float:
@@ -38,7 +40,7 @@ def constant(float32: float, float64: float | None = None) -> Any:
             return None
 
         def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return ir.Constant(_FLOAT[_WIDTH[x]], value[_WIDTH[x]])
+            return ir.Constant(FLOAT[_WIDTH[x]], value[_WIDTH[x]])
 
         return x(x), emit
 
@@ -55,7 +57,7 @@ def polynomial(float32: Sequence[float], float64: Sequence[float]) -> Any:
             return None
 
         def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            kind = _FLOAT[_WIDTH[x]]
+            kind = FLOAT[_WIDTH[x]]
             *rest, total = (ir.Constant(kind, c) for c in coefficients[_WIDTH[x]])
             for c in reversed(rest):
                 total = _fused(context, builder, total, arguments[0], c)
@@ -114,8 +116,8 @@ def _of_bits(make: Emit) -> Any:
         width = _WIDTH[x]
 
         def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            made = make(builder, width, builder.bitcast(arguments[0], _INT[width]))
-            return builder.bitcast(made, _FLOAT[width]) if made.type == _INT[width] else made
+            made = make(builder, width, builder.bitcast(arguments[0], INT[width]))
+            return builder.bitcast(made, FLOAT[width]) if made.type == INT[width] else made
 
         return x(x), emit
 
@@ -123,24 +125,24 @@ def _of_bits(make: Emit) -> Any:
 
 
 def _power_of_two(builder: Any, width: int, bits: Any) -> Any:
-    whole = builder.shl(bits, ir.Constant(_INT[width], _MANTISSA[width]))
-    return builder.add(whole, ir.Constant(_INT[width], _BIAS[width] << _MANTISSA[width]))
+    whole = builder.shl(bits, ir.Constant(INT[width], _MANTISSA[width]))
+    return builder.add(whole, ir.Constant(INT[width], _BIAS[width] << _MANTISSA[width]))
 
 
 def _exponent_bits(builder: Any, width: int, bits: Any) -> Any:
     """k << mantissa, for the k that brings x * 2^-k between sqrt(1/2) and sqrt(2)."""
-    above = builder.sub(bits, ir.Constant(_INT[width], _ROOT_HALF[width]))
-    return builder.and_(above, ir.Constant(_INT[width], -(1 << _MANTISSA[width])))
+    above = builder.sub(bits, ir.Constant(INT[width], _ROOT_HALF[width]))
+    return builder.and_(above, ir.Constant(INT[width], -(1 << _MANTISSA[width])))
 
 
 def _exponent(builder: Any, width: int, bits: Any) -> Any:
     """k as a float, by way of 2^mantissa + k + bias: vector units before AVX-512 turn no 64-bit integer into a float."""
-    kind, mantissa = _INT[width], _MANTISSA[width]
+    kind, mantissa = INT[width], _MANTISSA[width]
     above = builder.sub(bits, ir.Constant(kind, _ROOT_HALF[width] - (_BIAS[width] << mantissa)))
     biased = builder.lshr(above, ir.Constant(kind, mantissa))
     one_and_k = builder.or_(biased, ir.Constant(kind, (_BIAS[width] + mantissa) << mantissa))
     return builder.fsub(
-        builder.bitcast(one_and_k, _FLOAT[width]), ir.Constant(_FLOAT[width], 2.0**mantissa + _BIAS[width])
+        builder.bitcast(one_and_k, FLOAT[width]), ir.Constant(FLOAT[width], 2.0**mantissa + _BIAS[width])
     )
 
 
@@ -149,7 +151,7 @@ def _mantissa(builder: Any, width: int, bits: Any) -> Any:
 
 
 def _four_over_power(builder: Any, width: int, bits: Any) -> Any:
-    four = ir.Constant(_INT[width], (_BIAS[width] + 2) << _MANTISSA[width])
+    four = ir.Constant(INT[width], (_BIAS[width] + 2) << _MANTISSA[width])
     return builder.sub(four, _exponent_bits(builder, width, bits))
 
 

@@ -1,0 +1,68 @@
+"""What makes the updates: a model, its data and a plan in, the engine and why it is that one out; a static rule."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from mbgd.data.source import Source
+from mbgd.desk.plan import Plan
+from mbgd.errors import PlanError
+from mbgd.step.autograd import AutogradEngine, Engine
+from mbgd.step.fused.program import Program, make_program
+from mbgd.step.gradient import GradientRule
+from mbgd.step.loss import Loss
+from mbgd.step.update import Updater
+
+FUSED = "the fused engine has a form for this model, loss and optimizer"
+
+
+def make_engine(
+    model: nn.Module,
+    source: Source,
+    *,
+    plan: Plan,
+    updater: Updater,
+    loss: Loss,
+    output_shape: tuple[int, ...],
+    mean_weight: float,
+    threads: int,
+) -> tuple[Engine, str]:
+    """(engine, why): fused wherever it can be, unless the plan says autograd. Raises PlanError where it must and cannot."""
+    rule = GradientRule(
+        loss.per_row, mean_weight=mean_weight, micro_batch=plan.micro_batch, bf16=plan.precision == "bf16"
+    )
+    found = "engine='autograd' was asked for"
+    if plan.engine != "autograd":
+        found_or_program = _program(model, source, plan=plan, updater=updater, loss=loss, output_shape=output_shape)
+        if isinstance(found_or_program, Program):
+            from mbgd.step.fused.step import FusedEngine
+
+            return FusedEngine(found_or_program, updater, rule=rule, seed=plan.seed, threads=threads), FUSED
+        found = found_or_program
+    if plan.engine == "fused":
+        raise PlanError(f"engine must have a form for what it trains, got 'fused', but {found}; engine='auto' chooses")
+    forward = torch.compile(model) if plan.compile else model
+    return AutogradEngine(updater, forward, rule, plan.seed), found
+
+
+def _program(
+    model: nn.Module, source: Source, *, plan: Plan, updater: Updater, loss: Loss, output_shape: tuple[int, ...]
+) -> Program | str:
+    if plan.compile:
+        return "compile=True was asked for"
+    if plan.precision == "bf16":
+        return "precision='bf16' was asked for"
+    example = source.read(slice(0, 1))
+    return make_program(model, loss=loss, optimizer=updater.optimizer, example=example, output_shape=output_shape)
+
+
+def check_engine(model: nn.Module, now: str, then: str) -> None:
+    """Refuse to go on with the other engine where dropout would be drawn anew: it is a pure function of the seed, but of
+    each engine's own kind."""
+    rates = [m.p for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd)]
+    if now != then and any(rates):
+        raise PlanError(
+            f"engine must stay {then!r} for a model with dropout, whose masks each engine draws its own way, got {now!r}; "
+            f"resume with engine={then!r}"
+        )

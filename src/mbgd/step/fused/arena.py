@@ -1,0 +1,121 @@
+"""A program in, its tables and buffers out: where each tensor lies in memory, and how many rows are taken at once.
+
+R rows of a block
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mbgd.step.fused import layout
+from mbgd.step.fused.activations import ACTIVATIONS
+from mbgd.step.fused.codes import NONE, RELU
+from mbgd.step.fused.layout import Floats, Ints
+from mbgd.step.fused.program import Layer, Program
+
+CACHE_LINE = 64
+SMALL_PRODUCT = 1_000_000  # m n k up to which OpenBLAS multiplies without packing, where it has such kernels
+FEWEST_ROWS_OF_A_PIECE = 8
+FEWEST_ROWS_OF_A_SMALL_BLOCK = 24
+BLOCK_BYTES = 400_000  # what the activations of a block may take of the second-level cache
+NUMPY: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+
+
+@dataclass(frozen=True)
+class Places:
+    """Offset of each tensor of `Program.tensors()` in the flat buffers, each on a cache line; `total` numbers in all."""
+
+    offsets: tuple[int, ...]
+    total: int
+
+
+def places_of(program: Program) -> Places:
+    step = CACHE_LINE // NUMPY[program.dtype].itemsize
+    offsets, total = [], 0
+    for tensor in program.tensors():
+        offsets.append(total)
+        total += -(-tensor.numel() // step) * step
+    return Places(tuple(offsets), total)
+
+
+def buffer(n: int, dtype: np.dtype[Any]) -> Floats:
+    """n zeros from the start of a cache line on."""
+    raw = np.zeros(n * dtype.itemsize + CACHE_LINE, np.uint8)
+    start = -raw.ctypes.data % CACHE_LINE
+    return raw[start : start + n * dtype.itemsize].view(dtype)
+
+
+def rows_of_a_block(program: Program, *, has_small_kernels: bool) -> int:
+    """Arithmetic on shapes: as many rows as BLAS's small products take, if they are not too few, else what fits the
+    second-level cache."""
+    largest = max((layer.inputs * layer.outputs for layer in program.layers if layer.weight is not None), default=1)
+    small = SMALL_PRODUCT // largest
+    if has_small_kernels and FEWEST_ROWS_OF_A_SMALL_BLOCK <= small <= 1024:
+        return small - small % 4
+    row = sum(layer.inputs + 2 * layer.outputs for layer in program.layers) * NUMPY[program.dtype].itemsize
+    return int(min(1024, max(64, BLOCK_BYTES // row // 8 * 8)))
+
+
+def _piece(layer: Layer, *, has_small_kernels: bool) -> int:
+    """Rows of one product, 0 where a block is not cut."""
+    small = SMALL_PRODUCT // max(1, layer.inputs * layer.outputs)
+    if not has_small_kernels or layer.weight is None or small < FEWEST_ROWS_OF_A_PIECE:
+        return 0
+    return small - small % 4
+
+
+def layer_table(program: Program, places: Places, trained: dict[int, int], *, has_small_kernels: bool) -> Ints:
+    """`layout.layers`; `trained` maps the id of a tensor to its row among the trained ones."""
+    place = {id(t): at for t, at in zip(program.tensors(), places.offsets, strict=True)}
+    table, dtype = np.zeros((len(program.layers), 15), np.int64), NUMPY[program.dtype]
+    output = slope = turned = 0
+    below = any(id(column.table) in trained for column in program.front)
+    for i, layer in enumerate(program.layers):
+        is_last = i == len(program.layers) - 1
+        bends = layer.activation not in (NONE, RELU) or layer.dropout is not None
+        bends = bends or (is_last and layer.activation == RELU)  # a loss over several outputs uses up the last ones
+        w, bias = layer.weight, layer.bias
+        table[i] = [
+            layer.kind,
+            layer.inputs,
+            layer.outputs,
+            -1 if w is None else place[id(w)],
+            -1 if bias is None else place[id(bias)],
+            ACTIVATIONS[layer.activation.name].address(dtype) if bends else 0,
+            layer.activation == RELU and not bends,
+            output,
+            slope if bends else -1,
+            -1 if w is None else turned,
+            _piece(layer, has_small_kernels=has_small_kernels),
+            trained.get(id(w), -1),
+            trained.get(id(bias), -1),
+            below,
+            _first_needed(program, trained) if i == 1 and program.front else 0,
+        ]
+        output, slope = output + layer.outputs, slope + layer.outputs * bends
+        turned += 0 if w is None else w.numel()
+        below = below or id(w) in trained or id(bias) in trained
+    if program.front:
+        table[0, layout.SKIP] = _first_needed(program, trained)
+    return table
+
+
+def _first_needed(program: Program, trained: dict[int, int]) -> int:
+    """The first input column of the front whose gradient somebody needs."""
+    return min((c.place for c in program.front if id(c.table) in trained), default=0)
+
+
+def front_table(program: Program, places: Places) -> Ints:
+    place = {id(t): at for t, at in zip(program.tensors(), places.offsets, strict=True)}
+    rows = [(c.table is None, c.code, c.place, c.width, place.get(id(c.table), -1)) for c in program.front]
+    return np.array(rows, np.int64).reshape(-1)
+
+
+def view(flat: Floats, like: Tensor, offset: int) -> Tensor:
+    """A tensor of that shape on the buffer."""
+    return torch.from_numpy(flat[offset : offset + like.numel()]).view(like.shape)

@@ -1,0 +1,176 @@
+"""A program and an optimizer in; their parameters, state and averages lie side by side in flat buffers until released.
+
+torch sees the same numbers all the while: each tensor is a view of its place. On release each has its own memory back,
+with the numbers that it has come to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mbgd.step.fused import optimizers
+from mbgd.step.fused.arena import NUMPY, Places, buffer, front_table, layer_table, places_of, rows_of_a_block, view
+from mbgd.step.fused.layout import Floats, Ints, Memory
+from mbgd.step.fused.program import Program
+from mbgd.step.fused.updates import UPDATES
+from mbgd.step.update import Updater, averaged_tensors
+
+
+@dataclass
+class _Lent:
+    """A tensor whose numbers lie in a flat buffer for now. `own` is where they lay before, None for one made here."""
+
+    view: Tensor
+    put: Callable[[Tensor], None]
+    own: Tensor | None = None
+
+    def take(self, now: Tensor | None) -> None:
+        """Bring in what stands there now, unless it is the view itself."""
+        if now is not None and now.data_ptr() == self.view.data_ptr() and now.shape == self.view.shape:
+            return
+        self.own = now
+        if now is None:
+            self.view.zero_()
+        else:
+            self.view.copy_(now)
+        self.put(self.view)
+
+    def give_back(self) -> None:
+        own = torch.empty_like(self.view) if self.own is None else self.own
+        self.put(own.copy_(self.view))
+
+
+class Binding:
+    """The flat buffers of one training. `attach` before each chunk, `release` at the end."""
+
+    def __init__(self, program: Program, updater: Updater, *, has_small_kernels: bool) -> None:
+        self._program, self._updater, self._small = program, updater, has_small_kernels
+        self._places: Places = places_of(program)
+        self._lent: dict[tuple[str, int], _Lent] = {}
+        self.block = rows_of_a_block(program, has_small_kernels=has_small_kernels)
+        self.memory = _memory(program, self._places, self.block)
+        self.front: Ints = front_table(program, self._places)
+        self._trained: list[tuple[int, Tensor, int]] = []  # (place among all, parameter, parameter group)
+        self.tensors: Ints = np.zeros((0, 4), np.int64)
+        self.layers: Ints = np.zeros((0, 15), np.int64)
+        self.settings: Floats = np.zeros(0)
+        self.counts: Floats = np.zeros(0)
+
+    @torch.no_grad()
+    def attach(self) -> None:
+        """Point every tensor at its place again, wherever somebody has put in another, and read the settings anew."""
+        tensors = self._program.tensors()
+        for i, tensor in enumerate(tensors):
+            self._held("theta", i, tensor).take(tensor.data)
+        group_of = {id(p): g for g, group in enumerate(self._updater.optimizer.param_groups) for p in group["params"]}
+        trained = [(i, t, group_of[id(t)]) for i, t in enumerate(tensors) if t.requires_grad and id(t) in group_of]
+        groups = self._updater.optimizer.param_groups
+        rules = [optimizers.rule_of(group) for group in groups]
+        self._take_states(trained, rules)
+        self._take_averages(tensors)
+        self._trained = trained
+        settings = [optimizers.settings_of(groups[g], self._updater.base_rates[g]) for _, _, g in trained]
+        self.settings = np.array(settings, np.float64).reshape(-1)
+        self._lay_out(trained, rules)
+
+    def _held(self, name: str, i: int, like: Tensor) -> _Lent:
+        """The place of tensor i in the buffer of that name."""
+        key = (name, i)
+        if key not in self._lent:
+            here = view(getattr(self.memory, name), like, self._places.offsets[i])
+            self._lent[key] = _Lent(here, _set_data(like))
+        return self._lent[key]
+
+    def _take_states(self, trained: list[tuple[int, Tensor, int]], rules: list[str]) -> None:
+        counts = np.zeros(len(trained))
+        for t, (i, parameter, g) in enumerate(trained):
+            names = optimizers.STATES[rules[g]]
+            state = self._updater.optimizer.state[parameter] if names else {}
+            for where, name in zip(("first", "second"), names, strict=False):
+                lent = self._held(where, i, parameter)
+                lent.put = _set_item(state, name)
+                lent.take(state.get(name))
+            if rules[g] == "adam":
+                if "step" not in state:
+                    state["step"] = torch.zeros((), dtype=torch.float32)
+                counts[t] = float(state["step"])
+        self.counts = counts
+
+    def _take_averages(self, tensors: list[Tensor]) -> None:
+        average = self._updater.average
+        if average is None:
+            return
+        place = {t.data_ptr(): k for k, t in enumerate(averaged_tensors(self._updater.model))}
+        for i, tensor in enumerate(tensors):
+            lent, k = self._held("average", i, tensor), place[tensor.data_ptr()]
+            lent.put = _set_entry(average, k)
+            lent.take(average[k])
+
+    def _lay_out(self, trained: list[tuple[int, Tensor, int]], rules: list[str]) -> None:
+        rows = {id(t): row for row, (_, t, _) in enumerate(trained)}
+        self.layers = layer_table(self._program, self._places, rows, has_small_kernels=self._small)
+        owner = {id(t): k for k, layer in enumerate(self._program.layers) for t in (layer.weight, layer.bias)}
+        address = {rule: UPDATES[rule].address(NUMPY[self._program.dtype]) for rule in rules}
+        self.tensors = np.array(
+            [(self._places.offsets[i], t.numel(), address[rules[g]], owner.get(id(t), -1)) for i, t, g in trained],
+            np.int64,
+        ).reshape(len(trained), 4)
+
+    def count(self) -> None:
+        """Write the number of updates back to where torch keeps it."""
+        for t, (_, parameter, _) in enumerate(self._trained):
+            state = self._updater.optimizer.state.get(parameter, {})
+            if "step" in state:
+                state["step"].fill_(self.counts[t])
+
+    @torch.no_grad()
+    def release(self) -> None:
+        """Give each tensor its own memory back."""
+        for lent in self._lent.values():
+            lent.give_back()
+        self._lent.clear()
+
+
+def _set_data(tensor: Tensor) -> Callable[[Tensor], None]:
+    def put(value: Tensor) -> None:
+        tensor.data = value
+
+    return put
+
+
+def _set_item(state: dict[str, Tensor], name: str) -> Callable[[Tensor], None]:
+    def put(value: Tensor) -> None:
+        state[name] = value
+
+    return put
+
+
+def _set_entry(average: list[Tensor], k: int) -> Callable[[Tensor], None]:
+    def put(value: Tensor) -> None:
+        average[k] = value
+
+    return put
+
+
+def _memory(program: Program, places: Places, block: int) -> Memory:
+    dtype = NUMPY[program.dtype]
+    layers = program.layers
+    widest = max(max(layer.inputs, layer.outputs) for layer in layers)
+    half = -(-block * widest // 16) * 16
+    return Memory(
+        theta=buffer(places.total, dtype),
+        grad=buffer(places.total, dtype),
+        first=buffer(places.total, dtype),
+        second=buffer(places.total, dtype),
+        average=buffer(places.total, dtype),
+        turned=buffer(sum(0 if layer.weight is None else layer.weight.numel() for layer in layers), dtype),
+        outputs=buffer(block * sum(layer.outputs for layer in layers), dtype),
+        slopes=buffer(block * sum(layer.outputs for layer in layers), dtype),
+        deltas=buffer(2 * half, dtype),
+        pull=buffer(block, dtype),
+    )

@@ -1,0 +1,116 @@
+"""A program as kernels read it: what stands in which column of its tables. Plain numbers, so that one compiled form runs
+every network.
+
+layers (L, 15) one row a layer, front (C, 5) one row a category column, tensors (T, 4) one row a trained tensor,
+settings (T, 6) the numbers of its optimizer.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[Any]
+Ints = NDArray[np.int64]
+
+# layers: W and BIAS are offsets in `theta` (-1: none), CURVE the address of the activation (0: none) and RECTIFIED
+# whether it is ReLU alone, OUTPUT and SLOPE units a row before this layer's (SLOPE -1: none kept), PIECE the rows of
+# one product, W_TENSOR and BIAS_TENSOR rows of `tensors` (-1: not trained), BELOW whether the gradient goes on to the
+# layer below, SKIP how many of its inputs need none
+KIND, INPUTS, OUTPUTS, W, BIAS, CURVE, RECTIFIED, OUTPUT, SLOPE, TURNED, PIECE, W_TENSOR, BIAS_TENSOR, BELOW, SKIP = (
+    range(15)
+)
+DENSE, PLAIN, COLUMNS = range(3)  # kinds: a product; none; numbers and categories side by side
+HOT, CODE_COLUMN, PLACE, WIDTH, TABLE = range(
+    5
+)  # front: one-hot or not, which code, where to, how wide, offset in theta
+FRONT = 5
+START, LENGTH, RULE, LAYER = range(4)  # tensors: place in theta, which formula, the layer that it belongs to (-1: none)
+SETTINGS = 6  # rate, decay, momentum or beta, beta 2, eps, 1 for decoupled decay
+
+
+class Calls(NamedTuple):
+    """Addresses of the leaves, by name, that every program uses."""
+
+    gemm: int
+    turn: int
+    forward: int
+    to_inputs: int
+    to_weights: int
+    add_bias: int
+    rectify: int
+    back_through_relu: int
+    back_through: int
+    to_bias: int
+    drop: int
+    copy: int
+    lay_out: int
+    to_tables: int
+    share: int
+    add_squares: int
+    follow: int
+
+
+class Net(NamedTuple):
+    """What computes outputs from inputs, and the loss; `block` is how many rows are taken at once."""
+
+    layers: Ints
+    settings: Floats  # (L,) float64, slope or alpha of each activation
+    dropout: Floats  # (L,) float64, rate after each layer, 0 for none
+    front: Ints  # flat
+    block: int
+    n_numbers: int
+    n_codes: int
+    loss: int
+    loss_setting: float
+    by_label: int
+    seed: int  # of dropout
+
+
+class Memory(NamedTuple):
+    """Buffers: the first five lie alike, tensor beside tensor; the rest holds one block of rows."""
+
+    theta: Floats
+    grad: Floats
+    first: Floats  # momentum, or Adam's first moment
+    second: Floats
+    average: Floats
+    turned: Floats  # transposed weights
+    outputs: Floats
+    slopes: Floats
+    deltas: Floats  # two halves that take turns
+    pull: Floats  # (R,)
+
+
+class Data(NamedTuple):
+    """The rows of a chunk, flat; what is not there is empty."""
+
+    x: Floats
+    codes: Ints
+    y: Floats
+    labels: Ints
+    w: Floats
+
+
+class Batches(NamedTuple):
+    """One entry a batch of the chunk; `losses` one a row."""
+
+    starts: Ints
+    sizes: Ints
+    scales: Floats  # 1 / (divisor times mean weight)
+    factors: Floats  # of the learning rate
+    losses: Floats
+    first_step: int  # updates before the first of them
+
+
+class Moves(NamedTuple):
+    """How a gradient moves parameters."""
+
+    tensors: Ints
+    settings: Floats  # flat
+    counts: Floats  # (T,) updates so far
+    squares: Floats  # (1,) float64
+    clip: float  # 0: no clipping
+    follow: float  # share that the average moves a step, 0: none is kept

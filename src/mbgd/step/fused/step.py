@@ -1,0 +1,152 @@
+"""A chunk in, its updates made in one compiled call that has let go of the GIL; the same numbers as autograd's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mbgd.data.chunk import Chunk
+from mbgd.data.source import inputs_of
+from mbgd.step.fused import activations, front, losses, products, updates
+from mbgd.step.fused.arena import NUMPY
+from mbgd.step.fused.binding import Binding
+from mbgd.step.fused.blas import address_of_gemm
+from mbgd.step.fused.blas_threads import blas_threads, has_small_kernels
+from mbgd.step.fused.compiled import Leaf
+from mbgd.step.fused.finite import all_finite
+from mbgd.step.fused.layout import Batches, Calls, Data, Floats, Moves, Net
+from mbgd.step.fused.losses import BY_ELEMENT, BY_LABEL
+from mbgd.step.fused.program import Program
+from mbgd.step.fused.run import run_chunk
+from mbgd.step.gradient import GradientRule
+from mbgd.step.state import State, capture, is_finite, restore
+from mbgd.step.update import Updater
+
+_NO_LABELS = np.zeros(0, np.int64)
+
+
+class FusedEngine:
+    """Updates by compiled kernels, on the memory of the module and its optimizer. Either engine may take the next chunk.
+
+    Inside `bound()` the tensors stay in flat buffers between chunks; outside, each chunk takes them in and gives them
+    back.
+    """
+
+    name = "fused"
+
+    def __init__(self, program: Program, updater: Updater, *, rule: GradientRule, seed: int, threads: int = 1) -> None:
+        self.program, self.updater, self.rule, self.seed, self.threads = program, updater, rule, seed, threads
+        self._binding: Binding | None = None
+        self._dtype = NUMPY[program.dtype]
+        self._calls = _calls(self._dtype)
+
+    @contextmanager
+    def bound(self) -> Iterator[None]:
+        """Parameters, state and averages share memory with the kernels inside; each has its own again afterwards."""
+        if self._binding is not None:
+            yield
+            return
+        self._binding = Binding(self.program, self.updater, has_small_kernels=has_small_kernels())
+        try:
+            self._binding.attach()
+            yield
+        finally:
+            binding, self._binding = self._binding, None
+            binding.release()
+
+    def run(self, chunk: Chunk, batches: range, *, rate_factors: Sequence[float], steps_done: int) -> Tensor:
+        with self.bound():
+            binding = self._binding
+            assert binding is not None  # bound() has made it
+            binding.attach()
+            part = slice(batches.start, batches.stop)
+            sizes = chunk.sizes[part]
+            losses = np.empty(int(sizes.sum()), self._dtype)
+            net = self._net(binding)
+            batch = Batches(
+                starts=chunk.starts[part],
+                sizes=sizes,
+                scales=1.0 / (chunk.divisors[part] * self.rule.mean_weight),
+                factors=np.asarray(rate_factors, np.float64)[part],
+                losses=losses,
+                first_step=steps_done + batches.start,
+            )
+            with blas_threads(self.threads):
+                run_chunk(self._calls, net, binding.memory, self._data(chunk), batch, self._moves(binding))
+            binding.count()
+        return torch.from_numpy(losses)
+
+    def _net(self, binding: Binding) -> Net:
+        program = self.program
+        return Net(
+            layers=binding.layers,
+            settings=np.array([layer.activation.setting for layer in program.layers]),
+            dropout=np.array([_rate(layer.dropout) for layer in program.layers]),
+            front=binding.front,
+            block=binding.block,
+            n_numbers=program.n_numbers,
+            n_codes=program.n_codes,
+            loss=(BY_LABEL if program.by_label else BY_ELEMENT)[program.loss.name].address(self._dtype),
+            loss_setting=float(program.loss.setting),
+            by_label=int(program.by_label),
+            seed=self.seed % (1 << 63),
+        )
+
+    def _data(self, chunk: Chunk) -> Data:
+        dtype = self._dtype
+        inputs = inputs_of(chunk.data.x)
+        y, w = chunk.data.y, chunk.data.w
+        assert y is not None  # the desk refuses data without targets
+        empty = np.zeros(0, dtype)
+        labels = y.dtype == torch.int64
+        return Data(
+            x=_flat(inputs[0]),
+            codes=_flat(inputs[1]) if len(inputs) > 1 else _NO_LABELS,
+            y=empty if labels else _flat(y.to(self.program.dtype)),
+            labels=_flat(y) if labels else _NO_LABELS,
+            w=empty if w is None else _flat(w.to(self.program.dtype)),
+        )
+
+    def _moves(self, binding: Binding) -> Moves:
+        updater = self.updater
+        return Moves(
+            tensors=binding.tensors,
+            settings=binding.settings,
+            counts=binding.counts,
+            squares=np.zeros(1),
+            clip=float(updater.clip_norm or 0.0),
+            follow=0.0 if updater.average is None or updater.ema_decay is None else 1.0 - updater.ema_decay,
+        )
+
+    def capture(self) -> State:
+        return capture(self.updater)
+
+    def restore(self, state: State) -> None:
+        restore(self.updater, state)
+
+    def is_finite(self) -> bool:
+        if self._binding is None:
+            return is_finite(self.updater)
+        memory = self._binding.memory
+        return bool(all_finite(memory.theta) and all_finite(memory.first) and all_finite(memory.second))
+
+
+def _rate(dropout: torch.nn.Dropout | None) -> float:
+    return dropout.p if dropout is not None and dropout.training else 0.0
+
+
+def _flat(tensor: Tensor) -> Floats:
+    return tensor.detach().contiguous().numpy().reshape(-1)
+
+
+def _calls(dtype: np.dtype[Any]) -> Calls:
+    """The leaves that every program uses, compiled or read from disk."""
+    rooms = (products, activations, front, losses, updates)
+    named = {name: found for room in rooms for name, found in vars(room).items() if isinstance(found, Leaf)}
+    addresses = {name: named[name].address(dtype) for name in Calls._fields if name != "gemm"}
+    return Calls(gemm=address_of_gemm(dtype), **addresses)
