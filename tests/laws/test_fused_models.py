@@ -1,0 +1,128 @@
+"""Law: random stacks and table models, as autograd trains them; and gradients by finite differences, with no autograd at all."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from engines import Case, both, close, engine, target, train
+from mbgd.model.build import MLP, TableModel
+
+N = 33
+LAYERS: list[Any] = [nn.ReLU, nn.LeakyReLU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.Identity]
+LAYERS += [nn.Flatten, lambda: nn.Dropout(0.0)]
+
+
+@st.composite
+def stacks(draw: st.DrawFn) -> tuple[nn.Module, int, int]:
+    """A nested stack in any order, its width in and out."""
+    torch.manual_seed(draw(st.integers(0, 99)))
+    widths = draw(st.lists(st.integers(1, 40), min_size=2, max_size=5))
+    parts: list[nn.Module] = [draw(st.sampled_from(LAYERS))() for _ in range(draw(st.integers(0, 1)))]
+    for a, b in zip(widths, widths[1:], strict=False):
+        inner: list[nn.Module] = [nn.Linear(a, b, bias=draw(st.booleans()))]
+        inner += [draw(st.sampled_from(LAYERS))() for _ in range(draw(st.integers(0, 3)))]
+        parts += [nn.Sequential(*inner)] if draw(st.booleans()) else inner
+    return nn.Sequential(*parts).double(), widths[0], widths[-1]
+
+
+@settings(max_examples=60)
+@given(
+    stack=stacks(), m=st.sampled_from([1, 2, 4, 9, 33]), loss=st.sampled_from(["squared_error", "huber", "log_loss"])
+)
+def test_random_stacks_agree(stack: tuple[nn.Module, int, int], m: int, loss: str) -> None:
+    model, width, outputs = stack
+    x = torch.tensor(np.random.default_rng(0).normal(size=(N, width)))
+    made = Case(model, x, target(loss, N, outputs), loss=loss, m=m, steps=12, outputs=(outputs,), optimizer="adam")
+    made.options = {"learning_rate": 0.003}
+    fused, autograd = both(made)
+    close(fused.numbers(), autograd.numbers(), within=1e-10)
+
+
+def columns(cardinalities: tuple[int, ...]) -> Tensor:
+    chance = np.random.default_rng(7)
+    codes = [chance.integers(0, size, N) for size in cardinalities]
+    return torch.tensor(np.stack(codes, 1) if codes else np.zeros((N, 0), np.int64))
+
+
+@pytest.mark.parametrize("m", [1, 4, 33])
+@pytest.mark.parametrize(
+    ("n_numbers", "cardinalities", "hidden"),
+    [
+        (3, (4, 20, 2), (16, 16)),
+        (0, (30,), (9,)),
+        (2, (3,), ()),
+        (4, (), (8,)),
+        (2, (12, 2, 15), ()),
+        (1, (1, 11), (5,)),
+    ],
+)
+def test_table_models_agree(m: int, n_numbers: int, cardinalities: tuple[int, ...], hidden: tuple[int, ...]) -> None:
+    model = TableModel(n_numbers, cardinalities, hidden_layer_sizes=hidden, seed=3).double()
+    x = torch.tensor(np.random.default_rng(1).normal(size=(N, n_numbers)))
+    made = Case(model, (x, columns(cardinalities)), target("log_loss", N, 1), loss="log_loss", m=m, outputs=())
+    made.w, made.optimizer, made.options = torch.linspace(0.2, 2, N).double(), "sgd", {"momentum": 0.9}
+    made.clip_norm = 0.5 if m == 4 else None
+    fused, autograd = both(made)
+    close(fused.numbers(), autograd.numbers(), within=1e-10)
+
+
+def test_frozen_embeddings_stay() -> None:
+    model = TableModel(2, (12, 15), hidden_layer_sizes=(6,), seed=3).double()
+    model.embeddings[0].requires_grad_(False)
+    x = torch.tensor(np.random.default_rng(1).normal(size=(N, 2)))
+    fused, autograd = both(Case(model, (x, columns((12, 15))), torch.ones(N), outputs=(), optimizer="adamw"))
+    assert torch.equal(fused.model.embeddings[0], model.embeddings[0])
+    close(fused.numbers(), autograd.numbers(), within=1e-10)
+
+
+def test_our_own_mlp_agrees_for_labels() -> None:
+    model = MLP(5, 3, hidden_layer_sizes=(40, 40), activation="silu", seed=1).double()
+    x = torch.tensor(np.random.default_rng(1).normal(size=(N, 5)))
+    fused, autograd = both(Case(model, x, target("log_loss", N, 3), loss="log_loss", m=8, outputs=(3,)))
+    close(fused.numbers(), autograd.numbers(), within=1e-10)
+
+
+def test_images_are_flattened() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 7), nn.ReLU(), nn.Linear(7, 2)).double()
+    x = torch.tensor(np.random.default_rng(1).normal(size=(N, 3, 2, 2)))
+    fused, autograd = both(Case(model, x, target("log_loss", N, 2), loss="log_loss", m=8, outputs=(2,)))
+    close(fused.numbers(), autograd.numbers(), within=1e-10)
+
+
+@pytest.mark.parametrize("activation", [nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid])
+@pytest.mark.parametrize(("loss", "outputs"), [("squared_error", 2), ("log_loss", 1), ("log_loss", 3), ("poisson", 1)])
+def test_an_update_is_the_slope_found_by_finite_differences(activation: Any, loss: str, outputs: int) -> None:
+    """One step of plain descent at rate 1 moves theta by the gradient of (1/m) sum w_i l_i: by central differences of the
+    losses that the engine itself reports, h = 1e-5: truncation about h^2, rounding about 1e-16 / h; both below 1e-8."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), activation(), nn.Linear(4, outputs)).double()
+    x = torch.tensor(np.random.default_rng(1).normal(size=(6, 3)))
+    w = torch.tensor([1.0, 2.0, 0.5, 1.0, 1.0, 0.5]).double()
+    options = {"learning_rate": 1.0}
+    made = Case(model, x, target(loss, 6, outputs), loss=loss, w=w, m=6, steps=1, options=options, outputs=(outputs,))
+    moved = train(made, engine(made, fused=True)).model
+
+    def objective(changed: nn.Module) -> float:
+        case = Case(**{**vars(made), "model": changed})
+        # one batch of every row is taken in its natural order
+        return float(np.dot(w.numpy(), train(case, engine(case, fused=True)).losses)) / 6 / float(w.mean())
+
+    for number, parameter in enumerate(model.parameters()):
+        for place in range(0, parameter.numel(), 3):
+            steps = []
+            for sign in (1, -1):
+                changed = copy.deepcopy(model)
+                with torch.no_grad():
+                    list(changed.parameters())[number].view(-1)[place] += sign * 1e-5
+                steps.append(objective(changed))
+            slope = (steps[0] - steps[1]) / 2e-5
+            found = parameter.detach().view(-1)[place] - list(moved.parameters())[number].detach().view(-1)[place]
+            assert abs(float(found) - slope) < 1e-7
