@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def stacks(draw: st.DrawFn) -> tuple[nn.Module, int, int]:
     torch.manual_seed(draw(st.integers(0, 99)))
     widths = draw(st.lists(st.integers(1, 40), min_size=2, max_size=5))
     parts: list[nn.Module] = [draw(st.sampled_from(LAYERS))() for _ in range(draw(st.integers(0, 1)))]
-    for a, b in zip(widths, widths[1:], strict=False):
+    for a, b in pairwise(widths):
         inner: list[nn.Module] = [nn.Linear(a, b, bias=draw(st.booleans()))]
         inner += [draw(st.sampled_from(LAYERS))() for _ in range(draw(st.integers(0, 3)))]
         parts += [nn.Sequential(*inner)] if draw(st.booleans()) else inner
