@@ -123,10 +123,12 @@ def train(
     order = Order(case.n, seed=1)
     done = 0
     with by.engine.bound() if bind else nullcontext():
-        for chunk in chunks(case.source(), order, batch_size=case.m, tail=case.tail, ends=ends):
+        for chunk in chunks(
+            case.source(), order, batch_size=case.m, tail=case.tail, ends=ends, tight=by.engine.packs_tightly
+        ):
             first, last = max(after - done, 0), min(len(chunk), upto - done)
             if first < last:
-                factors = [1 / (1 + 0.01 * (done + j)) for j in range(len(chunk))]
+                factors = 1 / (1 + 0.01 * (done + np.arange(len(chunk))))
                 by.losses += by.engine.run(chunk, range(first, last), rate_factors=factors, steps_done=done).tolist()
             done += len(chunk)
             if done >= upto:

@@ -194,4 +194,4 @@ def test_with_the_loop_everybody_writes(dtype: torch.dtype) -> None:
 def at_a_constant_rate(made: Case, by: Any) -> None:
     """Ten steps at a constant rate."""
     chunk = next(iter(chunks(made.source(), Order(made.n, seed=1), batch_size=made.m)))
-    by.engine.run(chunk, range(10), rate_factors=[1.0] * len(chunk), steps_done=0)
+    by.engine.run(chunk, range(10), rate_factors=np.ones(len(chunk)), steps_done=0)

@@ -61,20 +61,27 @@ class Chunk:
         batch_and_padding = np.stack([self.sizes, slots - self.sizes], axis=1).ravel()
         return list(torch.split(leaf, batch_and_padding.tolist())[::2])
 
+    def in_order(self, leaf: Tensor, n_batches: int) -> Tensor:
+        """The rows of the first batches of a tensor of `data`, one behind the other, without what lies between."""
+        starts, sizes = self.starts[:n_batches], self.sizes[:n_batches]
+        if (starts[1:] == np.cumsum(sizes[:-1])).all():
+            return leaf[: int(sizes.sum())]
+        return torch.cat(self.views(leaf)[:n_batches])
+
     def batches(self) -> Iterator[Batch]:
         cut = zip(*(self.views(leaf) for leaf in self.data.leaves()), strict=True)
         for leaves, size, divisor in zip(cut, self.sizes.tolist(), self.divisors.tolist(), strict=True):
             yield Batch(self.data.filled(leaves), size, divisor)
 
 
-def gather(source: Source, rows: IntArray, sizes: IntArray) -> tuple[Rows, IntArray]:
+def gather(source: Source, rows: IntArray, sizes: IntArray, *, tight: bool = False) -> tuple[Rows, IntArray]:
     """Read `rows` and lay each batch on a cache-line boundary of its buffer, in every tensor.
 
     Returns the rows, shape (padded, ...), and where each batch starts. Without that, the bits of a matrix product would
-    depend on how many batches were read at once.
+    depend on how many batches were read at once; `tight` is for an engine whose bits do not.
     """
     data = source.data if isinstance(source, ArraySource) else source.read(rows)
-    step = _aligned_rows(data)
+    step = 1 if tight else _aligned_rows(data)
     starts = np.zeros(len(sizes), np.int64)
     np.cumsum(-(-sizes[:-1] // step) * step, out=starts[1:])
     padded = bool((sizes[:-1] % step).any())

@@ -131,8 +131,10 @@ def chunks(
     rows_seen: int = 0,
     steps_done: int = 0,
     ends: ChunkEnds = ChunkEnds(),
+    tight: bool = False,
 ) -> Iterator[Chunk]:
-    """Chunks from `start` on, for ever. How batches are grouped into chunks never changes a batch, nor a bit of it.
+    """Chunks from `start` on, for ever. How batches are grouped into chunks never changes a batch, nor a bit of it;
+    `tight` leaves no room between them, where alignment does not matter.
 
     m >= n takes the rows in their natural order, read once and not copied again: batch gradient descent.
     """
@@ -147,7 +149,7 @@ def chunks(
                 everything = aligned(source.read(slice(None) if order.chosen is None else parts[0].rows))
             data, starts = everything, np.zeros(len(sizes), np.int64)
         else:
-            data, starts = gather(source, rows, sizes)
+            data, starts = gather(source, rows, sizes, tight=tight)
         yield Chunk(
             data=data,
             rows=rows,

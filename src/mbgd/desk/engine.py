@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from mbgd.data.source import Source
+from mbgd.data.source import Source, first_row
 from mbgd.desk.plan import Plan
 from mbgd.errors import PlanError
 from mbgd.step.autograd import AutogradEngine, Engine
@@ -53,7 +53,7 @@ def _program(
         return "compile=True was asked for"
     if plan.precision == "bf16":
         return "precision='bf16' was asked for"
-    example = source.read(slice(0, 1))
+    example = first_row(source)
     return make_program(model, loss=loss, optimizer=updater.optimizer, example=example, output_shape=output_shape)
 
 

@@ -31,6 +31,7 @@ from mbgd.step.update import Updater, make_optimizer
 from mbgd.tune.schedule import make_schedule
 
 OUTSIDE_OF_STEPS = 1 << 62  # in place of a step's number, where a read belongs to none
+BATCHES_OF_A_CHUNK = {"autograd": 256, "fused": 1 << 16}  # at most; fused they cost a microsecond each, or less
 LOOKED_AT_EACH_EPOCH = 64  # steps an epoch from which every epoch's end is looked at
 EVALUATED_AT_ONCE = (
     8192  # rows: large enough to hide Python, small enough that a hidden layer's outputs stay near the caches
@@ -100,6 +101,7 @@ class Parts:
             rows_seen=start.rows_seen,
             steps_done=start.steps_done,
             ends=self.ends,
+            tight=self.engine.packs_tightly,
         )
         on_device = first_row(self.source).leaves()[0].device.type == self.device.type
         if not isinstance(self.source, ArraySource):
@@ -147,12 +149,6 @@ def assemble(
     threads = choose_threads(plan.threads, work)
     metric = _metric(plan, loss)
     every = [plan.checkpoint_every] if isinstance(plan.checkpoint_every, int) else []
-    ends = ChunkEnds(
-        max_batches=max(1, min(256, int(WORK_OF_A_CHUNK / work))),
-        max_rows=rows_of_a_chunk(source),
-        every_steps=(*every, *([total_steps] if total_steps else [])),
-        at_epoch_end=validation is not None or plan.target_loss is not None or per_epoch >= LOOKED_AT_EACH_EPOCH,
-    )
     updater = _updater(model, plan)
     _check_batch_norm(model, plan)
     in_memory = isinstance(source, ArraySource)
@@ -165,6 +161,12 @@ def assemble(
         output_shape=output_shape,
         mean_weight=_mean_weight(source, chosen, seed=plan.seed),
         threads=threads,
+    )
+    ends = ChunkEnds(
+        max_batches=max(1, min(BATCHES_OF_A_CHUNK[engine.name], int(WORK_OF_A_CHUNK / work))),
+        max_rows=rows_of_a_chunk(source),
+        every_steps=(*every, *([total_steps] if total_steps else [])),
+        at_epoch_end=validation is not None or plan.target_loss is not None or per_epoch >= LOOKED_AT_EACH_EPOCH,
     )
     return Parts(
         model=model,

@@ -58,13 +58,15 @@ def steps(
     progress = start
     for chunk in chunks:
         seen = progress.rows_seen + np.cumsum(chunk.sizes) - chunk.sizes
-        factors = [rate_factor(rows) for rows in seen.tolist()]
+        factors = (
+            np.ones(len(seen)) if rate_factor is no_schedule else np.array([rate_factor(r) for r in seen.tolist()])
+        )
         done = run_finite(engine, chunk, rate_factors=factors, steps_done=progress.steps_done)
         k = len(done)
         sizes = chunk.sizes[:k]
         if k:
             progress = progress.after(steps=k, rows=int(sizes.sum()), cursor=chunk.cursor_after(k - 1))
-            yield Steps(progress, done.loss_sums, done.weight_sums, np.array(factors[:k]), sizes)
+            yield Steps(progress, done.loss_sums, done.weight_sums, factors[:k], sizes)
         if done.failed:
             rows: list[int] = chunk.row_ids(k).tolist()
             step, epoch = progress.steps_done + 1, progress.cursor.epoch + 1

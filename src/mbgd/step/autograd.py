@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mbgd.data.chunk import Chunk
@@ -25,6 +26,11 @@ class Engine(Protocol):
     def name(self) -> str: ...
 
     @property
+    def packs_tightly(self) -> bool:
+        """Whether its bits do not depend on where a batch begins in memory."""
+        ...
+
+    @property
     def updater(self) -> Updater: ...
 
     @property
@@ -37,7 +43,7 @@ class Engine(Protocol):
         """What an engine keeps between chunks is kept inside; afterwards every tensor is as torch would leave it."""
         ...
 
-    def run(self, chunk: Chunk, batches: range, *, rate_factors: Sequence[float], steps_done: int) -> Tensor:
+    def run(self, chunk: Chunk, batches: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Tensor:
         """Update for the named batches of the chunk; losses of their rows, shape (rows,), unweighted.
 
         `steps_done` counts the updates before the chunk; rate_factors has one entry a batch of the chunk.
@@ -60,16 +66,17 @@ class AutogradEngine:
     rule: GradientRule
     seed: int
     name: str = "autograd"
+    packs_tightly: bool = False
 
     def bound(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def run(self, chunk: Chunk, batches: range, *, rate_factors: Sequence[float], steps_done: int) -> Tensor:
+    def run(self, chunk: Chunk, batches: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Tensor:
         losses = []
         for j, batch in zip(batches, islice(chunk.batches(), batches.start, batches.stop), strict=True):
             reseed(self.seed, steps_done + j, batch.data.leaves()[0].device)
             losses.append(accumulate(self.forward, batch, self.rule))
-            self.updater.apply(rate_factors[j])
+            self.updater.apply(float(rate_factors[j]))
         return torch.cat(losses)
 
     def capture(self) -> State:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +27,7 @@ class Updates:
         return len(self.loss_sums)
 
 
-def run_finite(engine: Engine, chunk: Chunk, *, rate_factors: Sequence[float], steps_done: int) -> Updates:
+def run_finite(engine: Engine, chunk: Chunk, *, rate_factors: NDArray[np.float64], steps_done: int) -> Updates:
     """Run a chunk. Where a loss, parameter or optimizer state comes out not finite, go back to the chunk's start and
     replay up to the step before: no such update is left in memory.
 
@@ -75,5 +74,5 @@ def _sums(chunk: Chunk, losses: Tensor, n_batches: int, *, failed: bool) -> Upda
         return Updates(np.zeros(0), np.zeros(0), failed)
     if chunk.data.w is None:
         return Updates(np.add.reduceat(loss, starts), chunk.sizes[:n_batches].astype(np.float64), failed)
-    weight = torch.cat(chunk.views(chunk.data.w)[:n_batches]).cpu().to(torch.float64).numpy()
+    weight = chunk.in_order(chunk.data.w, n_batches).cpu().to(torch.float64).numpy()
     return Updates(np.add.reduceat(weight * loss, starts), np.add.reduceat(weight, starts), failed)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from math import cos, isfinite, pi
 
 from mbgd.errors import PlanError, did_you_mean
+from mbgd.loop.steps import RateFactor, no_schedule
 
-RateFactor = Callable[[int], float]
 SCHEDULES = ("constant", "step", "cosine", "one_cycle")
 
 FIRST = 0.04  # where a warm-up begins: never at 0, or the first update would do nothing
@@ -29,7 +29,7 @@ def make_schedule(name: str, *, horizon_rows: int | None, warmup: float = 0.0) -
     """
     _check(name, horizon_rows, warmup)
     if horizon_rows is None or (name == "constant" and warmup == 0):
-        return _constant
+        return no_schedule
     if name == "one_cycle":
         return _over(horizon_rows, _one_cycle)
     shape = {"constant": _flat, "step": _step, "cosine": _cosine_after(warmup)}[name]
@@ -72,10 +72,6 @@ def _warmed(shape: Callable[[float], float], warmup: float) -> Callable[[float],
         return shape(t) * min(FIRST + (1 - FIRST) * t / warmup, 1.0)
 
     return warmed
-
-
-def _constant(rows_seen: int) -> float:
-    return 1.0
 
 
 def _flat(t: float) -> float:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mbgd.data.chunk import Chunk
@@ -38,6 +39,7 @@ class FusedEngine:
     """
 
     name = "fused"
+    packs_tightly = True
 
     def __init__(self, program: Program, updater: Updater, *, rule: GradientRule, seed: int, threads: int = 1) -> None:
         self.program, self.updater, self.rule, self.seed, self.threads = program, updater, rule, seed, threads
@@ -59,7 +61,7 @@ class FusedEngine:
             binding, self._binding = self._binding, None
             binding.release()
 
-    def run(self, chunk: Chunk, batches: range, *, rate_factors: Sequence[float], steps_done: int) -> Tensor:
+    def run(self, chunk: Chunk, batches: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Tensor:
         with self.bound():
             binding = self._binding
             assert binding is not None  # bound() has made it
@@ -72,7 +74,7 @@ class FusedEngine:
                 starts=chunk.starts[part],
                 sizes=sizes,
                 scales=1.0 / (chunk.divisors[part] * self.rule.mean_weight),
-                factors=np.asarray(rate_factors, np.float64)[part],
+                factors=rate_factors[part],
                 losses=losses,
                 first_step=steps_done + batches.start,
             )
