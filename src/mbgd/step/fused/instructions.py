@@ -20,9 +20,7 @@ _ROOT_HALF = {32: 0x3F3504F3, 64: 0x3FE6A09E667F3BCD}  # bits of sqrt(1/2)
 INT = {32: ir.IntType(32), 64: ir.IntType(64)}
 FLOAT = {32: ir.FloatType(), 64: ir.DoubleType()}
 Emit = Callable[[Any, int, Any], Any]
-intrinsic: Callable[[Any], Any] = (
-    _typed_intrinsic  # its stub would count the typing context among the arguments of a call
-)
+intrinsic: Callable[[Any], Any] = _typed_intrinsic  # its stub counts the typing context as an argument
 
 
 def magic(width: int) -> float:
