@@ -113,7 +113,7 @@ def test_scores_stand_in_their_sets_beside_two_baselines(mbgd: Command, tables: 
     number = r" +-?\d+\.\d{4}"
     scores = rf"r2{number}  rmse{number}  mae{number}"
     lines = said.out.splitlines()
-    assert re.fullmatch(r"all planned epochs are done: 27 steps of 32 rows, \d+\.\d s, autograd", lines[0])
+    assert re.fullmatch(r"all planned epochs are done: 27 steps of 32 rows, \d+\.\d s, fused", lines[0])
     for line, name, role in [
         (lines[1], "validation ", "used to stop"),
         (lines[2], "test       ", "never used"),

@@ -23,6 +23,7 @@ SMALL_PRODUCT = 1_000_000  # m n k up to which OpenBLAS multiplies without packi
 FEWEST_ROWS_OF_A_PIECE = 8
 FEWEST_ROWS_OF_A_SMALL_BLOCK = 24
 BLOCK_BYTES = 400_000  # what the activations of a block may take of the second-level cache
+LANES = 16  # tensors are filled up to so many numbers, the longest vector of a kernel: whole cache lines in any dtype
 NUMPY: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
 
@@ -35,11 +36,10 @@ class Places:
 
 
 def places_of(program: Program) -> Places:
-    step = CACHE_LINE // NUMPY[program.dtype].itemsize
     offsets, total = [], 0
     for tensor in program.tensors():
         offsets.append(total)
-        total += -(-tensor.numel() // step) * step
+        total += -(-tensor.numel() // LANES) * LANES
     return Places(tuple(offsets), total)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbgd.step.fused import optimizers
+from mbgd.step.fused import layout, optimizers
 from mbgd.step.fused.arena import NUMPY, Places, buffer, front_table, layer_table, places_of, rows_of_a_block, view
 from mbgd.step.fused.layout import Floats, Ints, Memory
 from mbgd.step.fused.program import Program
@@ -60,6 +60,7 @@ class Binding:
         self.layers: Ints = np.zeros((0, 15), np.int64)
         self.settings: Floats = np.zeros(0)
         self.counts: Floats = np.zeros(0)
+        self.is_bare = False
 
     @torch.no_grad()
     def attach(self) -> None:
@@ -76,6 +77,9 @@ class Binding:
         self._trained = trained
         settings = [optimizers.settings_of(groups[g], self._updater.base_rates[g]) for _, _, g in trained]
         self.settings = np.array(settings, np.float64).reshape(-1)
+        self.is_bare = len(trained) == len(tensors) and all(
+            rules[g] == "sgd" and not groups[g]["weight_decay"] for _, _, g in trained
+        )
         self._lay_out(trained, rules)
 
     def _held(self, name: str, i: int, like: Tensor) -> _Lent:
@@ -116,10 +120,27 @@ class Binding:
         self.layers = layer_table(self._program, self._places, rows, has_small_kernels=self._small)
         owner = {id(t): k for k, layer in enumerate(self._program.layers) for t in (layer.weight, layer.bias)}
         address = {rule: UPDATES[rule].address(NUMPY[self._program.dtype]) for rule in rules}
-        self.tensors = np.array(
-            [(self._places.offsets[i], t.numel(), address[rules[g]], owner.get(id(t), -1)) for i, t, g in trained],
-            np.int64,
-        ).reshape(len(trained), 4)
+        ends = self._ends()
+        table = [
+            [self._places.offsets[i], ends[i] - self._places.offsets[i], address[rules[g]], owner.get(id(t), -1)]
+            for i, t, g in trained
+        ]
+        for t in range(1, len(trained)):  # a bias moves with the weights before it, where it moves alike
+            (before, _, g), (i, _, h) = trained[t - 1], trained[t]
+            alike = before + 1 == i and g == h and self.counts[t - 1] == self.counts[t]
+            if alike and table[t - 1][layout.LAYER] == table[t][layout.LAYER] >= 0:
+                table[t - 1][layout.LENGTH] += table[t][layout.LENGTH]
+                table[t][layout.LENGTH] = 0
+        self.tensors = np.array(table, np.int64).reshape(len(trained), 4)
+
+    def clear_gaps(self) -> None:
+        """Zeros between the tensors: kernels run on over them, so that a number that is not finite would stay there."""
+        for t, offset, end in zip(self._program.tensors(), self._places.offsets, self._ends(), strict=True):
+            for flat in (self.memory.theta, self.memory.first, self.memory.second, self.memory.grad):
+                flat[offset + t.numel() : end] = 0
+
+    def _ends(self) -> tuple[int, ...]:
+        return (*self._places.offsets[1:], self._places.total)
 
     def count(self) -> None:
         """Write the number of updates back to where torch keeps it."""

@@ -32,6 +32,12 @@ def kernel(function: F) -> F:
     return compiled
 
 
+def part(function: F) -> F:
+    """A piece of a kernel, laid into it: to call it would mean to hand over some hundred words of arrays each time."""
+    inlined: F = njit(nogil=True, forceinline=True, **OPTIONS)(function)
+    return inlined
+
+
 class Leaf:
     """A function of numbers and pointers, compiled for a dtype when its address is first asked for."""
 

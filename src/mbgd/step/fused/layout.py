@@ -114,3 +114,4 @@ class Moves(NamedTuple):
     squares: Floats  # (1,) float64
     clip: float  # 0: no clipping
     follow: float  # share that the average moves a step, 0: none is kept
+    bare: int  # whether it is p -= rate * gradient and nothing else, for every tensor

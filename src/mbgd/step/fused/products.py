@@ -11,6 +11,7 @@ from numba import carray
 
 from mbgd.step.fused.blas import PLAIN, TURNED, gemm, turn_tile
 from mbgd.step.fused.compiled import kernel, leaf, moved
+from mbgd.step.fused.vectors import combine, dot
 
 Pointer = Any
 FEW_ROWS = 4  # below, a call of BLAS costs more than it saves
@@ -59,13 +60,8 @@ def forward(
         return
     out = carray(out_at, rows * b)
     for r in range(rows):
-        row = carray(moved(h_at, r * a), a)
         for i in range(b):
-            weights = carray(moved(w_at, i * a), a)
-            total = out.dtype.type(0)
-            for j in range(a):
-                total += weights[j] * row[j]
-            out[r * b + i] = total
+            out[r * b + i] = dot(moved(w_at, i * a), moved(h_at, r * a), a)
 
 
 @leaf("ipppiiiii")
@@ -82,14 +78,8 @@ def to_inputs(
             delta, below = moved(delta_at, r * b), moved(below_at, r * wide)
             gemm(gemm_at, PLAIN, PLAIN, wide, some, b, w_at, a, delta, b, zero, below, wide)
         return
-    deltas = carray(delta_at, rows * b)
     for r in range(rows):
-        row = carray(moved(below_at, r * wide), wide)
-        row[:] = 0
-        for i in range(b):
-            pull, weights = deltas[r * b + i], carray(moved(w_at, i * a), wide)
-            for j in range(wide):
-                row[j] += pull * weights[j]
+        combine(w_at, moved(delta_at, r * b), moved(below_at, r * wide), b, wide, a, 1)
 
 
 @leaf("ipppiiii")
@@ -102,12 +92,7 @@ def to_weights(
         beta = grad.dtype.type(0 if fresh else 1)
         gemm(gemm_at, PLAIN, TURNED, a, b, rows, h_at, a, delta_at, b, beta, grad_at, a)
         return
-    if fresh:
-        grad[:] = 0
-    deltas = carray(delta_at, rows * b)
-    for r in range(rows):
-        row = carray(moved(h_at, r * a), a)
-        for i in range(b):
-            pull, weights = deltas[r * b + i], carray(moved(grad_at, i * a), a)
-            for j in range(a):
-                weights[j] += pull * row[j]
+    for i in range(b):
+        for r in range(rows):
+            one = moved(delta_at, r * b + i)
+            combine(moved(h_at, r * a), one, moved(grad_at, i * a), 1, a, a, int(fresh and r == 0))

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from mbgd.step.fused.chance import mask_key
-from mbgd.step.fused.compiled import at, call, kernel
+from mbgd.step.fused.compiled import at, call, kernel, part
 from mbgd.step.fused.layout import (
     BELOW,
     BIAS,
@@ -61,11 +61,11 @@ def run_chunk(calls: Calls, net: Net, memory: Memory, data: Data, batches: Batch
             _forward(calls, net, memory, data, start, rows, place, m, batches.first_step + j)
             _loss(calls, net, memory, data, batches, start, rows, done + place, batches.scales[j])
             _backward(calls, net, memory, data, moves, start, rows, place == 0, at_once, factor)
-        _finish(calls, memory, moves, factor, at_once)
+        finish(calls, memory, moves, factor, at_once)
         done += m
 
 
-@kernel
+@part
 def _forward(
     calls: Calls, net: Net, memory: Memory, data: Data, start: int, rows: int, place: int, m: int, step: int
 ) -> None:
@@ -91,7 +91,7 @@ def _forward(
         h = out
 
 
-@kernel
+@part
 def _bend(calls: Calls, net: Net, memory: Memory, i: int, rows: int, place: int, step: int) -> None:
     """Bias, activation and dropout on the outputs of layer i, in place."""
     b, n = net.layers[i, OUTPUTS], rows * net.layers[i, OUTPUTS]
@@ -108,7 +108,7 @@ def _bend(calls: Calls, net: Net, memory: Memory, i: int, rows: int, place: int,
             call(calls.drop, (out, slope, n, net.dropout[i], key, place * b))
 
 
-@kernel
+@part
 def _loss(
     calls: Calls, net: Net, memory: Memory, data: Data, batches: Batches, start: int, rows: int, done: int, scale: float
 ) -> None:
@@ -131,7 +131,7 @@ def _loss(
         call(calls.share, (each, delta, losses, pull, rows, width))
 
 
-@kernel
+@part
 def _backward(
     calls: Calls,
     net: Net,
@@ -177,10 +177,10 @@ def _backward(
             return
 
 
-@kernel
+@part
 def _move(memory: Memory, moves: Moves, t: int, factor: float, clip: float) -> None:
     """Update one tensor from its gradient."""
-    if t >= 0:
+    if t >= 0 and moves.tensors[t, LENGTH]:
         start = moves.tensors[t, START]
         p, g = at(memory.theta, start), at(memory.grad, start)
         first, second = at(memory.first, start), at(memory.second, start)
@@ -188,8 +188,8 @@ def _move(memory: Memory, moves: Moves, t: int, factor: float, clip: float) -> N
         call(moves.tensors[t, RULE], (p, g, first, second, settings, factor, count, clip, moves.tensors[t, LENGTH]))
 
 
-@kernel
-def _finish(calls: Calls, memory: Memory, moves: Moves, factor: float, at_once: bool) -> None:
+@part
+def finish(calls: Calls, memory: Memory, moves: Moves, factor: float, at_once: bool) -> None:
     """The updates that had to wait for the whole gradient, and the average."""
     clip = 1.0
     if moves.clip > 0:

@@ -18,9 +18,11 @@ from mbgd.step.fused.arena import NUMPY
 from mbgd.step.fused.binding import Binding
 from mbgd.step.fused.blas import address_of_gemm
 from mbgd.step.fused.blas_threads import blas_threads, has_small_kernels
+from mbgd.step.fused.codes import NONE
 from mbgd.step.fused.compiled import Leaf
 from mbgd.step.fused.finite import all_finite
 from mbgd.step.fused.layout import Batches, Calls, Data, Floats, Moves, Net
+from mbgd.step.fused.linear import run_linear
 from mbgd.step.fused.losses import BY_ELEMENT, BY_LABEL
 from mbgd.step.fused.program import Program
 from mbgd.step.fused.run import run_chunk
@@ -46,6 +48,7 @@ class FusedEngine:
         self._binding: Binding | None = None
         self._dtype = NUMPY[program.dtype]
         self._calls = _calls(self._dtype)
+        self._is_linear = _is_linear(program)
 
     @contextmanager
     def bound(self) -> Iterator[None]:
@@ -79,7 +82,8 @@ class FusedEngine:
                 first_step=steps_done + batches.start,
             )
             with blas_threads(self.threads):
-                run_chunk(self._calls, net, binding.memory, self._data(chunk), batch, self._moves(binding))
+                run = run_linear if self._is_linear else run_chunk
+                run(self._calls, net, binding.memory, self._data(chunk), batch, self._moves(binding))
             binding.count()
         return torch.from_numpy(losses)
 
@@ -123,6 +127,7 @@ class FusedEngine:
             squares=np.zeros(1),
             clip=float(updater.clip_norm or 0.0),
             follow=0.0 if updater.average is None or updater.ema_decay is None else 1.0 - updater.ema_decay,
+            bare=int(binding.is_bare and updater.clip_norm is None and updater.average is None),
         )
 
     def capture(self) -> State:
@@ -130,6 +135,8 @@ class FusedEngine:
 
     def restore(self, state: State) -> None:
         restore(self.updater, state)
+        if self._binding is not None:
+            self._binding.clear_gaps()
 
     def is_finite(self) -> bool:
         if self._binding is None:
@@ -152,3 +159,10 @@ def _calls(dtype: np.dtype[Any]) -> Calls:
     named = {name: found for room in rooms for name, found in vars(room).items() if isinstance(found, Leaf)}
     addresses = {name: named[name].address(dtype) for name in Calls._fields if name != "gemm"}
     return Calls(gemm=address_of_gemm(dtype), **addresses)
+
+
+def _is_linear(program: Program) -> bool:
+    """One output that is a sum over columns of x, and nothing else."""
+    layer = program.layers[0]
+    bare = layer.weight is not None and layer.activation == NONE and layer.dropout is None
+    return len(program.layers) == 1 and bare and layer.outputs == 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from numba import carray
 
 from mbgd.step.fused.compiled import leaf
@@ -105,7 +106,7 @@ def adam(
         pull = share * g[i] + fade * old
         a[i] += (one - kept) * (pull - a[i])
         b[i] = kept_2 * b[i] + (one - kept_2) * pull * pull
-        p[i] = old - eta * a[i] / (number(math.sqrt(b[i])) * per_root + eps)
+        p[i] = old - eta * a[i] / (np.sqrt(b[i]) * per_root + eps)
 
 
 UPDATES = {"sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam}
