@@ -1,0 +1,123 @@
+"""A function to compile in, its compiled form out, read from disk where this very code was compiled on this very processor before.
+
+Numba's own cache asks only whether the file of the function has changed, not those it calls into, and two processes that
+compile one function for two types at once may end with the wrong code under a name. Here a folder stands for the text of all
+kernels, the versions of what compiles them, and the processor; each function and signature has files of its own in it, which
+replace each other whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import llvmlite
+import llvmlite.binding
+import numba
+import numpy as np
+from numba.core import caching, ccallback, compiler, config
+
+from mbgd.step.fused.cache_folder import Place, open_folder
+
+SOURCES = Path(__file__).parent
+_STAMP = "1"  # the folder's name says all that can change, so an index never has to
+_SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "CPU_NAME", "CPU_FEATURES")  # of Numba, by environment variables
+_numba: Any = caching  # these are without types
+_compiler: Any = compiler
+
+
+def kept_njit(function: Callable[..., Any], **options: Any) -> Any:
+    """`numba.njit(**options)(function)`; compiled at its first call for each signature, or read from disk."""
+    compiled = numba.njit(**options)(function)
+    compiled._cache = KernelCache(function)
+    return compiled
+
+
+def kept_cfunc(function: Callable[..., Any], signature: Any, **options: Any) -> Any:
+    """`numba.cfunc(signature, **options)(function)`, compiled now or read from disk; the address is its `address`."""
+    compiled: Any = ccallback.CFunc(function, signature, locals={}, options=options)
+    compiled._cache = KernelCache(function)
+    compiled.compile()
+    return compiled
+
+
+@cache
+def place() -> Place:
+    """Where this process keeps compiled kernels, chosen once."""
+    return open_folder(folder_name(SOURCES))
+
+
+def folder_name(sources: Path) -> str:
+    """A hash of every kernel's text, Python, NumPy, Numba, LLVM and how they are set, and the processor with its instructions."""
+    known = hashlib.sha256()
+    for path in sorted(sources.rglob("*.py")):
+        text = path.read_bytes()
+        known.update(f"{path.relative_to(sources).as_posix()} {len(text)}\n".encode() + text)
+    versions = (platform.python_implementation(), platform.python_version(), np.__version__, numba.__version__)
+    settings = [(name, getattr(config, name, None)) for name in _SETTINGS]
+    features = llvmlite.binding.get_host_cpu_features().flatten()
+    llvm = (llvmlite.__version__, llvmlite.binding.get_process_triple(), llvmlite.binding.get_host_cpu_name(), features)
+    known.update(repr((versions, settings, llvm)).encode())
+    return known.hexdigest()[:32]
+
+
+class KernelCache:
+    """What a Numba dispatcher asks for compiled code. A file that cannot be read is a miss, one that cannot be written no loss."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function: Final = function
+
+    @property
+    def cache_path(self) -> str:
+        return str(place().folder)
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        target_context.refresh()
+        key, file = self._file(signature, target_context.codegen())
+        try:
+            found = file.load(key)
+            return None if found is None else _compiler.CompileResult._rebuild(target_context, *found)
+        except Exception:  # a damaged file may raise anything; what it held is compiled again
+            self._forget(file)
+            return None
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        if compiled.library.has_dynamic_globals:  # an address of this process is part of the code
+            return
+        key, file = self._file(signature, compiled.codegen)
+        try:
+            place().folder.mkdir(parents=True, exist_ok=True)  # swept by another process meanwhile, maybe
+            file.save(key, compiled._reduce())
+        except OSError:
+            self._forget(file)
+
+    def flush(self) -> None:
+        """Numba asks for this before it compiles anew; the files are replaced then."""
+
+    def _file(self, signature: Any, codegen: Any) -> tuple[str, Any]:
+        """(key, index and data files for it alone). Functions made by one factory differ by what they close over."""
+        code = self._function.__code__
+        closed_over = [_described(cell.cell_contents) for cell in self._function.__closure__ or ()]
+        words = (signature, codegen.magic_tuple(), code.co_code, closed_over)
+        key = hashlib.sha256(repr(words).encode()).hexdigest()[:16]
+        stem = Path(code.co_filename).stem
+        name = f"{stem}.{self._function.__qualname__.replace('<locals>', '')}-{code.co_firstlineno}-{key}"
+        return key, _numba.IndexDataCacheFile(str(place().folder), name, _STAMP)
+
+    @staticmethod
+    def _forget(file: Any) -> None:
+        """An empty index, so that a damaged one is not asked again."""
+        try:
+            file.flush()
+        except OSError:
+            return
+
+
+def _described(value: Any) -> str:
+    """The same words in every process; what a function does is in the folder's name already."""
+    function = getattr(value, "py_func", value)
+    return f"{function.__module__}.{function.__qualname__}" if hasattr(function, "__qualname__") else repr(value)
