@@ -19,7 +19,7 @@ import llvmlite
 import llvmlite.binding
 import numba
 import numpy as np
-from numba.core import caching, ccallback, compiler, config
+from numba.core import caching, ccallback, compiler, config, sigutils
 
 from mbgd.step.fused.cache_folder import Place, open_folder
 
@@ -28,19 +28,21 @@ _STAMP = "1"  # the folder's name says all that can change, so an index never ha
 _SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "CPU_NAME", "CPU_FEATURES")  # of Numba, by environment variables
 _numba: Any = caching  # these are without types
 _compiler: Any = compiler
+_sigutils: Any = sigutils
 
 
 def kept_njit(function: Callable[..., Any], **options: Any) -> Any:
     """`numba.njit(**options)(function)`; compiled at its first call for each signature, or read from disk."""
     compiled = numba.njit(**options)(function)
-    compiled._cache = KernelCache(function)
+    compiled._cache = KernelCache(function, kind="jit")
     return compiled
 
 
 def kept_cfunc(function: Callable[..., Any], signature: Any, **options: Any) -> Any:
     """`numba.cfunc(signature, **options)(function)`, compiled now or read from disk; the address is its `address`."""
-    compiled: Any = ccallback.CFunc(function, signature, locals={}, options=options)
-    compiled._cache = KernelCache(function)
+    normal = _sigutils.normalize_signature(signature)
+    compiled: Any = ccallback.CFunc(function, normal, locals={}, options=options)
+    compiled._cache = KernelCache(function, kind="c")
     compiled.compile()
     return compiled
 
@@ -68,8 +70,9 @@ def folder_name(sources: Path) -> str:
 class KernelCache:
     """What a Numba dispatcher asks for compiled code. A file that cannot be read is a miss, one that cannot be written no loss."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], *, kind: str) -> None:
         self._function: Final = function
+        self._kind: Final = kind  # a C function has an entry that a dispatcher's code lacks
 
     @property
     def cache_path(self) -> str:
@@ -102,7 +105,7 @@ class KernelCache:
         """(key, index and data files for it alone). Functions made by one factory differ by what they close over."""
         code = self._function.__code__
         closed_over = [_described(cell.cell_contents) for cell in self._function.__closure__ or ()]
-        words = (signature, codegen.magic_tuple(), code.co_code, closed_over)
+        words = (self._kind, signature, codegen.magic_tuple(), code.co_code, closed_over)
         key = hashlib.sha256(repr(words).encode()).hexdigest()[:16]
         stem = Path(code.co_filename).stem
         name = f"{stem}.{self._function.__qualname__.replace('<locals>', '')}-{code.co_firstlineno}-{key}"
