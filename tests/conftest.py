@@ -19,12 +19,12 @@ SECONDS = {
     "cli": 90,
     "data": 40,
     "desk": 60,
-    "laws": 75,
+    "laws": 100,
     "loop": 5,
     "measure": 15,
     "model": 15,
     "record": 20,
-    "step": 20,
+    "step": 45,
     "tune": 5,
 }
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None, print_blob=True)

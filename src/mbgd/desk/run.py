@@ -156,7 +156,7 @@ def resuming(model: nn.Module, data: Any, *, folder: Path, sample_weight: Any, a
     """A run of `fit` gone on with, look by look; the model and rows are given again."""
     with open_existing(folder, command="fit") as saved:
         then = saved["resolved"]
-        plan = from_json(saved["plan"], **{"threads": then["threads"], "engine": then["engine"], **again})
+        plan = from_json(saved["plan"], **{"threads": then["threads"], **again})
         parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
         check_same(then.get("data"), fingerprint(parts.source, parts.validation))
         check_engine(model, parts.resolved["engine"], then["engine"])

@@ -101,7 +101,7 @@ def table_fitting(data: Any, *, plan: Plan, out: Any = None, init: Any = None, r
 def table_resuming(folder: Path, *, data: Any = None) -> Fitting:
     """`resume` of a table's run, look by look. Raises DataError where the data is not what it was."""
     with open_existing(folder, command="fit_table") as saved:
-        plan = from_json(saved["plan"], engine=saved["resolved"].get("engine", "auto"))
+        plan = from_json(saved["plan"])
         where = saved["data"] if data is None else data
         if where is None:
             raise PlanError(

@@ -13,22 +13,23 @@ from typing import Any, TypeVar
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, njit, types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from mbgd.step.fused.cache import kept_cfunc, kept_njit
 
 F = TypeVar("F", bound=Callable[..., Any])
 OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
     "fastmath": {"nsz", "arcp", "contract", "reassoc"},
     "boundscheck": False,
-    "cache": True,
 }
 
 
 def kernel(function: F) -> F:
     """Compiled on its first call for each dtype, then kept on disk."""
-    compiled: F = njit(nogil=True, **OPTIONS)(function)
+    compiled: F = kept_njit(function, nogil=True, **OPTIONS)
     return compiled
 
 
@@ -57,7 +58,7 @@ class Leaf:
                 "d": types.CPointer(types.float64),
             }
             signature = types.void(*(known[kind] for kind in self._kinds))
-            self._compiled[dtype] = cfunc(signature, **OPTIONS)(self._function)
+            self._compiled[dtype] = kept_cfunc(self._function, signature, **OPTIONS)
         found: int = self._compiled[dtype].address
         return found
 

@@ -8,6 +8,8 @@ a columns · m rows of a batch
 
 from __future__ import annotations
 
+from typing import Any
+
 from mbgd.step.fused.compiled import at, call, kernel, part
 from mbgd.step.fused.layout import BIAS, INPUTS, SETTINGS, Batches, Calls, Data, Memory, Moves, Net, W
 from mbgd.step.fused.run import finish
@@ -45,7 +47,7 @@ def run_linear(calls: Calls, net: Net, memory: Memory, data: Data, batches: Batc
 @part
 def _pull(
     net: Net, memory: Memory, data: Data, batches: Batches, start: int, rows: int, done: int, scale: float
-) -> float:
+) -> Any:
     """deltas = weight / divisor * d loss / d output of some rows; their sum. Their losses are written."""
     a, bias = net.layers[0, INPUTS], net.layers[0, BIAS]
     number = memory.theta.dtype.type

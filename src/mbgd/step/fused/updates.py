@@ -104,9 +104,10 @@ def adam(
     for i in range(n):
         old = left * p[i]
         pull = share * g[i] + fade * old
-        a[i] += (one - kept) * (pull - a[i])
-        b[i] = kept_2 * b[i] + (one - kept_2) * pull * pull
-        p[i] = old - eta * a[i] / (np.sqrt(b[i]) * per_root + eps)
+        mean = a[i] + (one - kept) * (pull - a[i])
+        square = kept_2 * b[i] + (one - kept_2) * pull * pull
+        a[i], b[i] = mean, square
+        p[i] = old - eta * mean / (np.sqrt(square) * per_root + eps)
 
 
 UPDATES = {"sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam}
