@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 import mbgd
-from timing import Cell, alone, compare, in_fresh_processes, report
+from timing import PAIRS, Cell, alone, compare, in_fresh_processes, report
 
 CELLS: list[
     tuple[int, int, int, float, int]
@@ -22,7 +23,7 @@ CELLS: list[
 ]
 
 
-def measure(n_rows: int, n_columns: int, batch_size: int, goal: float, epochs: int) -> Cell:
+def measure(pairs: int, n_rows: int, n_columns: int, batch_size: int, goal: float, epochs: int) -> Cell:
     X, y = data(n_rows, n_columns)
     ours = mbgd.batches((X, y), batch_size=batch_size, seed=0)
     theirs = DataLoader(TensorDataset(X, y), batch_size=batch_size, shuffle=True)
@@ -34,6 +35,7 @@ def measure(n_rows: int, n_columns: int, batch_size: int, goal: float, epochs: i
         labels=("mbgd.batches", "DataLoader(TensorDataset)"),
         amount=(n_rows * epochs, n_rows),
         goal=goal,
+        pairs=pairs,
     )
 
 
@@ -51,7 +53,10 @@ def walk(batches: Iterable[Any], *, epochs: int = 1) -> None:
 
 def main() -> None:
     alone()
-    report(in_fresh_processes(measure, CELLS))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="pairs of runs (default: %(default)s)")
+    pairs = parser.parse_args().pairs
+    report(in_fresh_processes(measure, [(pairs, *cell) for cell in CELLS]))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,14 @@ class Cell:
 
 
 def alone() -> None:
-    """Run the process again, if need be, so that BLAS picks its own kernel and one thread; then stay on one core.
+    """One core, one thread, and the kernels that BLAS picks itself."""
+    own_kernels()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def own_kernels() -> None:
+    """Run the process again, if need be, so that BLAS picks its own kernel and one thread.
 
     A new process, since BLAS reads these variables once, when NumPy loads it.
     """
@@ -58,8 +65,6 @@ def alone() -> None:
     if wanted != dict(os.environ):
         sys.stdout.flush()
         os.execve(sys.executable, sys.orig_argv, wanted)
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def compare(

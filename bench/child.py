@@ -1,0 +1,85 @@
+"""One peer in a process of its own: a task on the command line, "go" a line on stdin, seconds and loss a line on stdout."""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+import os
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+TASK = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
+if TASK.get("core") is not None and hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {TASK["core"]})  # before any library counts the cores and starts its threads
+
+import numpy as np  # noqa: E402
+
+from peer import Job, Peer  # noqa: E402
+from problems import PROBLEMS, ROWS_SCORED, loss_of  # noqa: E402
+
+LONGEST_EPOCH = 4  # a whole epoch is run where it takes at most so many times the seconds wanted, else fewer rows
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print goes to the terminal
+    job = job_of(TASK)
+    peer: Peer = import_module(f"peer.{TASK['peer']}").make(job)
+    rows, epochs = amount(job, peer, wanted=TASK["seconds"])
+    peer.train(rows, epochs)
+    say(answers, ready=True, rows=rows, epochs=epochs, **peer.facts(), blas=blas())
+    for line in sys.stdin:
+        assert line.strip() == "go", f"a line must say go, got {line!r}"
+        gc.collect()
+        start = time.perf_counter()
+        done = peer.train(rows, epochs)
+        seconds = time.perf_counter() - start
+        say(answers, seconds=seconds, rows_done=done, loss=loss(job, peer, rows))
+
+
+def job_of(task: dict[str, Any]) -> Job:
+    folder = Path(task["folder"])
+    inputs = [np.load(folder / f"x{number}.npy") for number in range(task["inputs"])]
+    return Job(PROBLEMS[task["problem"]], task["batch_size"], task["threads"], inputs, np.load(folder / "y.npy"))
+
+
+def amount(job: Job, peer: Peer, *, wanted: float) -> tuple[int, int]:
+    """Rows and epochs of one timed call of about the seconds wanted. CPU time says so, since others start beside this."""
+    n, m = len(job.y), job.batch_size
+    rows = min(n, 64 * m)
+    for _ in range(3):
+        peer.train(rows, 1)  # compiles what it may
+        start = time.process_time()
+        done = peer.train(rows, 1)
+        rate = done / max(time.process_time() - start, 1e-6) * job.threads
+        if rows == n:
+            break
+        rows = n if n <= LONGEST_EPOCH * wanted * rate else min(n, m * math.ceil(wanted * rate / m))
+    return rows, max(1, round(wanted * rate / n)) if rows == n else 1
+
+
+def loss(job: Job, peer: Peer, rows: int) -> float | None:
+    """Of rows that it trains on."""
+    few = min(rows, ROWS_SCORED)
+    outputs = peer.outputs([part[:few] for part in job.inputs])
+    return None if outputs is None else loss_of(job.problem, outputs, job.y[:few])
+
+
+def blas() -> list[str]:
+    """Every BLAS loaded, with its kernels and threads."""
+    from threadpoolctl import threadpool_info
+
+    pools = (pool for pool in threadpool_info() if pool["user_api"] == "blas")
+    return sorted({f"{p['internal_api']} {p.get('architecture', '')} x{p['num_threads']}" for p in pools})
+
+
+def say(answers: Any, **facts: Any) -> None:
+    print(json.dumps(facts), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Peers and a task in, the seconds of each in interleaved rounds out: a process a peer, all on one core, one at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from timing import FORCED, ONE_THREAD
+
+CHILD = Path(__file__).parent / "child.py"
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One peer's process, what it said when it was ready, and its rounds."""
+
+    process: subprocess.Popen[str]
+    ready: dict[str, Any]
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+
+    def go(self) -> None:
+        ask(self.process, "go")
+        self.rounds.append(answer(self.process))
+
+
+def race(peers: list[str], task: dict[str, Any], *, rounds: int, cores: list[int]) -> dict[str, Lane]:
+    """Every peer once a round; who goes first moves on by one, and every other round runs backwards.
+
+    They start side by side, on all cores; then all move to one core, the last, or stay on all of them where the task
+    has several threads.
+    """
+    with ExitStack() as stack:
+        started = {
+            peer: stack.enter_context(child({**task, "peer": peer, "core": core_of(task, cores, number)}))
+            for number, peer in enumerate(peers)
+        }
+        lanes = {peer: Lane(process, answer(process)) for peer, process in started.items()}
+        if task["threads"] == 1:
+            for lane in lanes.values():
+                move(lane.process.pid, cores[-1])
+        for number in range(rounds):
+            turn = number % len(peers)
+            order = [*peers[turn:], *peers[:turn]]
+            for peer in order if number % 2 == 0 else reversed(order):
+                lanes[peer].go()
+    return lanes
+
+
+def core_of(task: dict[str, Any], cores: list[int], number: int) -> int | None:
+    return cores[-1 - number % len(cores)] if task["threads"] == 1 else None
+
+
+@contextmanager
+def child(task: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
+    threads = dict.fromkeys(ONE_THREAD, str(task["threads"]))
+    environment = {name: value for name, value in os.environ.items() if name not in FORCED} | threads
+    command = [sys.executable, str(CHILD), json.dumps(task)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        yield process
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def ask(process: subprocess.Popen[str], word: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(f"{word}\n")
+    process.stdin.flush()
+
+
+def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise RuntimeError(f"a peer must answer, got nothing from {process.args}; its error is above")
+    return json.loads(line)
+
+
+def move(pid: int, core: int) -> None:
+    """Every thread of a process to one core."""
+    if hasattr(os, "sched_setaffinity"):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {core})

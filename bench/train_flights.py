@@ -1,0 +1,96 @@
+"""The flights job from the command to saved model and scores: `mbgd train` beside a scikit-learn pipeline, R2 and seconds.
+
+    python bench/train_flights.py [PAIRS]
+
+Each run is a whole process on one core with one thread, imports and all: both read the same file, hold out a fifth of its
+rows and save a model. The two alternate. Each pair has a seed of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import mean, median
+
+from timing import Cell, alone, interval, report
+
+FOLDER = Path(__file__).parent
+FILE = FOLDER.parent / "examples" / "flights.parquet"
+PAIRS, GOAL_RATIO, GOAL_R2 = 5, 2.0, 0.89
+COMMAND = "import sys; from mbgd.cli import main; sys.exit(main())"  # what the script `mbgd` does
+Outcome = tuple[float, float]  # seconds, R2 on the test rows
+
+
+def by_mbgd(folder: Path, seed: int) -> Outcome:
+    """With no option but the target, the seed, and where the run goes."""
+    out = folder / "run"
+    options = ["train", str(FILE), "--target", "arr_delay", "--out", str(out), "--seed", str(seed), "--json"]
+    outcome = timed([sys.executable, "-c", COMMAND, *options])
+    assert list(out.glob("*.safetensors")), "a model must be saved"
+    return outcome
+
+
+def by_sklearn(folder: Path, seed: int) -> Outcome:
+    saved = folder / "pipeline.joblib"
+    outcome = timed([sys.executable, str(FOLDER / "flights_by_sklearn.py"), str(FILE), str(saved), str(seed)])
+    assert saved.exists(), "a pipeline must be saved"
+    return outcome
+
+
+SIDES = {"mbgd": by_mbgd, "sklearn": by_sklearn}
+
+
+def timed(command: list[str]) -> Outcome:
+    start = time.perf_counter()
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
+    return seconds, json.loads(done.stdout)["scores"]["test"]["r2"]
+
+
+def main() -> None:
+    alone()
+    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else PAIRS
+    runs: dict[str, list[Outcome]] = {side: [] for side in SIDES}
+    for seed in range(pairs):
+        for side in list(SIDES)[:: 1 if seed % 2 else -1]:
+            with tempfile.TemporaryDirectory() as folder:
+                runs[side].append(SIDES[side](Path(folder), seed))
+    ours, theirs = (median(seconds for seconds, _ in runs[side]) for side in SIDES)
+    ratios = [b / a for (a, _), (b, _) in zip(*runs.values(), strict=True)]
+    low, high = interval(ratios)
+    cell = Cell(
+        name="flights: from the command to saved model and scores",
+        ours="mbgd train",
+        theirs="scikit-learn pipeline, MLPRegressor",
+        unit="runs/s",
+        our_speed=1 / ours,
+        their_speed=1 / theirs,
+        ratio=median(ratios),
+        low=low,
+        high=high,
+        goal=GOAL_RATIO,
+        pairs=pairs,
+    )
+    our_r2, their_r2 = (mean(r2 for _, r2 in runs[side]) for side in SIDES)
+    met = our_r2 >= GOAL_R2
+    print(
+        json.dumps(
+            {"name": "flights: R2", "goal": GOAL_R2, "r2": our_r2, "their_r2": their_r2, "met": met, "runs": runs}
+        )
+    )
+    report([cell])
+    print(
+        f"\nR2, mean of {pairs} seeds: mbgd {our_r2:.4f}, to be at least {GOAL_R2}: {'met' if met else '**missed**'}; ",
+        end="",
+    )
+    print(f"scikit-learn {their_r2:.4f}. Median seconds: {ours:.1f} and {theirs:.1f}.")
+
+
+if __name__ == "__main__":
+    main()
