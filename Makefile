@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint slow bench clean
+.PHONY: demo test lint slow bench bench-all bench-quick clean
 
 demo: .venv/.installed
 	rm -rf runs/demo
@@ -23,16 +23,25 @@ lint: .venv/.tested
 slow: .venv/.tested
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
 
-bench: .venv/.tested
-	$(BIN)/python bench/run.py
+# The benchmarks have an environment of their own, with the peers. Let nothing else run beside them.
+BENCH := .venv-bench/bin/python bench/run.py
+
+bench: .venv-bench/.installed
+	$(BENCH) --json bench/RESULTS.json --markdown bench/RESULTS.md
+
+bench-all: .venv-bench/.installed-all
+	$(BENCH) --all --json bench/RESULTS-all.json --markdown bench/RESULTS-all.md
+
+bench-quick: .venv-bench/.installed
+	$(BENCH) --quick
 
 clean:
-	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-bench runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.venv/bin/python:
+.venv/bin/python .venv-bench/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "mbgd needs Python 3.11 or newer, got $$($(PYTHON) -V); run 'make PYTHON=/path/to/python3.11'" >&2; exit 2; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(@D:/bin=)
 
 .venv/.installed: .venv/bin/python pyproject.toml constraints.txt
 	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable .
@@ -41,3 +50,11 @@ clean:
 .venv/.tested: .venv/bin/python pyproject.toml constraints.txt
 	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable '.[dev]'
 	@touch .venv/.installed $@
+
+.venv-bench/.installed: .venv-bench/bin/python pyproject.toml constraints.txt bench/requirements.txt
+	PIP_CONSTRAINT=constraints.txt .venv-bench/bin/pip install --quiet --editable . -r bench/requirements.txt
+	@touch $@
+
+.venv-bench/.installed-all: .venv-bench/.installed bench/requirements-all.txt
+	PIP_CONSTRAINT=constraints.txt .venv-bench/bin/pip install --quiet -r bench/requirements-all.txt
+	@touch $@

@@ -23,7 +23,7 @@ CELLS: list[
 ]
 
 
-def measure(pairs: int, n_rows: int, n_columns: int, batch_size: int, goal: float, epochs: int) -> Cell:
+def measure(pairs: int, n_rows: int, n_columns: int, batch_size: int, goal: float, epochs: int) -> Cell:  # noqa: PLR0917
     X, y = data(n_rows, n_columns)
     ours = mbgd.batches((X, y), batch_size=batch_size, seed=0)
     theirs = DataLoader(TensorDataset(X, y), batch_size=batch_size, shuffle=True)

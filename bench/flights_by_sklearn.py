@@ -39,7 +39,7 @@ def main(file: str, saved: str, seed: int) -> None:
 def with_calendar(frame: pd.DataFrame) -> pd.DataFrame:
     """The timestamp as the hour, the weekday and the day of the year."""
     parts = frame[TIME].dt
-    return frame.drop(columns=TIME).assign(hour=parts.hour, weekday=parts.dayofweek, day_of_year=parts.dayofyear)
+    return frame.drop(columns=TIME).assign(hour=parts.hour, weekday=parts.day_of_week, day_of_year=parts.day_of_year)
 
 
 def pipeline_for(frame: pd.DataFrame, seed: int) -> Pipeline:
@@ -56,7 +56,7 @@ def pipeline_for(frame: pd.DataFrame, seed: int) -> Pipeline:
             ("categories", one_hot, categories),
         ]
     )
-    network = MLPRegressor((128, 128), batch_size=256, max_iter=10, random_state=seed)
+    network = MLPRegressor(hidden_layer_sizes=(128, 128), batch_size=256, max_iter=10, random_state=seed)
     return make_pipeline(encoder, network)
 
 

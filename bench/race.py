@@ -31,7 +31,7 @@ class Lane:
 
 
 def race(peers: list[str], task: dict[str, Any], *, rounds: int, cores: list[int]) -> dict[str, Lane]:
-    """Every peer once a round; who goes first moves on by one, and every other round runs backwards.
+    """Every peer once a round, in an order that changes.
 
     They start side by side, on all cores; then all move to one core, the last, or stay on all of them where the task
     has several threads.
@@ -46,11 +46,16 @@ def race(peers: list[str], task: dict[str, Any], *, rounds: int, cores: list[int
             for lane in lanes.values():
                 move(lane.process.pid, cores[-1])
         for number in range(rounds):
-            turn = number % len(peers)
-            order = [*peers[turn:], *peers[:turn]]
-            for peer in order if number % 2 == 0 else reversed(order):
+            for peer in order(peers, number):
                 lanes[peer].go()
     return lanes
+
+
+def order(peers: list[str], number: int) -> list[str]:
+    """Who runs when in a round: two rounds mirror each other, the next two begin one further on."""
+    turn = number // 2 % len(peers)
+    turned = [*peers[turn:], *peers[:turn]]
+    return turned if number % 2 == 0 else turned[::-1]
 
 
 def core_of(task: dict[str, Any], cores: list[int], number: int) -> int | None:

@@ -46,7 +46,7 @@ SIDES = {"mbgd": by_mbgd, "sklearn": by_sklearn}
 
 def timed(command: list[str]) -> Outcome:
     start = time.perf_counter()
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
     if done.returncode:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")

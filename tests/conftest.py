@@ -16,6 +16,7 @@ from hypothesis import settings
 # would count what else the machine does. Tests of the slower tier are not counted.
 SECONDS = {
     ".": 20,
+    "bench": 5,
     "cli": 90,
     "data": 40,
     "desk": 60,

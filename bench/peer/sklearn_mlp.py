@@ -19,7 +19,7 @@ class MLPPeer:
         warnings.simplefilter("ignore", ConvergenceWarning)  # it is to stop after the epochs asked for
         self.job, self.y = job, job.y.astype(np.int64)
         self.model = MLPClassifier(
-            job.problem.widths[1:-1],
+            hidden_layer_sizes=job.problem.widths[1:-1],
             solver="sgd",
             alpha=0.0,
             batch_size=job.batch_size,
