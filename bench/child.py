@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402
 from peer import Job, Peer  # noqa: E402
 from problems import PROBLEMS, ROWS_SCORED, loss_of  # noqa: E402
 
-LONGEST_EPOCH = 4  # a whole epoch is run where it takes at most so many times the seconds wanted, else fewer rows
+LONGEST_EPOCH = 3  # a whole epoch is run where it takes at most so many times the seconds wanted, else fewer rows
 
 
 def main() -> None:
@@ -50,8 +50,8 @@ def job_of(task: dict[str, Any]) -> Job:
 def amount(job: Job, peer: Peer, *, wanted: float) -> tuple[int, int]:
     """Rows and epochs of one timed call of about the seconds wanted. CPU time says so, since others start beside this."""
     n, m = len(job.y), job.batch_size
-    rows = min(n, 64 * m)
-    for _ in range(3):
+    rows = min(n, m * max(4, min(64, 4_096 // m)))
+    for _ in range(2):  # a guess, and a better one
         peer.train(rows, 1)  # compiles what it may
         start = time.process_time()
         done = peer.train(rows, 1)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+TAKING_PART = ("torch", "numpy", "scipy", "numba", "scikit-learn", "jax", "lightning", "skorch", "keras")
 
 try:
     from threadpoolctl import threadpool_info
@@ -24,10 +27,17 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "torch": version("torch"),
-        "numpy": version("numpy"),
     }
-    return facts | kernels()
+    return facts | versions() | kernels()
+
+
+def versions() -> dict[str, str]:
+    """Of whatever is installed and takes part."""
+    found = {}
+    for name in TAKING_PART:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def kernels() -> dict[str, Any]:

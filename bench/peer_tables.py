@@ -14,7 +14,8 @@ def table(races: list[Race], verdicts: list[dict[str, Any]]) -> str:
     """All of it."""
     parts = [
         goals(verdicts),
-        f"Behind or level, with the interval's lower end below 1: {'; '.join(lost(races)) or 'none'}.",
+        "Behind or level (the interval's lower end is below 1):",
+        "\n".join(lost(races)) or "none.",
     ]
     for threads in sorted({race["threads"] for race in races}):
         for problem in dict.fromkeys(race["problem"] for race in races):
@@ -38,7 +39,7 @@ def goals(verdicts: list[dict[str, Any]]) -> str:
 
 def lost(races: list[Race]) -> list[str]:
     return [
-        f"{race['problem']}, m = {race['batch_size']}{on(race)}: {with_interval(found)} of {NAMES[peer]}"
+        f"- {race['problem']}, m = {race['batch_size']}{on(race)}: {with_interval(found)} of {NAMES[peer]}"
         for race in races
         for peer, found in race["peers"].items()
         if peer not in ("fit", "ceiling") and found["low"] < 1
@@ -97,21 +98,26 @@ def notes(races: list[Race]) -> str:
         f"{one['engine']} ({one['engine_reason']})" if one.get("engine_reason") else one["engine"] for one in ours
     )
     fixed = [one["milliseconds_of_a_fit_of_one_batch"] for one in ours]
-    everybody = [(race, peer, found) for race in races for peer, found in race["peers"].items()]
-    losses = [found["loss"] for *_, found in everybody if found["loss"] is not None]
-    n_rows = PROBLEMS[races[0]["problem"]].n_rows
-    fewer = [
-        f"{NAMES[peer]} {found['rows']:,} at {race['batch_size']}"
-        for race, peer, found in everybody
-        if found["rows"] < n_rows
-    ]
-    kernels = sorted({blas for *_, found in everybody for blas in found["blas"]})
+    everybody = [found for race in races for found in race["peers"].values()]
+    losses = [found["loss"] for found in everybody if found["loss"] is not None]
+    kernels = sorted({blas for found in everybody for blas in found["blas"]})
     return "\n".join(
         [
             f"- engine: {'; '.join(engines)}",
             f"- fixed cost: a fit of one batch takes {min(fixed):.3g} - {max(fixed):.3g} ms, counted in every figure",
-            f"- rows of a call, where not all: {'; '.join(fewer) or 'always all'}",
+            f"- rows of a call, where not all: {'; '.join(fewer_rows(races)) or 'always all'}",
             f"- training loss in the end: {min(losses):.3g} - {max(losses):.3g}, to be below {races[0]['loss_below']:g}",
             f"- BLAS: {', '.join(kernels)}",
         ]
     )
+
+
+def fewer_rows(races: list[Race]) -> list[str]:
+    """Peers with the rows of a call at each batch size, where not all."""
+    n_rows = PROBLEMS[races[0]["problem"]].n_rows
+    told = []
+    for peer in races[0]["peers"]:
+        rows = {race["batch_size"]: race["peers"][peer]["rows"] for race in races}
+        some = [f"{count:,} at {m}" for m, count in rows.items() if count < n_rows]
+        told += [f"{NAMES[peer]} {', '.join(some)}"] if some else []
+    return told
