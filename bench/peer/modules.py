@@ -19,7 +19,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tan
 
 
 def module(job: Job) -> nn.Module:
-    """Layers as anybody writes them; outputs (B,) where there is one, so that losses need no squeeze."""
+    """Layers as anybody writes them: outputs (B, 1) or (B, C)."""
     torch.manual_seed(0)
     if job.problem.name == "table":
         numbers, codes = job.inputs
@@ -28,13 +28,24 @@ def module(job: Job) -> nn.Module:
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), ACTIVATIONS[job.problem.activation]()]
     layers.pop()
-    return nn.Sequential(*layers, nn.Flatten(0)) if widths[-1] == 1 else nn.Sequential(*layers)
+    return nn.Sequential(*layers)
 
 
-def criterion(job: Job) -> Callable[[Tensor, Tensor], Tensor]:
+class OfOneOutput(nn.Module):
+    """A mean loss of outputs (B, 1) or (B,) against targets (B,)."""
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, output: Tensor, y_B: Tensor) -> Tensor:
+        return self.loss(output.view(-1), y_B)
+
+
+def criterion(job: Job) -> nn.Module:
     if job.problem.loss == "squared_error":
-        return nn.MSELoss()
-    return nn.CrossEntropyLoss() if job.problem.widths[-1] > 1 else nn.BCEWithLogitsLoss()
+        return OfOneOutput(nn.MSELoss())
+    return nn.CrossEntropyLoss() if job.problem.widths[-1] > 1 else OfOneOutput(nn.BCEWithLogitsLoss())
 
 
 def optimizer(job: Job, model: nn.Module) -> torch.optim.Optimizer:
