@@ -29,7 +29,7 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print goes to the terminal
     job = job_of(TASK)
     peer: Peer = import_module(f"peer.{TASK['peer']}").make(job)
-    rows, epochs = amount(job, peer, wanted=TASK["seconds"])
+    rows, epochs = amount(job, peer, wanted=TASK["seconds"][TASK["peer"]])
     peer.train(rows, epochs)
     say(answers, ready=True, rows=rows, epochs=epochs, **peer.facts(), blas=blas())
     for line in sys.stdin:

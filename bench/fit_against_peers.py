@@ -20,10 +20,8 @@ from machine import machine
 from peer_tables import table
 from problems import PROBLEMS, arrays
 from race import Lane, race
-from suite import FIELDS, GOALS, NAMES, Field
+from suite import FIELDS, GOALS, NAMES, SECONDS, SHARE, Field
 from timing import PAIRS, interval, own_kernels
-
-SECONDS = 0.25  # of one timed call: long beside a fit's fixed cost, short beside the machine's moods
 
 
 def main() -> None:
@@ -64,7 +62,7 @@ def one_field(field: Field, given: argparse.Namespace, *, threads: int, cores: l
             if m in (given.batch_size or field.batch_sizes):
                 print(f"{field.problem}, m = {m}, {threads} threads", file=sys.stderr, flush=True)
                 task = {"problem": field.problem, "batch_size": m, "threads": threads, "folder": folder}
-                task |= {"inputs": len(inputs), "seconds": given.seconds}
+                task |= {"inputs": len(inputs), "seconds": {peer: given.seconds * SHARE.get(peer, 1) for peer in peers}}
                 results.append(summary(task, race(peers, task, rounds=given.rounds, cores=cores)))
     return results
 

@@ -33,7 +33,7 @@ class FitPeer:
             learning_rate=self.job.rate,
             batch_size=self.job.batch_size,
             epochs=epochs,
-            threads=self.job.threads,
+            threads=1 if self.job.threads == 1 else None,  # on every core the rule of `fit` chooses
             seed=self.calls,
             **momentum,
             **self.knobs,

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-import mbgd
 from peer import Job
 from problems import Array
 
@@ -22,8 +21,10 @@ def module(job: Job) -> nn.Module:
     """Layers as anybody writes them: outputs (B, 1) or (B, C)."""
     torch.manual_seed(0)
     if job.problem.name == "table":
+        from mbgd import TableModel
+
         numbers, codes = job.inputs
-        return mbgd.TableModel(numbers.shape[1], (codes.max(0) + 1).tolist())
+        return TableModel(numbers.shape[1], (codes.max(0) + 1).tolist())
     widths, layers = job.problem.widths, []
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), ACTIVATIONS[job.problem.activation]()]
