@@ -63,11 +63,13 @@ def one_field(field: Field, given: argparse.Namespace, *, threads: int, cores: l
                 print(f"{field.problem}, m = {m}, {threads} threads", file=sys.stderr, flush=True)
                 task = {"problem": field.problem, "batch_size": m, "threads": threads, "folder": folder}
                 task |= {"inputs": len(inputs), "seconds": {peer: given.seconds * SHARE.get(peer, 1) for peer in peers}}
-                results.append(summary(task, race(peers, task, rounds=given.rounds, cores=cores)))
+                level = PROBLEMS[field.problem].loss_below
+                lanes, losses = race(peers, task, rounds=given.rounds, cores=cores, loss_below=level)
+                results.append(summary(task, lanes, losses=losses))
     return results
 
 
-def summary(task: dict[str, Any], lanes: dict[str, Lane]) -> dict[str, Any]:
+def summary(task: dict[str, Any], lanes: dict[str, Lane], *, losses: dict[str, float | None]) -> dict[str, Any]:
     """One race as JSON: each peer's speed, and the ratios to ours round by round."""
     found = {}
     speeds = {peer: [done["rows_done"] / done["seconds"] for done in lane.rounds] for peer, lane in lanes.items()}
@@ -82,7 +84,7 @@ def summary(task: dict[str, Any], lanes: dict[str, Lane]) -> dict[str, Any]:
             "ratio": median(ratios),
             "low": low,
             "high": high,
-            "loss": lane.rounds[-1]["loss"],
+            "loss": losses[peer],
             "speeds": speeds[peer],
         }
     kept = {name: task[name] for name in ("problem", "batch_size", "threads")}

@@ -40,14 +40,14 @@ class Problem:
 
 
 def _network(name: str, activation: str = "relu", *, hidden: int = 128) -> Problem:
-    return Problem(name, 200_000, (NARROW, hidden, hidden, 1), 0.5, SGD_RATES, activation=activation)
+    return Problem(name, 200_000, (NARROW, hidden, hidden, 1), 0.45, SGD_RATES, activation=activation)
 
 
 PROBLEMS = {
     problem.name: problem
     for problem in (
         _network("reference"),
-        Problem("logistic", 1_000_000, (NARROW, 1), 0.5, LINEAR_RATES, momentum=0.0),
+        Problem("logistic", 1_000_000, (NARROW, 1), 0.45, LINEAR_RATES, momentum=0.0),
         Problem("digits", 60_000, (784, 256, 10), 1.0, SGD_RATES),
         _network("gelu", "gelu"),
         _network("silu", "silu"),

@@ -15,6 +15,7 @@ from typing import Any
 from timing import FORCED, ONE_THREAD
 
 CHILD = Path(__file__).parent / "child.py"
+MORE_ROUNDS = 50  # for whoever has not learnt yet: few rounds on a busy machine are few updates
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,24 @@ class Lane:
     ready: dict[str, Any]
     rounds: list[dict[str, Any]] = field(default_factory=list)
 
-    def go(self) -> None:
+    def go(self) -> dict[str, Any]:
         ask(self.process, "go")
-        self.rounds.append(answer(self.process))
+        return answer(self.process)
+
+    def loss_once_learnt(self, *, level: float) -> float | None:
+        """The last round's loss; where that is not below the level, after some more rounds that do not count."""
+        done = self.rounds[-1]
+        for _ in range(MORE_ROUNDS):
+            if done["loss"] is None or done["loss"] < level:
+                break
+            done = self.go()
+        return done["loss"]
 
 
-def race(peers: list[str], task: dict[str, Any], *, rounds: int, cores: list[int]) -> dict[str, Lane]:
-    """Every peer once a round, in an order that changes.
+def race(
+    peers: list[str], task: dict[str, Any], *, rounds: int, cores: list[int], loss_below: float
+) -> tuple[dict[str, Lane], dict[str, float | None]]:
+    """Every peer once a round, in an order that changes; then the loss of each, given time to fall below a level.
 
     They start side by side, on all cores; then all move to one core, the last, or stay on all of them where the task
     has several threads.
@@ -47,8 +59,9 @@ def race(peers: list[str], task: dict[str, Any], *, rounds: int, cores: list[int
                 move(lane.process.pid, cores[-1])
         for number in range(rounds):
             for peer in order(peers, number):
-                lanes[peer].go()
-    return lanes
+                lanes[peer].rounds.append(lanes[peer].go())
+        losses = {peer: lane.loss_once_learnt(level=loss_below) for peer, lane in lanes.items()}
+    return lanes, losses
 
 
 def order(peers: list[str], number: int) -> list[str]:
