@@ -22,7 +22,7 @@ NETWORK = ("fit", "dataloader", "slices", "sklearn_mlp", "jax_scan", "ceiling")
 MORE = ("torch_compile", "lightning_loop", "skorch_net", "keras_jax")
 
 
-SECONDS = 0.2  # of a timed call: long beside a fit's fixed cost, short beside the machine's moods
+SECONDS = 0.15  # of a timed call: long beside a fit's fixed cost, short beside the machine's moods
 SHARE = dict.fromkeys(("dataloader", "slices", "sklearn_mlp", "lightning_loop", "skorch_net"), 0.5)
 """Of those seconds for loops in Python, which are even from step to step and many times behind."""
 SHARE["sklearn_sgd"] = 3  # a call of `fit` looks through all labels first, a tenth of an epoch: several epochs then
