@@ -132,6 +132,17 @@ def info(
     show_info(run, json=json)
 
 
+@app.command("warmup")
+def warmup(
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64 alone (default: both)")] = None,
+    json: Json = False,
+) -> None:
+    """Compile ahead what the first training would compile, and say where it is kept."""
+    from mbgd.cli.warmup import warm_up
+
+    warm_up(dtype, json=json)
+
+
 def inspect(data: Data, *, words: Any, json: Json = False) -> None:
     """What would be read and learned from: columns, rows left out, split sizes, model; trains nothing."""
     from mbgd.cli.train import inspect_table

@@ -1,0 +1,18 @@
+"""`mbgd warmup`: compiles ahead what the first training would compile, as when a container's image is built."""
+
+from __future__ import annotations
+
+from mbgd.cli.show import print_json
+from mbgd.desk.warm import DTYPES, warm
+
+
+def warm_up(dtype: str | None, *, json: bool) -> None:
+    """Say where the kernels are, how many were compiled, and the seconds."""
+    done = warm(tuple(DTYPES) if dtype is None else (dtype,))
+    if json:
+        print_json({**done._asdict(), "folder": str(done.folder)})
+        return
+    what = f"compiled {done.compiled} kernels" if done.compiled else "all kernels were compiled already"
+    print(f"{what}, {done.seconds:.1f} s, kept in {done.folder}")
+    if done.why_temporary:
+        print(f"note: these are temporary files, since {done.why_temporary}")

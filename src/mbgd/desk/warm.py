@@ -1,0 +1,67 @@
+"""Number types in, every kernel of the fused engine compiled for them and kept on disk; out where, and what it took."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from mbgd.desk.run import fit
+from mbgd.errors import PlanError, did_you_mean
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class Warmth(NamedTuple):
+    """Where kernels are kept, why not in the user's cache ("" where they are), how many were compiled now, and in what time."""
+
+    folder: Path
+    why_temporary: str
+    compiled: int
+    seconds: float
+
+
+def warm(dtypes: Sequence[str] = tuple(DTYPES)) -> Warmth:
+    """Compile what is not on disk yet. Raises PlanError for a type that has no kernels."""
+    for name in dtypes:
+        if name not in DTYPES:
+            hint = did_you_mean(name, DTYPES) or f"; the types are {' and '.join(DTYPES)}"
+            raise PlanError(f"dtype must be a type that has kernels, got {name!r}{hint}")
+    from mbgd.step.fused.cache import place
+
+    started, before = time.perf_counter(), _count(place().folder)
+    for name in dtypes:
+        _leaves(DTYPES[name])
+        _loops(DTYPES[name])
+    here = place()
+    return Warmth(here.folder, here.why_temporary, _count(here.folder) - before, time.perf_counter() - started)
+
+
+def _count(folder: Path) -> int:
+    return len(list(folder.glob("*.nbc")))
+
+
+def _leaves(dtype: torch.dtype) -> None:
+    """Every leaf of every file that the engine has loaded: those of all activations, losses and optimizers."""
+    from mbgd.step.fused import step
+    from mbgd.step.fused.arena import NUMPY
+    from mbgd.step.fused.compiled import Leaf
+
+    room = step.__name__.rpartition(".")[0] + "."
+    files = [module for name, module in list(sys.modules.items()) if name.startswith(room)]
+    for leaf in {leaf for module in files for leaf in vars(module).values() if isinstance(leaf, Leaf)}:
+        leaf.address(NUMPY[dtype])
+
+
+def _loops(dtype: torch.dtype) -> None:
+    """The loops over batches are compiled by running them: once through a network, once through a linear model."""
+    x = torch.linspace(-1, 1, 8, dtype=dtype).reshape(4, 2)
+    with torch.random.fork_rng(devices=()):
+        nets = [nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)), nn.Linear(2, 1)]
+        for net in nets:
+            fit(net.to(dtype), (x, x[:, 0]), loss="squared_error", epochs=1, batch_size=2, engine="fused")
