@@ -71,7 +71,7 @@ def off(got: NDArray[np.float32], true: NDArray[np.float64]) -> NDArray[np.float
 def float32_error(name: str, x: NDArray[np.float32]) -> float:
     with np.errstate(all="ignore"):
         true = LAWS[name][0](x.astype(np.float64))
-    return float(off(values(name, x), true).max())
+    return float(off(values(name, x), true).max(initial=0.0))  # a stretch may hold no finite result
 
 
 @pytest.mark.parametrize("name", LAWS)
