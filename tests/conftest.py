@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,9 @@ SECONDS = {
     "step": 45,
     "tune": 5,
 }
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # begun in the background by a shell, which ignores it there: what Ctrl-C does is under test all the same
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None, print_blob=True)
 settings.load_profile("fixed")
 _spent: defaultdict[str, float] = defaultdict(float)
