@@ -12,7 +12,6 @@ import pytest
 
 import mbgd as package
 from command import LABEL, NUMBER, QUICK, Command, lean, table
-from mbgd.cli.app import DEFAULTS
 from mbgd.desk.table_plan import TABLE_DEFAULTS
 
 
@@ -32,8 +31,12 @@ def sizes(mbgd: Command, data: Path, *words: object) -> tuple[int, int, int]:
     return facts["training_rows"], facts["validation_rows"], facts["test_rows"]
 
 
-def test_help_and_fit_table_have_the_same_defaults() -> None:
-    assert DEFAULTS == TABLE_DEFAULTS
+@pytest.mark.parametrize("command", ["train", "inspect"])
+def test_help_names_the_defaults_of_tables(mbgd: Command, command: str) -> None:
+    text = " ".join(mbgd(command, "--help").out.replace("│", " ").split())
+    for name, value in TABLE_DEFAULTS.items():
+        option = text[text.index(f"--{name.replace('_', '-')} ") :]
+        assert option[: option.index(")")].endswith(f"(default: {value}")
 
 
 @pytest.mark.parametrize(

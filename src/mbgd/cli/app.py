@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mbgd.cli.options import with_knobs
+from mbgd.desk.table_plan import TABLE_DEFAULTS
 
 app = typer.Typer(
     name="mbgd",
@@ -37,14 +38,6 @@ Plain = Annotated[
 Out = Annotated[Path | None, typer.Option(help="new run folder (default: runs/DATA-K)", rich_help_panel="Most used")]
 Init = Annotated[Path | None, typer.Option(help="finished run whose weights to start from", rich_help_panel="Model")]
 PlanFile = Annotated[Path | None, typer.Option(help="plan.json or run to repeat", rich_help_panel="Training")]
-DEFAULTS = {  # as fit_table has them; a test holds the two together
-    "optimizer": "adamw",
-    "learning_rate": "auto",
-    "batch_size": "auto",
-    "epochs": "auto",
-    "schedule": "one_cycle",
-    "validation": 0.1,
-}
 
 
 def _one(data: list[str]) -> Any:
@@ -71,7 +64,7 @@ def train(
     train_table(_one(data), words, json=json, quiet=quiet, force=force, **how)
 
 
-app.command("train")(with_knobs(train, defaults=DEFAULTS))
+app.command("train")(with_knobs(train, defaults=TABLE_DEFAULTS))
 
 
 @app.command("resume")
@@ -150,7 +143,7 @@ def inspect(data: Data, *, words: Any, json: Json = False) -> None:
     inspect_table(_one(data), words, json=json)
 
 
-app.command("inspect")(with_knobs(inspect, defaults=DEFAULTS))
+app.command("inspect")(with_knobs(inspect, defaults=TABLE_DEFAULTS))
 
 
 @app.callback(invoke_without_command=True)
