@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from engines import Case, both, close, engine, target, train
 from mbgd.model.build import MLP, TableModel
+from mbgd.step.fused.arena import rows_of_a_block
 
 N = 33
 LAYERS: list[Any] = [nn.ReLU, nn.LeakyReLU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.Identity]
@@ -45,6 +46,41 @@ def test_random_stacks_agree(stack: tuple[nn.Module, int, int], m: int, loss: st
     made.options = {"learning_rate": 0.003}
     fused, autograd = both(made)
     close(fused.numbers(), autograd.numbers(), within=1e-10)
+
+
+@pytest.mark.parametrize("m", [1, 7, 8, 30, 64, 200])
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+def test_layers_of_many_strips_in_blocks_of_rows_agree(m: int, clip_norm: float | None) -> None:
+    """Wide enough that a gradient is learnt in several strips, that one layer goes through BLAS, that few inputs meet many
+    outputs, and that m = 200 is cut into blocks."""
+    torch.manual_seed(1)
+    widths = (20, 150, 600, 450, 3)
+    parts = [part for a, b in pairwise(widths) for part in (nn.Linear(a, b), nn.ReLU())]
+    model = nn.Sequential(*parts[:-1]).double()
+    n = 230
+    x = torch.tensor(np.random.default_rng(2).normal(size=(n, widths[0])))
+    made = Case(model, x, target("log_loss", n, 3), loss="log_loss", m=m, steps=4, outputs=(3,), clip_norm=clip_norm)
+    made.options = {"learning_rate": 0.05, "momentum": 0.9}
+    fused, autograd = both(made)
+    assert rows_of_a_block(fused.engine.program) < 200  # type: ignore[attr-defined]
+    close(fused.numbers(), autograd.numbers(), within=1e-10)
+
+
+def test_a_unit_that_learns_nothing_ends_at_a_momentum_of_zero() -> None:
+    """Numbers below the smallest normal one would stay there for ever, a hundred times as slow: they count as 0."""
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    x, y = torch.ones(40, 2), torch.zeros(40)
+    made = Case(model, x, y, m=1, steps=1200, options={"learning_rate": 0.01, "momentum": 0.9})
+    fused = engine(made, fused=True)
+    train(made, fused, upto=1)
+    with torch.no_grad():
+        fused.model[0].weight[1] = -1.0  # dead from here on
+        fused.model[0].bias[1] = -1.0
+    train(made, fused, after=1)
+    velocity = fused.updater.optimizer.state[fused.model[0].weight]["momentum_buffer"]
+    assert (velocity[1] == 0).all()
+    tiny = torch.finfo(torch.float32).tiny
+    assert torch.tensor([tiny]).div(2).item() == tiny / 2  # the caller's own numbers are not touched by it
 
 
 def columns(cardinalities: tuple[int, ...]) -> Tensor:

@@ -17,12 +17,12 @@ from mbgd.step.fused.activations import ACTIVATIONS
 from mbgd.step.fused.codes import NONE, RELU
 from mbgd.step.fused.layout import Floats, Ints
 from mbgd.step.fused.program import Layer, Program
+from mbgd.step.fused.tiles import TALL, widest_tile
 
 CACHE_LINE = 64
-SMALL_PRODUCT = 1_000_000  # m n k up to which OpenBLAS multiplies without packing, where it has such kernels
-FEWEST_ROWS_OF_A_PIECE = 8
-FEWEST_ROWS_OF_A_SMALL_BLOCK = 24
-BLOCK_BYTES = 400_000  # what the activations of a block may take of the second-level cache
+BLOCK_BYTES = 600_000  # what the activations of a block may take of the second-level cache
+STRIP_NUMBERS = 4_096  # of a gradient that are learnt at once, so that they stay in the first-level cache
+BLAS_WEIGHTS = 1 << 18  # a layer of so many goes through BLAS, which copies what no cache holds into order
 LANES = 16  # tensors are filled up to so many numbers, the longest vector of a kernel: whole cache lines in any dtype
 NUMPY: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
@@ -50,35 +50,42 @@ def buffer(n: int, dtype: np.dtype[Any]) -> Floats:
     return raw[start : start + n * dtype.itemsize].view(dtype)
 
 
-def rows_of_a_block(program: Program, *, has_small_kernels: bool) -> int:
-    """Arithmetic on shapes: as many rows as BLAS's small products take, if they are not too few, else what fits the
-    second-level cache."""
-    largest = max((layer.inputs * layer.outputs for layer in program.layers if layer.weight is not None), default=1)
-    small = SMALL_PRODUCT // largest
-    if has_small_kernels and FEWEST_ROWS_OF_A_SMALL_BLOCK <= small <= 1024:
-        return small - small % 4
-    row = sum(layer.inputs + 2 * layer.outputs for layer in program.layers) * NUMPY[program.dtype].itemsize
+def rows_of_a_block(program: Program) -> int:
+    """Arithmetic on shapes: as many rows as fit the second-level cache with all that is kept of them."""
+    kept = sum(layer.outputs * (1 + bends(layer)) for layer in program.layers) + program.n_numbers
+    widest = max(max(layer.inputs, layer.outputs) for layer in program.layers)
+    row = (kept + 2 * widest) * NUMPY[program.dtype].itemsize
     return int(min(1024, max(64, BLOCK_BYTES // row // 8 * 8)))
 
 
-def _piece(layer: Layer, *, has_small_kernels: bool) -> int:
-    """Rows of one product, 0 where a block is not cut."""
-    small = SMALL_PRODUCT // max(1, layer.inputs * layer.outputs)
-    if not has_small_kernels or layer.weight is None or small < FEWEST_ROWS_OF_A_PIECE:
+def bends(layer: Layer) -> bool:
+    """Whether the slopes of what follows the product are kept."""
+    return layer.activation not in (NONE, RELU) or layer.dropout is not None
+
+
+def strip_of(layer: Layer, dtype: np.dtype[Any]) -> int:
+    """Outputs whose weights are learnt at once: whole tall tiles. 0 where there are too few inputs for a wide tile, so that
+    the transposed gradient, which has enough columns, is the quicker one."""
+    if layer.inputs <= widest_tile(dtype) // 2 < layer.outputs and layer.inputs * layer.outputs <= STRIP_NUMBERS:
         return 0
-    return small - small % 4
+    return max(1, STRIP_NUMBERS // max(1, TALL * layer.inputs)) * TALL
 
 
-def layer_table(program: Program, places: Places, trained: dict[int, int], *, has_small_kernels: bool) -> Ints:
+def numbers_of_a_strip(program: Program) -> int:
+    """The largest of them."""
+    dtype = NUMPY[program.dtype]
+    return max((strip_of(layer, dtype) or layer.outputs) * layer.inputs for layer in program.layers)
+
+
+def layer_table(program: Program, places: Places, trained: dict[int, int]) -> Ints:
     """`layout.layers`; `trained` maps the id of a tensor to its row among the trained ones."""
     place = {id(t): at for t, at in zip(program.tensors(), places.offsets, strict=True)}
-    table, dtype = np.zeros((len(program.layers), 15), np.int64), NUMPY[program.dtype]
+    table, dtype = np.zeros((len(program.layers), layout.LAYER_COLUMNS), np.int64), NUMPY[program.dtype]
     output = slope = turned = 0
     below = any(id(column.table) in trained for column in program.front)
     for i, layer in enumerate(program.layers):
         is_last = i == len(program.layers) - 1
-        bends = layer.activation not in (NONE, RELU) or layer.dropout is not None
-        bends = bends or (is_last and layer.activation == RELU)  # a loss over several outputs uses up the last ones
+        curved = bends(layer) or (is_last and layer.activation == RELU)  # a loss over several outputs uses up the last
         w, bias = layer.weight, layer.bias
         table[i] = [
             layer.kind,
@@ -86,18 +93,19 @@ def layer_table(program: Program, places: Places, trained: dict[int, int], *, ha
             layer.outputs,
             -1 if w is None else place[id(w)],
             -1 if bias is None else place[id(bias)],
-            ACTIVATIONS[layer.activation.name].address(dtype) if bends else 0,
-            layer.activation == RELU and not bends,
+            ACTIVATIONS[layer.activation.name].address(dtype) if curved else 0,
+            layer.activation == RELU and not curved,
             output,
-            slope if bends else -1,
+            slope if curved else -1,
             -1 if w is None else turned,
-            _piece(layer, has_small_kernels=has_small_kernels),
+            w is not None and w.numel() >= BLAS_WEIGHTS,
+            strip_of(layer, dtype),
             trained.get(id(w), -1),
             trained.get(id(bias), -1),
             below,
             _first_needed(program, trained) if i == 1 and program.front else 0,
         ]
-        output, slope = output + layer.outputs, slope + layer.outputs * bends
+        output, slope = output + layer.outputs, slope + layer.outputs * curved
         turned += 0 if w is None else w.numel()
         below = below or id(w) in trained or id(bias) in trained
     if program.front:

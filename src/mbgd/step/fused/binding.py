@@ -14,7 +14,17 @@ import torch
 from torch import Tensor
 
 from mbgd.step.fused import layout, optimizers
-from mbgd.step.fused.arena import NUMPY, Places, buffer, front_table, layer_table, places_of, rows_of_a_block, view
+from mbgd.step.fused.arena import (
+    NUMPY,
+    Places,
+    buffer,
+    front_table,
+    layer_table,
+    numbers_of_a_strip,
+    places_of,
+    rows_of_a_block,
+    view,
+)
 from mbgd.step.fused.layout import Floats, Ints, Memory
 from mbgd.step.fused.program import Program
 from mbgd.step.fused.updates import UPDATES
@@ -48,16 +58,16 @@ class _Lent:
 class Binding:
     """The flat buffers of one training. `attach` before each chunk, `release` at the end."""
 
-    def __init__(self, program: Program, updater: Updater, *, has_small_kernels: bool) -> None:
-        self._program, self._updater, self._small = program, updater, has_small_kernels
+    def __init__(self, program: Program, updater: Updater) -> None:
+        self._program, self._updater = program, updater
         self._places: Places = places_of(program)
         self._lent: dict[tuple[str, int], _Lent] = {}
-        self.block = rows_of_a_block(program, has_small_kernels=has_small_kernels)
+        self.block = rows_of_a_block(program)
         self.memory = _memory(program, self._places, self.block)
         self.front: Ints = front_table(program, self._places)
         self._trained: list[tuple[int, Tensor, int]] = []  # (place among all, parameter, parameter group)
         self.tensors: Ints = np.zeros((0, 4), np.int64)
-        self.layers: Ints = np.zeros((0, 15), np.int64)
+        self.layers: Ints = np.zeros((0, layout.LAYER_COLUMNS), np.int64)
         self.settings: Floats = np.zeros(0)
         self.counts: Floats = np.zeros(0)
         self.is_bare = False
@@ -117,7 +127,7 @@ class Binding:
 
     def _lay_out(self, trained: list[tuple[int, Tensor, int]], rules: list[str]) -> None:
         rows = {id(t): row for row, (_, t, _) in enumerate(trained)}
-        self.layers = layer_table(self._program, self._places, rows, has_small_kernels=self._small)
+        self.layers = layer_table(self._program, self._places, rows)
         owner = {id(t): k for k, layer in enumerate(self._program.layers) for t in (layer.weight, layer.bias)}
         address = {rule: UPDATES[rule].address(NUMPY[self._program.dtype]) for rule in rules}
         ends = self._ends()
@@ -125,12 +135,6 @@ class Binding:
             [self._places.offsets[i], ends[i] - self._places.offsets[i], address[rules[g]], owner.get(id(t), -1)]
             for i, t, g in trained
         ]
-        for t in range(1, len(trained)):  # a bias moves with the weights before it, where it moves alike
-            (before, _, g), (i, _, h) = trained[t - 1], trained[t]
-            alike = before + 1 == i and g == h and self.counts[t - 1] == self.counts[t]
-            if alike and table[t - 1][layout.LAYER] == table[t][layout.LAYER] >= 0:
-                table[t - 1][layout.LENGTH] += table[t][layout.LENGTH]
-                table[t][layout.LENGTH] = 0
         self.tensors = np.array(table, np.int64).reshape(len(trained), 4)
 
     def clear_gaps(self) -> None:
@@ -190,6 +194,7 @@ def _memory(program: Program, places: Places, block: int) -> Memory:
         second=buffer(places.total, dtype),
         average=buffer(places.total, dtype),
         turned=buffer(sum(0 if layer.weight is None else layer.weight.numel() for layer in layers), dtype),
+        strip=buffer(numbers_of_a_strip(program), dtype),
         outputs=buffer(block * sum(layer.outputs for layer in layers), dtype),
         slopes=buffer(block * sum(layer.outputs for layer in layers), dtype),
         deltas=buffer(2 * half, dtype),

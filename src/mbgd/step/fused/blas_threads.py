@@ -1,4 +1,4 @@
-"""scipy's OpenBLAS, found once: which kernels it has, and how many threads it uses while ours run."""
+"""scipy's OpenBLAS, found once, and how many threads it uses while our kernels run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
-
-SMALL_KERNELS = ("skylakex", "cooperlake", "sapphirerapids")  # AVX-512: small products without packing
 
 
 @cache
@@ -23,12 +21,6 @@ def _library() -> Any:
     ]
     ours = [library for library in found if "scipy" in (library.filepath or "")]
     return (ours or found or [None])[0]
-
-
-def has_small_kernels() -> bool:
-    """Whether products of small matrices run without packing: then many small ones are quicker than one large."""
-    library = _library()
-    return library is not None and str(getattr(library, "architecture", "")).lower() in SMALL_KERNELS
 
 
 @contextmanager

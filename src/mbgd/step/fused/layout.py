@@ -1,7 +1,7 @@
 """A program as kernels read it: what stands in which column of its tables. Plain numbers, so that one compiled form runs
 every network.
 
-layers (L, 15) one row a layer, front (C, 5) one row a category column, tensors (T, 4) one row a trained tensor,
+layers (L, 16) one row a layer, front (C, 5) one row a category column, tensors (T, 4) one row a trained tensor,
 settings (T, 6) the numbers of its optimizer.
 """
 
@@ -16,12 +16,13 @@ Floats = NDArray[Any]
 Ints = NDArray[np.int64]
 
 # layers: W and BIAS are offsets in `theta` (-1: none), CURVE the address of the activation (0: none) and RECTIFIED
-# whether it is ReLU alone, OUTPUT and SLOPE units a row before this layer's (SLOPE -1: none kept), PIECE the rows of
-# one product, W_TENSOR and BIAS_TENSOR rows of `tensors` (-1: not trained), BELOW whether the gradient goes on to the
-# layer below, SKIP how many of its inputs need none
-KIND, INPUTS, OUTPUTS, W, BIAS, CURVE, RECTIFIED, OUTPUT, SLOPE, TURNED, PIECE, W_TENSOR, BIAS_TENSOR, BELOW, SKIP = (
-    range(15)
-)
+# whether it is ReLU alone, OUTPUT and SLOPE units a row before this layer's (SLOPE -1: none kept), TURNED the offset of
+# its transposed copy, BLAS whether its products are BLAS's, STRIP how many of its outputs are learnt at once (0: all of
+# them, by way of the transposed gradient), W_TENSOR and BIAS_TENSOR rows of `tensors` (-1: not trained), BELOW whether
+# the gradient goes on to the layer below, SKIP how many of its inputs need none
+LAYER_COLUMNS = 16
+KIND, INPUTS, OUTPUTS, W, BIAS, CURVE, RECTIFIED, OUTPUT = range(8)
+SLOPE, TURNED, BLAS, STRIP, W_TENSOR, BIAS_TENSOR, BELOW, SKIP = range(8, LAYER_COLUMNS)
 DENSE, PLAIN, COLUMNS = range(3)  # kinds: a product; none; numbers and categories side by side
 HOT, CODE_COLUMN, PLACE, WIDTH, TABLE = range(
     5
@@ -35,6 +36,7 @@ class Calls(NamedTuple):
     """Addresses of the leaves, by name, that every program uses."""
 
     gemm: int
+    multiply: int
     turn: int
     forward: int
     to_inputs: int
@@ -78,6 +80,7 @@ class Memory(NamedTuple):
     second: Floats
     average: Floats
     turned: Floats  # transposed weights
+    strip: Floats  # the gradient of some weights
     outputs: Floats
     slopes: Floats
     deltas: Floats  # two halves that take turns

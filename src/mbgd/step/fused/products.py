@@ -1,4 +1,4 @@
-"""The products of a dense layer, each in the orientation that runs fastest; a batch of few rows goes without BLAS.
+"""The products of a dense layer: by tiles, by BLAS where the weights are too many for the caches, a few rows by dots.
 
 R rows · a inputs · b outputs. W is (b, a), row by row as torch keeps it; `turned` is its transpose (a, b).
 """
@@ -10,19 +10,18 @@ from typing import Any
 from numba import carray
 
 from mbgd.step.fused.blas import PLAIN, TURNED, gemm, turn_tile
-from mbgd.step.fused.compiled import kernel, leaf, moved
-from mbgd.step.fused.vectors import combine, dot
+from mbgd.step.fused.compiled import call, kernel, leaf, moved
+from mbgd.step.fused.vectors import dot
 
 Pointer = Any
-FEW_ROWS = 4  # below, a call of BLAS costs more than it saves
+FEW_ROWS = 8  # below, to turn W costs more than it saves
 TILE, LINE = 8, 16
 
 
 @kernel
-def is_turned(m: int, a: int, b: int, piece: int) -> bool:
-    """Whether a batch of m rows is worth a transposed copy of W: BLAS's small products with one turned operand run at
-    half speed or less, except for the smallest."""
-    return piece > 0 and b > 1 and m >= FEW_ROWS and (m * b > 1200 or a < 32)
+def is_turned(m: int, b: int, by_blas: int) -> bool:
+    """Whether a batch of m rows is worth a transposed copy of W."""
+    return m >= FEW_ROWS and b > 1 and by_blas == 0
 
 
 @leaf("ppii")
@@ -43,22 +42,27 @@ def turn(w_at: Pointer, turned_at: Pointer, b: int, a: int) -> None:
                     turn_tile(moved(w_at, (i + s) * a + j + t), a, moved(turned_at, (j + t) * b + i + s), b)
 
 
-@leaf("ippppiiii")
+@leaf("ippppiiiii")
 def forward(
-    gemm_at: int, h_at: Pointer, w_at: Pointer, turned: Pointer, out_at: Pointer, rows: int, a: int, b: int, piece: int
+    multiply: int,
+    h_at: Pointer,
+    w_at: Pointer,
+    turned: Pointer,
+    out_at: Pointer,
+    rows: int,
+    a: int,
+    b: int,
+    from_turned: int,
+    gemm_at: int,
 ) -> None:
-    """out (R, b) = h W'. With `piece` > 0 from the turned copy, so many rows at once; else from W itself."""
-    if b > 1 and rows >= FEW_ROWS:
-        out = carray(out_at, 1)
-        zero = out.dtype.type(0)
-        if piece == 0:
-            gemm(gemm_at, TURNED, PLAIN, b, rows, a, w_at, a, h_at, a, zero, out_at, b)
-            return
-        for r in range(0, rows, piece):
-            some = min(piece, rows - r)
-            gemm(gemm_at, PLAIN, PLAIN, b, some, a, turned, b, moved(h_at, r * a), a, zero, moved(out_at, r * b), b)
+    """out (R, b) = h W', from the turned copy, by BLAS if `gemm_at` is given, or by a dot for each number."""
+    if from_turned:
+        call(multiply, (h_at, a, 1, turned, b, out_at, b, rows, b, a, 1))
         return
     out = carray(out_at, rows * b)
+    if gemm_at:
+        gemm(gemm_at, TURNED, PLAIN, b, rows, a, w_at, a, h_at, a, out.dtype.type(0), out_at, b)
+        return
     for r in range(rows):
         for i in range(b):
             out[r * b + i] = dot(moved(w_at, i * a), moved(h_at, r * a), a)
@@ -66,33 +70,41 @@ def forward(
 
 @leaf("ipppiiiii")
 def to_inputs(
-    gemm_at: int, delta_at: Pointer, w_at: Pointer, below_at: Pointer, rows: int, a: int, b: int, wide: int, piece: int
+    multiply: int,
+    delta_at: Pointer,
+    w_at: Pointer,
+    below_at: Pointer,
+    rows: int,
+    a: int,
+    b: int,
+    wide: int,
+    gemm_at: int,
 ) -> None:
     """below (R, wide) = delta W, the gradient at the layer's last `wide` inputs; w begins at the first of these."""
-    if b > 1 and rows >= FEW_ROWS:
+    if gemm_at:
         zero = carray(below_at, 1).dtype.type(0)
-        if piece == 0:
-            piece = rows
-        for r in range(0, rows, piece):
-            some = min(piece, rows - r)
-            delta, below = moved(delta_at, r * b), moved(below_at, r * wide)
-            gemm(gemm_at, PLAIN, PLAIN, wide, some, b, w_at, a, delta, b, zero, below, wide)
+        gemm(gemm_at, PLAIN, PLAIN, wide, rows, b, w_at, a, delta_at, b, zero, below_at, wide)
         return
-    for r in range(rows):
-        combine(w_at, moved(delta_at, r * b), moved(below_at, r * wide), b, wide, a, 1)
+    call(multiply, (delta_at, b, 1, w_at, a, below_at, wide, rows, wide, b, 1))
 
 
-@leaf("ipppiiii")
+@leaf("ipppiiiiii")
 def to_weights(
-    gemm_at: int, delta_at: Pointer, h_at: Pointer, grad_at: Pointer, rows: int, a: int, b: int, fresh: int
+    multiply: int,
+    delta_at: Pointer,
+    h_at: Pointer,
+    grad_at: Pointer,
+    rows: int,
+    a: int,
+    b: int,
+    some: int,
+    fresh: int,
+    gemm_at: int,
 ) -> None:
-    """grad (b, a) = delta' h, added to what is there unless `fresh`."""
-    grad = carray(grad_at, a * b)
-    if b > 1 and rows >= FEW_ROWS:
-        beta = grad.dtype.type(0 if fresh else 1)
-        gemm(gemm_at, PLAIN, TURNED, a, b, rows, h_at, a, delta_at, b, beta, grad_at, a)
+    """grad (some, a) = delta' h for some of the b outputs, added to what is there unless `fresh`; delta begins at the
+    first of these."""
+    if gemm_at:
+        beta = carray(grad_at, 1).dtype.type(0 if fresh else 1)
+        gemm(gemm_at, PLAIN, TURNED, a, some, rows, h_at, a, delta_at, b, beta, grad_at, a)
         return
-    for i in range(b):
-        for r in range(rows):
-            one = moved(delta_at, r * b + i)
-            combine(moved(h_at, r * a), one, moved(grad_at, i * a), 1, a, a, int(fresh and r == 0))
+    call(multiply, (delta_at, 1, b, h_at, a, grad_at, a, some, a, rows, fresh))

@@ -1,21 +1,26 @@
 """A chunk of batches in, its updates made in one call: forward, loss, backward and update, block of rows by block.
 
-A batch is cut into blocks whose activations stay in the cache; their gradients are added in order. Nothing is allocated,
-and what a batch does depends on that batch alone: not on the chunk it comes in.
+A batch is cut into blocks whose activations stay in the second-level cache; their gradients are added in order. Within a
+block a product is made strip by strip, and what follows it is done while the strip is in the first: bias, activation and
+dropout of some rows; the way back through them; the update of some weights, whose gradient is then never kept. Nothing is
+allocated, and what a batch does depends on that batch alone: not on the chunk it comes in.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from mbgd.step.fused.chance import mask_key
 from mbgd.step.fused.compiled import at, call, kernel, part
+from mbgd.step.fused.instructions import flush_subnormals, restore_subnormals
 from mbgd.step.fused.layout import (
     BELOW,
     BIAS,
     BIAS_TENSOR,
+    BLAS,
     COLUMNS,
     CURVE,
     DENSE,
@@ -26,13 +31,13 @@ from mbgd.step.fused.layout import (
     LENGTH,
     OUTPUT,
     OUTPUTS,
-    PIECE,
     RECTIFIED,
     RULE,
     SETTINGS,
     SKIP,
     SLOPE,
     START,
+    STRIP,
     TURNED,
     W_TENSOR,
     Batches,
@@ -45,10 +50,13 @@ from mbgd.step.fused.layout import (
 )
 from mbgd.step.fused.products import is_turned
 
+Pointer = Any
+ROWS = 24  # of a strip: four tall tiles
+
 
 @kernel
 def run_chunk(calls: Calls, net: Net, memory: Memory, data: Data, batches: Batches, moves: Moves) -> None:
-    done = 0
+    done, mode = 0, flush_subnormals()
     for j in range(len(batches.sizes)):
         m, factor = batches.sizes[j], batches.factors[j]
         n_blocks = (m + net.block - 1) // net.block
@@ -63,6 +71,7 @@ def run_chunk(calls: Calls, net: Net, memory: Memory, data: Data, batches: Batch
             _backward(calls, net, memory, data, moves, start, rows, place == 0, at_once, factor)
         finish(calls, memory, moves, factor, at_once)
         done += m
+    restore_subnormals(mode)
 
 
 @part
@@ -71,37 +80,52 @@ def _forward(
 ) -> None:
     h = at(data.x, start * net.n_numbers)
     for i in range(len(net.layers)):
-        a, b = net.layers[i, INPUTS], net.layers[i, OUTPUTS]
         out = at(memory.outputs, net.layers[i, OUTPUT] * net.block)
         if net.layers[i, KIND] == DENSE:
-            w, turned = at(memory.theta, net.layers[i, W]), at(memory.turned, net.layers[i, TURNED])
-            piece = net.layers[i, PIECE]
-            if not is_turned(m, a, b, piece):
-                piece = 0
-            elif place == 0:
-                call(calls.turn, (w, turned, b, a))
-            call(calls.forward, (calls.gemm, h, w, turned, out, rows, a, b, piece))
-        elif net.layers[i, KIND] == COLUMNS:
-            codes, front, theta = at(data.codes, start * net.n_codes), at(net.front, 0), at(memory.theta, 0)
-            n_columns = len(net.front) // FRONT
-            call(calls.lay_out, (h, codes, front, theta, out, rows, b, net.n_numbers, net.n_codes, n_columns))
+            _product(calls, net, memory, data, i, start, rows, place, m, step)
         else:
-            call(calls.copy, (h, out, rows * b))
-        _bend(calls, net, memory, i, rows, place, step)
+            if net.layers[i, KIND] == COLUMNS:
+                codes, front, theta = at(data.codes, start * net.n_codes), at(net.front, 0), at(memory.theta, 0)
+                n_columns, b = len(net.front) // FRONT, net.layers[i, OUTPUTS]
+                call(calls.lay_out, (h, codes, front, theta, out, rows, b, net.n_numbers, net.n_codes, n_columns))
+            else:
+                call(calls.copy, (h, out, rows * net.layers[i, OUTPUTS]))
+            _bend(calls, net, memory, i, 0, rows, place, step)
         h = out
 
 
 @part
-def _bend(calls: Calls, net: Net, memory: Memory, i: int, rows: int, place: int, step: int) -> None:
-    """Bias, activation and dropout on the outputs of layer i, in place."""
-    b, n = net.layers[i, OUTPUTS], rows * net.layers[i, OUTPUTS]
-    out, rectified = at(memory.outputs, net.layers[i, OUTPUT] * net.block), net.layers[i, RECTIFIED]
+def _product(
+    calls: Calls, net: Net, memory: Memory, data: Data, i: int, start: int, rows: int, place: int, m: int, step: int
+) -> None:
+    """The outputs of a dense layer i, strip by strip."""
+    a, b, by_blas = net.layers[i, INPUTS], net.layers[i, OUTPUTS], net.layers[i, BLAS]
+    w, turned = at(memory.theta, net.layers[i, W]), at(memory.turned, net.layers[i, TURNED])
+    from_turned = int(is_turned(m, b, by_blas))
+    if from_turned and place == 0:
+        call(calls.turn, (w, turned, b, a))
+    strip, gemm = (rows, calls.gemm) if by_blas else (ROWS, 0)
+    for s in range(0, rows, strip):
+        some = min(strip, rows - s)
+        h = at(data.x, (start + s) * a) if i == 0 else at(memory.outputs, net.layers[i - 1, OUTPUT] * net.block + s * a)
+        out = at(memory.outputs, net.layers[i, OUTPUT] * net.block + s * b)
+        call(calls.forward, (calls.multiply, h, w, turned, out, some, a, b, from_turned, gemm))
+        _bend(calls, net, memory, i, s, some, place + s, step)
+
+
+@part
+def _bend(calls: Calls, net: Net, memory: Memory, i: int, s: int, rows: int, place: int, step: int) -> None:
+    """Bias, activation and dropout on some rows of the outputs of layer i, from row s of the block on, in place; `place`
+    is that row's in the batch."""
+    b = net.layers[i, OUTPUTS]
+    n = rows * b
+    out, rectified = at(memory.outputs, net.layers[i, OUTPUT] * net.block + s * b), net.layers[i, RECTIFIED]
     if net.layers[i, BIAS] >= 0:
         call(calls.add_bias, (out, at(memory.theta, net.layers[i, BIAS]), rows, b, rectified))
     elif rectified:
         call(calls.rectify, (out, n))
     if net.layers[i, CURVE]:
-        slope = at(memory.slopes, net.layers[i, SLOPE] * net.block)
+        slope = at(memory.slopes, net.layers[i, SLOPE] * net.block + s * b)
         call(net.layers[i, CURVE], (net.settings[i], out, slope, n))
         if net.dropout[i] > 0:
             key = np.int64(mask_key(net.seed, step, i))
@@ -145,47 +169,112 @@ def _backward(
     factor: float,
 ) -> None:
     """The gradient at the outputs lies in the first half of `deltas`; the halves take turns on the way down."""
-    delta, below = at(memory.deltas, 0), at(memory.deltas, len(memory.deltas) // 2)
-    for i in range(len(net.layers) - 1, -1, -1):
-        a, b = net.layers[i, INPUTS], net.layers[i, OUTPUTS]
+    half, upper = len(memory.deltas) // 2, True
+    last = len(net.layers) - 1
+    for s in range(0, rows, ROWS):
+        _unbend(calls, net, memory, last, 0, s, min(ROWS, rows - s), fresh)
+    for i in range(last, -1, -1):
+        here, below = (0, half) if upper else (half, 0)
         if net.layers[i, KIND] == COLUMNS:
             codes, front, skip = at(data.codes, start * net.n_codes), at(net.front, 0), net.layers[i, SKIP]
-            grad = at(memory.grad, 0)
+            delta, grad, b = at(memory.deltas, here), at(memory.grad, 0), net.layers[i, OUTPUTS]
             n_columns = len(net.front) // FRONT
             call(calls.to_tables, (delta, codes, front, grad, rows, b - skip, net.n_codes, n_columns, skip))
             return
-        if net.layers[i, CURVE]:
-            call(calls.back_through, (delta, at(memory.slopes, net.layers[i, SLOPE] * net.block), rows * b))
-        elif net.layers[i, RECTIFIED]:
-            call(calls.back_through_relu, (delta, at(memory.outputs, net.layers[i, OUTPUT] * net.block), rows * b))
+        if net.layers[i, BELOW]:
+            _to_inputs(calls, net, memory, i, here, below, rows, fresh)
         if net.layers[i, KIND] == DENSE:
-            h = at(data.x, start * a) if i == 0 else at(memory.outputs, net.layers[i - 1, OUTPUT] * net.block)
-            if net.layers[i, W_TENSOR] >= 0:
-                grad = at(memory.grad, net.layers[i, W])
-                call(calls.to_weights, (calls.gemm, delta, h, grad, rows, a, b, int(fresh)))
-            if net.layers[i, BIAS_TENSOR] >= 0:
-                call(calls.to_bias, (delta, at(memory.grad, net.layers[i, BIAS]), rows, b, int(fresh)))
-            if net.layers[i, BELOW]:
-                skip = net.layers[i, SKIP]
-                w, piece = at(memory.theta, net.layers[i, W] + skip), net.layers[i, PIECE]
-                call(calls.to_inputs, (calls.gemm, delta, w, below, rows, a, b, a - skip, piece))
-                delta, below = below, delta
-            if at_once:
-                _move(memory, moves, net.layers[i, W_TENSOR], factor, 1.0)
-                _move(memory, moves, net.layers[i, BIAS_TENSOR], factor, 1.0)
+            _learn(calls, net, memory, data, moves, i, here, start, rows, fresh, at_once, factor)
+            upper = not upper
         if not net.layers[i, BELOW]:
             return
 
 
 @part
-def _move(memory: Memory, moves: Moves, t: int, factor: float, clip: float) -> None:
+def _to_inputs(calls: Calls, net: Net, memory: Memory, i: int, here: int, below: int, rows: int, fresh: bool) -> None:
+    """The gradient at the inputs of layer i from that at its products, on through what bent them, strip by strip."""
+    a, b, skip, by_blas = net.layers[i, INPUTS], net.layers[i, OUTPUTS], net.layers[i, SKIP], net.layers[i, BLAS]
+    strip, gemm = (rows, calls.gemm) if by_blas else (ROWS, 0)
+    for s in range(0, rows, strip):
+        some, target = min(strip, rows - s), here
+        if net.layers[i, KIND] == DENSE:
+            target, w = below, at(memory.theta, net.layers[i, W] + skip)
+            delta, under = at(memory.deltas, here + s * b), at(memory.deltas, below + s * (a - skip))
+            call(calls.to_inputs, (calls.multiply, delta, w, under, some, a, b, a - skip, gemm))
+        if i > 0:
+            _unbend(calls, net, memory, i - 1, target, s, some, fresh)
+
+
+@part
+def _unbend(calls: Calls, net: Net, memory: Memory, i: int, here: int, s: int, rows: int, fresh: bool) -> None:
+    """The gradient at the products of layer i from that at its outputs, some rows from row s of the block on, in place;
+    and its sum over the rows, the bias's own."""
+    b = net.layers[i, OUTPUTS]
+    if net.layers[i, KIND] == COLUMNS:
+        return
+    delta = at(memory.deltas, here + s * b)
+    if net.layers[i, CURVE]:
+        call(calls.back_through, (delta, at(memory.slopes, net.layers[i, SLOPE] * net.block + s * b), rows * b))
+    elif net.layers[i, RECTIFIED]:
+        out = at(memory.outputs, net.layers[i, OUTPUT] * net.block + s * b)
+        call(calls.back_through_relu, (delta, out, rows * b))
+    if net.layers[i, BIAS_TENSOR] >= 0:
+        call(calls.to_bias, (delta, at(memory.grad, net.layers[i, BIAS]), rows, b, int(fresh and s == 0)))
+
+
+@part
+def _learn(
+    calls: Calls,
+    net: Net,
+    memory: Memory,
+    data: Data,
+    moves: Moves,
+    i: int,
+    here: int,
+    start: int,
+    rows: int,
+    fresh: bool,
+    at_once: bool,
+    factor: float,
+) -> None:
+    """The gradient of the weights of a dense layer i; where nothing else has to be known before, their update as well."""
+    a, b, t, by_blas = net.layers[i, INPUTS], net.layers[i, OUTPUTS], net.layers[i, W_TENSOR], net.layers[i, BLAS]
+    h = at(data.x, start * a) if i == 0 else at(memory.outputs, net.layers[i - 1, OUTPUT] * net.block)
+    learns = t >= 0 and at_once and not by_blas and moves.tensors[t, LENGTH] > 0
+    if learns and net.layers[i, STRIP] == 0:
+        delta, turned, grad = at(memory.deltas, here), at(memory.strip, 0), at(memory.grad, net.layers[i, W])
+        call(calls.to_weights, (calls.multiply, h, delta, turned, rows, b, a, a, 1, 0))
+        call(calls.turn, (turned, grad, a, b))
+        _move_tensor(memory, moves, t, factor, 1.0)
+    elif learns:
+        strip, place, grad = net.layers[i, STRIP], net.layers[i, W], at(memory.strip, 0)
+        for s in range(0, b, strip):
+            some, delta = min(strip, b - s), at(memory.deltas, here + s)
+            call(calls.to_weights, (calls.multiply, delta, h, grad, rows, a, b, some, 1, 0))
+            _move(memory, moves, t, factor, 1.0, grad, place + s * a, some * a)
+    elif t >= 0:
+        delta, grad, gemm = at(memory.deltas, here), at(memory.grad, net.layers[i, W]), calls.gemm if by_blas else 0
+        call(calls.to_weights, (calls.multiply, delta, h, grad, rows, a, b, b, int(fresh), gemm))
+        if at_once:
+            _move_tensor(memory, moves, t, factor, 1.0)
+    if at_once:
+        _move_tensor(memory, moves, net.layers[i, BIAS_TENSOR], factor, 1.0)
+
+
+@part
+def _move_tensor(memory: Memory, moves: Moves, t: int, factor: float, clip: float) -> None:
     """Update one tensor from its gradient."""
     if t >= 0 and moves.tensors[t, LENGTH]:
         start = moves.tensors[t, START]
-        p, g = at(memory.theta, start), at(memory.grad, start)
-        first, second = at(memory.first, start), at(memory.second, start)
-        settings, count = at(moves.settings, SETTINGS * t), moves.counts[t]
-        call(moves.tensors[t, RULE], (p, g, first, second, settings, factor, count, clip, moves.tensors[t, LENGTH]))
+        _move(memory, moves, t, factor, clip, at(memory.grad, start), start, moves.tensors[t, LENGTH])
+
+
+@part
+def _move(memory: Memory, moves: Moves, t: int, factor: float, clip: float, grad: Pointer, place: int, n: int) -> None:
+    """Update n numbers from `place` on, which belong to tensor t, from their gradient."""
+    p, first, second = at(memory.theta, place), at(memory.first, place), at(memory.second, place)
+    settings, count = at(moves.settings, SETTINGS * t), moves.counts[t]
+    call(moves.tensors[t, RULE], (p, grad, first, second, settings, factor, count, clip, n))
 
 
 @part
@@ -201,7 +290,7 @@ def finish(calls: Calls, memory: Memory, moves: Moves, factor: float, at_once: b
         clip = 1.0 if clip > 1.0 else clip  # NaN stays
     for t in range(len(moves.tensors)):
         if not at_once or moves.tensors[t, LAYER] < 0:
-            _move(memory, moves, t, factor, clip)
+            _move_tensor(memory, moves, t, factor, clip)
         if moves.tensors[t, LAYER] < 0:  # an embedding: its gradient is added up, never written over
             start = moves.tensors[t, START]
             for i in range(start, start + moves.tensors[t, LENGTH]):

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from mbgd.data.chunk import Chunk
 from mbgd.data.source import inputs_of
-from mbgd.step.fused import activations, front, losses, products, updates
+from mbgd.step.fused import activations, front, losses, products, tiles, updates
 from mbgd.step.fused.arena import NUMPY
 from mbgd.step.fused.binding import Binding
 from mbgd.step.fused.blas import address_of_gemm
-from mbgd.step.fused.blas_threads import blas_threads, has_small_kernels
+from mbgd.step.fused.blas_threads import blas_threads
 from mbgd.step.fused.codes import NONE
 from mbgd.step.fused.compiled import Leaf
 from mbgd.step.fused.finite import all_finite
@@ -56,7 +56,7 @@ class FusedEngine:
         if self._binding is not None:
             yield
             return
-        self._binding = Binding(self.program, self.updater, has_small_kernels=has_small_kernels())
+        self._binding = Binding(self.program, self.updater)
         try:
             self._binding.attach()
             yield
@@ -155,7 +155,7 @@ def _flat(tensor: Tensor) -> Floats:
 
 def _calls(dtype: np.dtype[Any]) -> Calls:
     """The leaves that every program uses, compiled or read from disk."""
-    rooms = (products, activations, front, losses, updates)
+    rooms = (products, tiles, activations, front, losses, updates)
     named = {name: found for room in rooms for name, found in vars(room).items() if isinstance(found, Leaf)}
     addresses = {name: named[name].address(dtype) for name in Calls._fields if name != "gemm"}
     return Calls(gemm=address_of_gemm(dtype), **addresses)
