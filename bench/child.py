@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import math
 import os
 import sys
 import time
@@ -18,10 +17,9 @@ if TASK.get("core") is not None and hasattr(os, "sched_setaffinity"):
 
 import numpy as np  # noqa: E402
 
+from amount import amount  # noqa: E402
 from peer import Job, Peer  # noqa: E402
 from problems import PROBLEMS, ROWS_SCORED, loss_of  # noqa: E402
-
-LONGEST_EPOCH = 3  # a whole epoch is run where it takes at most so many times the seconds wanted, else fewer rows
 
 
 def main() -> None:
@@ -29,7 +27,8 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print goes to the terminal
     job = job_of(TASK)
     peer: Peer = import_module(f"peer.{TASK['peer']}").make(job)
-    rows, epochs = amount(job, peer, wanted=TASK["seconds"][TASK["peer"]])
+    wanted = TASK["seconds"][TASK["peer"]]
+    rows, epochs = amount(peer.train, n=len(job.y), m=job.batch_size, threads=job.threads, wanted=wanted)
     peer.train(rows, epochs)
     say(answers, ready=True, rows=rows, epochs=epochs, **peer.facts(), blas=blas())
     for line in sys.stdin:
@@ -45,21 +44,6 @@ def job_of(task: dict[str, Any]) -> Job:
     folder = Path(task["folder"])
     inputs = [np.load(folder / f"x{number}.npy") for number in range(task["inputs"])]
     return Job(PROBLEMS[task["problem"]], task["batch_size"], task["threads"], inputs, np.load(folder / "y.npy"))
-
-
-def amount(job: Job, peer: Peer, *, wanted: float) -> tuple[int, int]:
-    """Rows and epochs of one timed call of about the seconds wanted. CPU time says so, since others start beside this."""
-    n, m = len(job.y), job.batch_size
-    rows = min(n, m * max(4, min(64, 4_096 // m)))
-    for _ in range(2):  # a guess, and a better one
-        peer.train(rows, 1)  # compiles what it may
-        start = time.process_time()
-        done = peer.train(rows, 1)
-        rate = done / max(time.process_time() - start, 1e-6) * job.threads
-        if rows == n:
-            break
-        rows = n if n <= LONGEST_EPOCH * wanted * rate else min(n, m * math.ceil(wanted * rate / m))
-    return rows, max(1, round(wanted * rate / n)) if rows == n else 1
 
 
 def loss(job: Job, peer: Peer, rows: int) -> float | None:

@@ -54,3 +54,31 @@ def test_interval_holds_the_true_median_about_as_often_as_it_says(monkeypatch: p
     chance = np.random.default_rng(0)
     held = [low < 0 < high for low, high in (interval(chance.standard_normal(11).tolist()) for _ in range(200))]
     assert abs(np.mean(held) - 0.9346) < 0.07
+
+
+class Imaginary:
+    """A peer on a clock of its own: a call costs `fixed` seconds and each row `a_row` more."""
+
+    def __init__(self, fixed: float, a_row: float) -> None:
+        self.fixed, self.a_row, self.now, self.calls = fixed, a_row, 0.0, 0
+
+    def train(self, n_rows: int, epochs: int) -> int:
+        self.now, self.calls = self.now + self.fixed + self.a_row * n_rows * epochs, self.calls + 1
+        return n_rows * epochs
+
+
+@pytest.mark.parametrize("m", [1, 32, 2048])
+@pytest.mark.parametrize(("fixed", "a_row"), [(0.0, 2e-7), (5e-3, 2e-8), (0.02, 5e-9), (1e-4, 2e-5), (1.0, 1e-8)])
+def test_a_timed_call_is_long_beside_its_fixed_cost(
+    fixed: float, a_row: float, m: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not below half of the seconds wanted, whatever a call costs besides its rows; nor far above where it need not be."""
+    peer, n = Imaginary(fixed, a_row), 1_000_000
+    amount = bench_module("amount", monkeypatch).amount
+    rows, epochs = amount(peer.train, n=n, m=m, threads=1, wanted=0.15, clock=lambda: peer.now)
+    assert rows % m == 0 or rows == n
+    assert rows <= n
+    assert peer.calls <= 16
+    start = peer.now
+    peer.train(rows, epochs)
+    assert 0.075 <= peer.now - start <= max(3.5 * 0.15, fixed + 0.01)
