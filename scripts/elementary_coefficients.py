@@ -1,4 +1,4 @@
-"""Nothing in, src/mbgd/step/fused/coefficients.py out: minimax polynomials by Remez exchange at 80 digits.
+"""Nothing in, src/mbgd/compiled/coefficients.py out: minimax polynomials by Remez exchange at 80 digits.
 
 Each polynomial has the least largest weighted error; its coefficients are then rounded to the precision they are used in.
 The error left, relative to the function computed and rounding included, is printed.
@@ -14,7 +14,7 @@ from mpmath import erf, erfc, expm1, linspace, log, lu_solve, matrix, mp, mpf, p
 
 mp.dps = 80
 Function = Callable[[mpf], mpf]
-OUT = Path(__file__).parent.parent / "src" / "mbgd" / "step" / "fused" / "coefficients.py"
+OUT = Path(__file__).parent.parent / "src" / "mbgd" / "compiled" / "coefficients.py"
 TINY = mpf(2) ** -40
 BITS = {"FLOAT32": (24, 8), "FLOAT64": (53, 11)}  # of the significand, of the exponent
 EDGE = {"FLOAT32": mpf("3.93"), "FLOAT64": mpf("5.95")}  # erf rounds to 1 from here on

@@ -19,6 +19,7 @@ SECONDS = {
     ".": 20,
     "bench": 5,
     "cli": 90,
+    "compiled": 25,
     "data": 40,
     "desk": 60,
     "laws": 100,
@@ -26,7 +27,7 @@ SECONDS = {
     "measure": 15,
     "model": 15,
     "record": 20,
-    "step": 45,
+    "step": 30,
     "tune": 5,
 }
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -32,7 +32,7 @@ def warm(dtypes: Sequence[str] = tuple(DTYPES)) -> Warmth:
         if name not in DTYPES:
             hint = did_you_mean(name, DTYPES) or f"; the types are {' and '.join(DTYPES)}"
             raise PlanError(f"dtype must be a type that has kernels, got {name!r}{hint}")
-    from mbgd.step.fused.cache import place
+    from mbgd.compiled.cache import place
 
     started, before = time.perf_counter(), _count(place().folder)
     for name in dtypes:
@@ -48,9 +48,9 @@ def _count(folder: Path) -> int:
 
 def _leaves(dtype: torch.dtype) -> None:
     """Every leaf of every file that the engine has loaded: those of all activations, losses and optimizers."""
+    from mbgd.compiled.kernel import Leaf
     from mbgd.step.fused import step
     from mbgd.step.fused.arena import NUMPY
-    from mbgd.step.fused.compiled import Leaf
 
     room = step.__name__.rpartition(".")[0] + "."
     files = [module for name, module in list(sys.modules.items()) if name.startswith(room)]

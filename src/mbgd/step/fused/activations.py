@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numba import carray
 
+from mbgd.compiled.elementary import erf, exp, expm1, sigmoid, tanh, tanh_softplus
+from mbgd.compiled.kernel import leaf, moved
 from mbgd.step.fused.chance import uniform_bits
-from mbgd.step.fused.compiled import leaf, moved
-from mbgd.step.fused.elementary import erf, exp, expm1, sigmoid, tanh, tanh_softplus
 
 Pointer = Any
 _SELU_SCALE, _SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717

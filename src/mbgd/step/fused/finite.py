@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mbgd.step.fused.compiled import kernel
+from mbgd.compiled.kernel import kernel
 from mbgd.step.fused.layout import Floats
 
 

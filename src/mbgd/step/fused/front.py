@@ -10,7 +10,7 @@ from typing import Any
 
 from numba import carray
 
-from mbgd.step.fused.compiled import leaf, moved
+from mbgd.compiled.kernel import leaf, moved
 from mbgd.step.fused.layout import CODE_COLUMN, HOT, PLACE, TABLE, WIDTH
 
 Pointer = Any

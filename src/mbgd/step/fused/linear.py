@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mbgd.step.fused.compiled import at, call, kernel, part
+from mbgd.compiled.kernel import at, call, kernel, part
+from mbgd.compiled.vectors import combine, combine_padded, dot_padded
 from mbgd.step.fused.layout import BIAS, INPUTS, SETTINGS, Batches, Calls, Data, Memory, Moves, Net, W
 from mbgd.step.fused.run import finish
-from mbgd.step.fused.vectors import combine, combine_padded, dot_padded
 
 
 @kernel

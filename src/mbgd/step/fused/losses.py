@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from mbgd.step.fused.compiled import leaf, moved
-from mbgd.step.fused.elementary import exp, log, sigmoid, softplus
+from mbgd.compiled.elementary import exp, log, sigmoid, softplus
+from mbgd.compiled.kernel import leaf, moved
 
 Pointer = Any
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from numba import carray
 
+from mbgd.compiled.kernel import call, kernel, leaf, moved
+from mbgd.compiled.vectors import dot
 from mbgd.step.fused.blas import PLAIN, TURNED, gemm, turn_tile
-from mbgd.step.fused.compiled import call, kernel, leaf, moved
-from mbgd.step.fused.vectors import dot
 
 Pointer = Any
 FEW_ROWS = 8  # below, to turn W costs more than it saves

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from mbgd.compiled.instructions import flush_subnormals, restore_subnormals
+from mbgd.compiled.kernel import at, call, kernel, part
 from mbgd.step.fused.chance import mask_key
-from mbgd.step.fused.compiled import at, call, kernel, part
-from mbgd.step.fused.instructions import flush_subnormals, restore_subnormals
 from mbgd.step.fused.layout import (
     BELOW,
     BIAS,

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mbgd.compiled.kernel import Leaf
 from mbgd.data.chunk import Chunk
 from mbgd.data.source import inputs_of
 from mbgd.step.fused import activations, front, losses, products, tiles, updates
@@ -19,7 +20,6 @@ from mbgd.step.fused.binding import Binding
 from mbgd.step.fused.blas import address_of_gemm
 from mbgd.step.fused.blas_threads import blas_threads
 from mbgd.step.fused.codes import NONE
-from mbgd.step.fused.compiled import Leaf
 from mbgd.step.fused.finite import all_finite
 from mbgd.step.fused.layout import Batches, Calls, Data, Floats, Moves, Net
 from mbgd.step.fused.linear import run_linear

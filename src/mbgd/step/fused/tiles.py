@@ -18,8 +18,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from mbgd.step.fused.compiled import leaf
-from mbgd.step.fused.instructions import intrinsic
+from mbgd.compiled.instructions import intrinsic
+from mbgd.compiled.kernel import leaf
 
 Pointer = Any
 HEIGHTS = (6, 4, 2, 1)  # rows of a tile, the tallest that fits first

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from mbgd.step.fused.compiled import leaf
+from mbgd.compiled.kernel import leaf
 
 Pointer = Any
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from numba import njit
 
-from mbgd.step.fused import coefficients as table
-from mbgd.step.fused.instructions import (
+from mbgd.compiled import coefficients as table
+from mbgd.compiled.instructions import (
     constant,
     copysign,
     exponent,

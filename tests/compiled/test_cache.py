@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,9 +15,9 @@ import numpy as np
 import pytest
 from numba import types
 
-from mbgd.step.fused import cache, cache_folder
-from mbgd.step.fused.cache import folder_name, kept_cfunc, kept_njit, place
-from mbgd.step.fused.cache_folder import DAY, cache_root, open_folder, sweep
+from mbgd.compiled import cache, cache_folder
+from mbgd.compiled.cache import folder_name, kept_cfunc, kept_njit, place
+from mbgd.compiled.cache_folder import DAY, cache_root, open_folder, sweep
 
 NAMES = [c * 32 for c in "0123456789abcdef"]
 
@@ -123,16 +124,36 @@ def test_a_change_of_any_kernel_file_is_another_folder(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     (tmp_path / "a.py").write_text("one")
     (tmp_path / "inner" / "b.py").write_text("two")
-    names = [folder_name(tmp_path)]
+    names = [folder_name([tmp_path])]
     (tmp_path / "inner" / "b.py").write_text("twe")
-    names.append(folder_name(tmp_path))
+    names.append(folder_name([tmp_path]))
     (tmp_path / "inner" / "b.py").rename(tmp_path / "inner" / "c.py")
-    names.append(folder_name(tmp_path))
+    names.append(folder_name([tmp_path]))
     (tmp_path / "d.py").write_text("")
-    names.append(folder_name(tmp_path))
+    names.append(folder_name([tmp_path]))
     assert len(set(names)) == len(names)
     (tmp_path / "notes.txt").write_text("no code")
-    assert folder_name(tmp_path) == names[-1]
+    assert folder_name([tmp_path]) == names[-1]
+
+
+def test_a_file_counts_as_a_folder_does_and_nothing_beside_it(tmp_path: Path) -> None:
+    for name in ("a.py", "b.py"):
+        (tmp_path / name).write_text("one")
+    both = [tmp_path / "a.py", tmp_path / "b.py"]
+    first, alone = folder_name(both), folder_name(both[:1])
+    assert alone != first
+    (tmp_path / "b.py").write_text("two")
+    assert folder_name(both) != first
+    assert folder_name(both[:1]) == alone
+
+
+def test_every_file_that_writes_kernels_is_part_of_the_name() -> None:
+    house = cache.SOURCES[0].parent
+    writes = re.compile(r"^(?:from|import) (?:numba|llvmlite|mbgd\.compiled)", re.MULTILINE)
+    files = {path for path in house.rglob("*.py") if writes.search(path.read_text())}
+    counted = {path for source in cache.SOURCES for path in ([source] if source.is_file() else source.rglob("*.py"))}
+    assert house / "step" / "fused" / "losses.py" in files
+    assert sorted(files - counted) == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -21,9 +21,10 @@ import numba
 import numpy as np
 from numba.core import caching, ccallback, compiler, config, sigutils
 
-from mbgd.step.fused.cache_folder import Place, open_folder
+from mbgd.compiled.cache_folder import Place, open_folder
 
-SOURCES = Path(__file__).parent
+_HOUSE = Path(__file__).parent.parent
+SOURCES = tuple(_HOUSE / name for name in ("compiled", "step/fused"))  # where kernels are written
 _STAMP = "1"  # the folder's name says all that can change, so an index never has to
 _SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "CPU_NAME", "CPU_FEATURES")  # of Numba, by environment variables
 _numba: Any = caching  # these are without types
@@ -53,12 +54,14 @@ def place() -> Place:
     return open_folder(folder_name(SOURCES))
 
 
-def folder_name(sources: Path) -> str:
-    """A hash of every kernel's text, Python, NumPy, Numba, LLVM and how they are set, and the processor with its instructions."""
+def folder_name(sources: Iterable[Path]) -> str:
+    """A hash of every kernel's text in these files and folders, Python, NumPy, Numba, LLVM and how they are set, and the
+    processor with its instructions."""
     known = hashlib.sha256()
-    for path in sorted(sources.rglob("*.py")):
-        text = path.read_bytes()
-        known.update(f"{path.relative_to(sources).as_posix()} {len(text)}\n".encode() + text)
+    for source in sources:
+        for path in sorted(source.rglob("*.py")) if source.is_dir() else [source]:
+            text = path.read_bytes()
+            known.update(f"{path.relative_to(source.parent).as_posix()} {len(text)}\n".encode() + text)
     versions = (platform.python_implementation(), platform.python_version(), np.__version__, numba.__version__)
     settings = [(name, getattr(config, name, None)) for name in _SETTINGS]
     features = llvmlite.binding.get_host_cpu_features().flatten()

@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import special
 
-from mbgd.step.fused import coefficients, elementary
+from mbgd.compiled import coefficients, elementary
 
 INF, NAN = float("inf"), float("nan")
 KERNEL_FLAGS = frozenset({"nsz", "arcp", "contract", "reassoc"})  # what a kernel allows itself around these functions

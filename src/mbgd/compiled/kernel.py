@@ -17,7 +17,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from mbgd.step.fused.cache import kept_cfunc, kept_njit
+from mbgd.compiled.cache import kept_cfunc, kept_njit
 
 F = TypeVar("F", bound=Callable[..., Any])
 OPTIONS: dict[str, Any] = {
