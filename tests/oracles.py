@@ -81,8 +81,7 @@ def halves(stream: np.random.Philox) -> Iterator[int]:
 
 def fisher_yates(entries: list[int], words: Iterator[int]) -> list[int]:
     """As the docs describe it, in plain Python."""
-    for i in range(len(entries) - 1, 0, -1):
-        kept = (1 << i.bit_length()) - 1
-        j = next(word & kept for word in words if word & kept <= i)
-        entries[i], entries[j] = entries[j], entries[i]
+    for b in range(len(entries), 1, -1):
+        j = next(word * b >> 32 for word in words if word * b % 2**32 >= 2**32 % b)
+        entries[b - 1], entries[j] = entries[j], entries[b - 1]
     return entries

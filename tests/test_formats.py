@@ -27,8 +27,8 @@ from oracles import fisher_yates, halves
 
 GOLDEN = Path(__file__).parent / "golden"
 ORDER: dict[str, Any] = json.loads((GOLDEN / "order.json").read_text()) if (GOLDEN / "order.json").exists() else {}
-LONGER = [(1000, 0, 0), (1000, 7, 3), (70_000, 0, 1)]
-MORE = 1_050_000  # rows, enough for two passes
+LONGER = [(1000, 0, 0), (1000, 7, 3), (32_769, 0, 0), (70_000, 0, 1)]
+MORE = 1_050_000  # rows, many blocks
 FACTS = {"progress": {"steps_done": 3, "rows_seen": 96, "cursor": {"epoch": 0, "row": 96}}, "best": {"score": None}}
 MODEL_FACTS = {"loss": "squared_error", "encoder": {"numbers": ["größe"]}, "scores": {"r2": 0.9, "rmse": None}}
 RECORDS = [
@@ -123,22 +123,23 @@ def test_longer_orders_are_pinned(n: int, seed: int, epoch: int) -> None:
     assert digest(shuffle(n, seed=seed, epoch=epoch)) == ORDER["sha256 of shuffle"][f"n={n} seed={seed} epoch={epoch}"]
 
 
-@pytest.mark.parametrize(("n", "epoch"), [(1, 0), (2, 0), (3, 1), (10, 0), (999, 5), (1024, 0), (1025, 0), (70_000, 1)])
+@pytest.mark.parametrize(("n", "epoch"), [(1, 0), (2, 0), (3, 1), (10, 0), (999, 5), (1024, 0), (1025, 0), (32_768, 1)])
 def test_the_order_is_the_one_that_the_docs_describe(n: int, epoch: int) -> None:
     words = halves(counter(0, Purpose.SHUFFLE, epoch))
     assert shuffle(n, seed=0, epoch=epoch).tolist() == fisher_yates(list(range(n)), words)
 
 
-def test_the_order_of_more_rows_takes_two_passes_as_the_docs_describe() -> None:
-    n, stream = MORE, counter(0, Purpose.SHUFFLE, 0)
+@pytest.mark.parametrize(("n", "epoch", "n_blocks"), [(32_769, 0, 2), (70_000, 1, 4), (MORE, 0, 64)])
+def test_the_order_of_more_rows_takes_two_passes_as_the_docs_describe(n: int, epoch: int, n_blocks: int) -> None:
+    stream = counter(0, Purpose.SHUFFLE, epoch)
     parts = [word >> shift & 0xFFFF for word in stream.random_raw((n + 3) // 4).tolist() for shift in (0, 16, 32, 48)]
-    blocks: list[list[int]] = [[], []]  # 2 * 2^20 >= n
+    blocks: list[list[int]] = [[] for _ in range(n_blocks)]  # the least power of two with n_blocks * 2^15 >= n
     for row in range(n):
-        blocks[parts[row] % 2].append(row)
+        blocks[parts[row] % n_blocks].append(row)
     words = halves(stream)
     expected = np.array([row for block in blocks for row in fisher_yates(block, words)])
-    assert np.array_equal(shuffle(n, seed=0, epoch=0), expected)
-    assert digest(expected) == ORDER["sha256 of shuffle"][f"n={n} seed=0 epoch=0"]
+    assert np.array_equal(shuffle(n, seed=0, epoch=epoch), expected)
+    assert digest(expected) == ORDER["sha256 of shuffle"][f"n={n} seed=0 epoch={epoch}"]
 
 
 def test_seeds_of_steps_and_hashes_of_rows_are_pinned() -> None:

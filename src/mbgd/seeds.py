@@ -28,6 +28,11 @@ def counter(seed: int, purpose: Purpose, *key: int) -> np.random.Philox:
     return np.random.Philox(np.random.SeedSequence(seed, spawn_key=(int(purpose), *key)))
 
 
+def halves(words: np.random.Philox, at_least: int) -> NDArray[np.uint32]:
+    """The next words of a stream as 32-bit halves, the low one first."""
+    return words.random_raw(-(-at_least // 2)).astype("<u8", copy=False).view("<u4")
+
+
 def generator(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:
     """A generator for one purpose and epoch; distinct keys never share a stream (`seed + epoch` would)."""
     return np.random.Generator(counter(seed, purpose, *key))

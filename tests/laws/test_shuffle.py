@@ -9,7 +9,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-import mbgd.data.order
+import mbgd.data.shuffle
 from laws.shuffle_statistics import (
     BAD_SHUFFLES,
     Plan,
@@ -30,7 +30,7 @@ from laws.shuffle_statistics import (
 )
 from mbgd.data.order import Order, draw, shuffle
 from mbgd.data.stream import ChunkEnds, chunks
-from oracles import linear_row_gradient
+from oracles import fisher_yates, halves, linear_row_gradient
 from problems import arrays, source
 
 
@@ -66,7 +66,7 @@ def test_millions_of_rows_are_bijections(n: int) -> None:
 
 @pytest.mark.parametrize("cached", [1, 3, 64])
 def test_blocks_leave_a_bijection(cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mbgd.data.order, "CACHED_ROWS", cached)
+    monkeypatch.setattr(mbgd.data.shuffle, "CACHED_ROWS", cached)
     for n in (1, 2, 3, 10, 257, 3000):
         assert_bijection(n, shuffle(n, seed=0, epoch=0))
 
@@ -81,7 +81,7 @@ def test_our_shuffle_is_not_rejected() -> None:
 @pytest.mark.parametrize("cached", [1, 3, 7])
 def test_nor_in_two_passes(cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of so few rows that every shuffle tested has many, some of them empty."""
-    monkeypatch.setattr(mbgd.data.order, "CACHED_ROWS", cached)
+    monkeypatch.setattr(mbgd.data.shuffle, "CACHED_ROWS", cached)
     assert holm(order_family(ours)) == []
 
 
@@ -118,21 +118,74 @@ def test_a_correct_shuffle_by_another_method_passes_too() -> None:
     assert holm(order_family(correct)) == []
 
 
-class Idle:
+def idle(order: np.ndarray, ends: np.ndarray, words: np.random.Philox) -> np.ndarray:
     """A second pass that does nothing."""
-
-    def __init__(self, words: object) -> None:
-        pass
-
-    def shuffle(self, rows: np.ndarray) -> None:
-        pass
+    return order
 
 
 @pytest.mark.parametrize("cached", [2, 1 << 20])
 def test_a_shuffle_without_its_second_pass_would_be_rejected(cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mbgd.data.order, "CACHED_ROWS", cached)
-    monkeypatch.setattr(np.random, "RandomState", Idle)
+    monkeypatch.setattr(mbgd.data.shuffle, "CACHED_ROWS", cached)
+    monkeypatch.setattr(mbgd.data.shuffle, "_swapped", idle)
     assert holm(order_family(ours))
+
+
+def test_a_shuffle_that_never_leaves_an_entry_where_it_is_would_be_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sattolo's: a draw below the bound less 1."""
+    below = mbgd.data.shuffle._below
+    monkeypatch.setattr(mbgd.data.shuffle, "_below", lambda bounds, words: below(bounds - np.uint64(1), words))
+    assert holm(order_family(ours))
+
+
+# ---------------------------------------------------------------- two forms, one order
+
+
+def plain_and_compiled(n: int, monkeypatch: pytest.MonkeyPatch, **key: int) -> tuple[np.ndarray, np.ndarray]:
+    found = []
+    for least in (1 << 62, 0):
+        monkeypatch.setattr(mbgd.data.shuffle, "COMPILED_ROWS", least)
+        found.append(shuffle(n, **key))
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("cached", [1, 3, 64, 1 << 15])
+def test_plain_and_compiled_shuffles_are_one(cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mbgd.data.shuffle, "CACHED_ROWS", cached)
+    for n in (1, 2, 3, 10, 257, 3000, 4095, 4096, 40_000):
+        plain, compiled = plain_and_compiled(n, monkeypatch, seed=n, epoch=3)
+        assert_bijection(n, compiled)
+        assert np.array_equal(plain, compiled)
+
+
+class Given:
+    """Words that make draws of 0, 1 or the last: the low ones are passed over for a bound that does not divide 2^32."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = np.random.default_rng(seed)
+
+    def random_raw(self, count: int) -> np.ndarray:
+        halves = self.chance.choice(np.array([0, 1, 2**31, 2**32 - 1], np.uint32), 2 * count)
+        return halves.view("<u8")
+
+
+@pytest.mark.parametrize("cached", [5, 1 << 15])
+def test_both_pass_over_the_same_draws(cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the draws or so are passed over, so that the words of the first call are not enough for either."""
+    monkeypatch.setattr(mbgd.data.shuffle, "CACHED_ROWS", cached)
+    monkeypatch.setattr(mbgd.data.shuffle, "counter", lambda seed, purpose, epoch: Given(seed))
+    for n in (3, 10, 200, 1500):
+        plain, compiled = plain_and_compiled(n, monkeypatch, seed=n, epoch=0)
+        assert_bijection(n, compiled)
+        assert np.array_equal(plain, compiled)
+        if n <= cached:
+            assert plain.tolist() == fisher_yates(list(range(n)), halves(Given(n)))  # type: ignore[arg-type]
+
+
+def test_each_number_below_a_bound_has_as_many_draws_as_any_other() -> None:
+    """By counting all draws of 8 bits, with the rule of the docs on 2^8 in place of 2^32."""
+    for bound in range(1, 257):
+        kept = [u * bound >> 8 for u in range(256) if u * bound % 256 >= 256 % bound]
+        assert set(Counter(kept).values()) == {256 // bound}
 
 
 # ---------------------------------------------------------------- T5 and the epoch identity, on batches

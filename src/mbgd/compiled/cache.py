@@ -24,7 +24,7 @@ from numba.core import caching, ccallback, compiler, config, sigutils
 from mbgd.compiled.cache_folder import Place, open_folder
 
 _HOUSE = Path(__file__).parent.parent
-SOURCES = tuple(_HOUSE / name for name in ("compiled", "step/fused"))  # where kernels are written
+SOURCES = tuple(_HOUSE / name for name in ("compiled", "data/swaps.py", "step/fused"))  # where kernels are written
 _STAMP = "1"  # the folder's name says all that can change, so an index never has to
 _SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "CPU_NAME", "CPU_FEATURES")  # of Numba, by environment variables
 _numba: Any = caching  # these are without types

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mbgd.data.shuffle import shuffle
 from mbgd.seeds import Purpose, counter
 
 IntArray = NDArray[np.int64]
@@ -17,8 +18,6 @@ Tail = Literal["short", "even", "drop"]
 
 BatchSize = int | Callable[[int], int]
 """Rows a batch, or a function from rows seen to it."""
-
-CACHED_ROWS = 1 << 20  # a block of row numbers, 8 MB, stays in the cache while it is shuffled
 
 
 @dataclass(frozen=True, order=True)
@@ -51,28 +50,6 @@ class Order:
     def natural(self) -> IntArray:
         """Row ids as they stand: the order of batch gradient descent, where a shuffle would change nothing."""
         return np.arange(self.n_rows, dtype=np.int64) if self.chosen is None else self.chosen
-
-
-def shuffle(n_rows: int, *, seed: int, epoch: int) -> IntArray:
-    """A uniform permutation of 0..n_rows-1 in two passes (Rao 1961; Sandelius 1962).
-
-    Pass 1 sends every row to one of K blocks drawn uniformly; pass 2 shuffles each block by Fisher and Yates, with
-    integers drawn without bias. Exactly uniform given ideal random words, whatever K; K = 1 where all rows fit a cache.
-    Pass 2 is NumPy's RandomState, whose streams are frozen (NEP 19), over our own Philox words.
-    """
-    words = counter(seed, Purpose.SHUFFLE, epoch)
-    fisher_yates = np.random.RandomState(words)
-    if n_rows <= CACHED_ROWS:
-        order = np.arange(n_rows, dtype=np.int64)
-        fisher_yates.shuffle(order)
-        return order
-    n_blocks = 1 << (-(-n_rows // CACHED_ROWS) - 1).bit_length()
-    block = words.random_raw(-(-n_rows // 4)).astype("<u8", copy=False).view("<u2")[:n_rows] % np.uint16(n_blocks)
-    order = np.argsort(block, kind="stable")  # 16-bit keys are sorted by counting
-    ends = np.cumsum(np.bincount(block, minlength=n_blocks))
-    for rows in np.split(order, ends[:-1]):
-        fisher_yates.shuffle(rows)
-    return order
 
 
 def draw(n_rows: int, *, seed: int, epoch: int) -> IntArray:
