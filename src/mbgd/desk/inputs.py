@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mbgd.data.source import ArraySource, MappedSource, Rows, Source, call, first_row, inputs_of
 from mbgd.errors import DataError, MBGDError, PlanError
-from mbgd.measure.evaluate import evaluating
+from mbgd.step.evaluation import evaluating
 
 REFUSALS = (
     RuntimeError,

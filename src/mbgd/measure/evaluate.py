@@ -6,7 +6,6 @@ B rows of a batch
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from math import nan
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from mbgd.data.order import IntArray
 from mbgd.data.source import Rows, Source, call
 from mbgd.measure.metrics import scorer
+from mbgd.step.evaluation import evaluating
 from mbgd.step.loss import Loss
 
 BATCH_ROWS = 8192  # large enough to hide Python, small enough that a hidden layer's outputs stay near the caches
@@ -93,19 +93,6 @@ def _outputs(
             output = call(model, here.x)
             loss_B = None if loss is None or here.y is None else loss.per_row(output, here.y)
         yield data, output, loss_B
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards each submodule is in the mode in which it was, frozen ones too."""
-    training = [module for module in model.modules() if module.training]
-    if training:
-        model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True  # not train(), which a user's module may override and which sets its children
 
 
 def _predicted(loss: Loss, output: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from mbgd.data.chunk import Chunk
 from mbgd.seeds import step_seed
-from mbgd.step.gradient import Forward, GradientRule, accumulate
+from mbgd.step.evaluation import evaluating
+from mbgd.step.gradient import Forward, GradientRule, accumulate, gradient_of
 from mbgd.step.state import State, capture, is_finite, restore
 from mbgd.step.update import Updater
 
@@ -50,6 +51,16 @@ class Engine(Protocol):
         """
         ...
 
+    def gradient(self, chunk: Chunk, batch: int) -> Tensor:
+        """The gradient that an update for this batch would take, before clipping and decay: flat, in the order of
+        `model.parameters()`, zeros for those that are not trained.
+
+            g = (1 / (m wbar)) * sum over the batch of w_i grad l_i
+
+        In evaluation mode, so without dropout; nothing is changed by it, whatever comes out.
+        """
+        ...
+
     def capture(self) -> State: ...
 
     def restore(self, state: State) -> None: ...
@@ -78,6 +89,13 @@ class AutogradEngine:
             losses.append(accumulate(self.forward, batch, self.rule))
             self.updater.apply(float(rate_factors[j]))
         return torch.cat(losses)
+
+    def gradient(self, chunk: Chunk, batch: int) -> Tensor:
+        updater = self.updater
+        rows = next(islice(chunk.batches(), batch, None))
+        with evaluating(updater.model):
+            found = gradient_of(self.forward, rows, self.rule, updater.trained())
+        return updater.flat(found)
 
     def capture(self) -> State:
         return capture(self.updater)

@@ -1,11 +1,11 @@
-"""One batch in, the gradient of its update left in `.grad`, its losses out; the only place that divides.
+"""One batch in, the gradient of its update out, in `.grad` with the losses or as a value; the only place that divides.
 
 B rows of a batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -43,14 +43,32 @@ def accumulate(forward: Forward, batch: Batch, rule: GradientRule) -> Tensor:
     return torch.cat([_backward(forward, part, rule, divisor) for part in _split(batch.data, rule.micro_batch)])
 
 
+def gradient_of(forward: Forward, batch: Batch, rule: GradientRule, trained: Sequence[Tensor]) -> list[Tensor]:
+    """The same gradient as values, one a trained tensor, and no `.grad` touched; zeros where no loss depends on it."""
+    divisor = batch.divisor * rule.mean_weight
+    parts = [batch.data] if rule.micro_batch is None else _split(batch.data, rule.micro_batch)
+    total = [torch.zeros_like(tensor) for tensor in trained]
+    for part in parts:
+        loss_B, pull_B = _pulled(forward, part, rule, divisor)
+        for so_far, found in zip(total, torch.autograd.grad(loss_B, trained, pull_B, allow_unused=True), strict=True):
+            if found is not None:
+                so_far.add_(found)  # of an embedding it may be sparse, which adds as well
+    return total
+
+
 def _backward(forward: Forward, rows: Rows, rule: GradientRule, divisor: float) -> Tensor:
+    loss_B, pull_B = _pulled(forward, rows, rule, divisor)
+    loss_B.backward(pull_B)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    return loss_B.detach()
+
+
+def _pulled(forward: Forward, rows: Rows, rule: GradientRule, divisor: float) -> tuple[Tensor, Tensor]:
+    """(loss, what its gradient is multiplied with) of each row, shape (B,)."""
     assert rows.y is not None  # the desk refuses data without targets
     with _precision(rows, rule):
         output = call(forward, rows.x)
     loss_B = rule.loss(output.float() if rule.bf16 else output, rows.y)
-    pull_B = torch.full_like(loss_B, 1.0 / divisor) if rows.w is None else rows.w.to(loss_B.dtype) / divisor
-    loss_B.backward(pull_B)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-    return loss_B.detach()
+    return loss_B, torch.full_like(loss_B, 1.0 / divisor) if rows.w is None else rows.w.to(loss_B.dtype) / divisor
 
 
 def _split(rows: Rows, size: int) -> Iterator[Rows]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -143,6 +143,16 @@ class Updater:
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None and self.ema_decay is not None:
             torch._foreach_lerp_(self.average, averaged_tensors(self.model), 1.0 - self.ema_decay)
+
+    def trained(self) -> list[Tensor]:
+        """The parameters that an update moves, in the order of the model's."""
+        held = {id(parameter) for parameter in self._parameters}
+        return [p for p in self.model.parameters() if p.requires_grad and id(p) in held]
+
+    def flat(self, of_trained: Sequence[Tensor]) -> Tensor:
+        """One vector over all parameters of the model from a tensor for each trained one; zeros for the others."""
+        held = {id(p): value for p, value in zip(self.trained(), of_trained, strict=True)}
+        return torch.cat([held.get(id(p), torch.zeros_like(p)).detach().flatten() for p in self.model.parameters()])
 
     def buffers(self) -> list[Tensor]:
         """The floating buffers that were finite at the start; a mask may hold infinities from the first."""

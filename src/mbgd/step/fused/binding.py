@@ -63,7 +63,7 @@ class Binding:
         self._places: Places = places_of(program)
         self._lent: dict[tuple[str, int], _Lent] = {}
         self.block = rows_of_a_block(program)
-        self.memory = _memory(program, self._places, self.block)
+        self.memory = memory_of(program, self._places, self.block)
         self.front: Ints = front_table(program, self._places)
         self._trained: list[tuple[int, Tensor, int]] = []  # (place among all, parameter, parameter group)
         self.tensors: Ints = np.zeros((0, 4), np.int64)
@@ -182,7 +182,8 @@ def _set_entry(average: list[Tensor], k: int) -> Callable[[Tensor], None]:
     return put
 
 
-def _memory(program: Program, places: Places, block: int) -> Memory:
+def memory_of(program: Program, places: Places, block: int) -> Memory:
+    """Buffers of zeros for a program; what is never written takes no memory."""
     dtype = NUMPY[program.dtype]
     layers = program.layers
     widest = max(max(layer.inputs, layer.outputs) for layer in layers)

@@ -14,6 +14,7 @@ from torch import Tensor
 from mbgd.compiled.kernel import Leaf
 from mbgd.data.chunk import Chunk
 from mbgd.data.source import inputs_of
+from mbgd.step.evaluation import evaluating
 from mbgd.step.fused import activations, front, losses, products, tiles, updates
 from mbgd.step.fused.arena import NUMPY
 from mbgd.step.fused.binding import Binding
@@ -21,7 +22,8 @@ from mbgd.step.fused.blas import address_of_gemm
 from mbgd.step.fused.blas_threads import blas_threads
 from mbgd.step.fused.codes import NONE
 from mbgd.step.fused.finite import all_finite
-from mbgd.step.fused.layout import Batches, Calls, Data, Floats, Moves, Net
+from mbgd.step.fused.gradient import NOTHING_MOVES, Still
+from mbgd.step.fused.layout import Batches, Calls, Data, Floats, Memory, Moves, Net
 from mbgd.step.fused.linear import run_linear
 from mbgd.step.fused.losses import BY_ELEMENT, BY_LABEL
 from mbgd.step.fused.program import Program
@@ -69,25 +71,38 @@ class FusedEngine:
             binding = self._binding
             assert binding is not None  # bound() has made it
             binding.attach()
-            part = slice(batches.start, batches.stop)
-            sizes = chunk.sizes[part]
-            losses = np.empty(int(sizes.sum()), self._dtype)
-            net = self._net(binding)
-            batch = Batches(
-                starts=chunk.starts[part],
-                sizes=sizes,
-                scales=1.0 / (chunk.divisors[part] * self.rule.mean_weight),
-                factors=rate_factors[part],
-                losses=losses,
-                first_step=steps_done + batches.start,
-            )
-            with blas_threads(self.threads):
-                run = run_linear if self._is_linear else run_chunk
-                run(self._calls, net, binding.memory, self._data(chunk), batch, self._moves(binding))
+            batch = self._batches(chunk, batches, rate_factors=rate_factors, steps_done=steps_done)
+            self._call(self._net(binding), binding.memory, self._data(chunk), batch, self._moves(binding))
             binding.count()
-        return torch.from_numpy(losses)
+        return torch.from_numpy(batch.losses)
 
-    def _net(self, binding: Binding) -> Net:
+    def gradient(self, chunk: Chunk, batch: int) -> Tensor:
+        updater = self.updater
+        trained = updater.trained()
+        with evaluating(updater.model), torch.no_grad():
+            still = Still(self.program, trained)
+            one = self._batches(chunk, range(batch, batch + 1), rate_factors=np.ones(len(chunk)), steps_done=0)
+            self._call(self._net(still), still.memory, self._data(chunk), one, NOTHING_MOVES)
+            return updater.flat([still.gradient_of(tensor) for tensor in trained])
+
+    def _call(self, net: Net, memory: Memory, data: Data, batches: Batches, moves: Moves) -> None:
+        run = run_linear if self._is_linear else run_chunk
+        with blas_threads(self.threads):
+            run(self._calls, net, memory, data, batches, moves)
+
+    def _batches(self, chunk: Chunk, which: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Batches:
+        part = slice(which.start, which.stop)
+        sizes = chunk.sizes[part]
+        return Batches(
+            starts=chunk.starts[part],
+            sizes=sizes,
+            scales=1.0 / (chunk.divisors[part] * self.rule.mean_weight),
+            factors=rate_factors[part],
+            losses=np.empty(int(sizes.sum()), self._dtype),
+            first_step=steps_done + which.start,
+        )
+
+    def _net(self, binding: Binding | Still) -> Net:
         program = self.program
         return Net(
             layers=binding.layers,
