@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, str] = {
     "record": "errors store model",
     "desk": "errors seeds ranks store compiled data model step loop measure tune record",
     "estimators": "errors desk model data",
-    "cli": "errors store data model record measure desk",
+    "cli": "errors store compiled data model record measure desk",
     "": "errors seeds data model step loop measure tune record desk estimators reference",  # the front door
 }
 # imported where they are used: they cost up to a second, or need not be installed

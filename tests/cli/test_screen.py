@@ -68,12 +68,12 @@ def test_version(mbgd: Command) -> None:
     assert mbgd("--version").out == f"mbgd {package.__version__}\n"
 
 
-def shown_on_a_terminal(words: list[str], cwd: Path) -> tuple[int, str]:
+def shown_on_a_terminal(words: list[str], cwd: Path, **environment: str) -> tuple[int, str]:
     """Exit code and everything written to a terminal that the command has for all three of its streams."""
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [*PROGRAM, *words], cwd=cwd, stdin=follower, stdout=follower, stderr=follower,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "OMP_NUM_THREADS": "1", **environment},
     )  # fmt: skip
     os.close(follower)
     seen = b""
@@ -106,6 +106,34 @@ def test_a_terminal_has_a_bar_that_goes_away_and_a_log_has_lines(mbgd: Command, 
     )  # fmt: skip
     assert said.err.splitlines()[-1].startswith("epoch 60.00/60  step 540  loss ")
     assert "\x1b" not in said.err + said.out
+
+
+COMPILING = "compiling kernels for float32, once on this machine ..."
+
+
+def test_the_first_call_says_that_it_compiles_and_later_ones_do_not(tables: Path, tmp_path: Path) -> None:
+    """In processes of their own, at first with an empty cache: a line of a log, the text of a bar, nothing when quiet."""
+    words = ["train", str(tables / "t.csv"), *NUMBER, "--epochs", "1", "--hidden-layer-sizes", "4"]
+    environment = {"MBGD_CACHE_DIR": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+
+    def logged(*more: str) -> list[str]:
+        how = {"cwd": tmp_path, "env": {**os.environ, **environment}, "text": True}
+        done = subprocess.run([*PROGRAM, *words, *more], capture_output=True, check=True, **how)
+        return [line for line in done.stderr.splitlines() if "compiling" in line]
+
+    def forget_one() -> None:
+        for path in (tmp_path / "cache").rglob("*back_through_relu-*"):
+            path.unlink()
+
+    assert logged("--out", "cold") == [f"note: {COMPILING}"]
+    assert logged("--out", "warm") == []
+    forget_one()
+    code, seen = shown_on_a_terminal([*words, "--out", "bar"], tmp_path, **environment)
+    assert (code, COMPILING in seen) == (0, True)
+    code, seen = shown_on_a_terminal([*words, "--out", "warm bar"], tmp_path, **environment)
+    assert (code, "compiling" in seen) == (0, False)
+    forget_one()
+    assert logged("--quiet", "--out", "quiet") == []
 
 
 def test_scores_stand_in_their_sets_beside_two_baselines(mbgd: Command, tables: Path) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from mbgd.compiled.news import told_of_compiling
 from mbgd.desk.result import Run
 from mbgd.desk.train import Look
 
@@ -17,10 +18,14 @@ SECONDS_BETWEEN_LINES = 5.0
 class Display(Protocol):
     def show(self, look: Look) -> None: ...
 
+    def wait(self, why: str) -> None:
+        """Say why nothing moves for some seconds."""
+        ...
+
 
 def watch(fitting: Generator[Look, None, Run], *, epochs: float | None, quiet: bool) -> Run:
     """Let a training go to its end, shown as it goes."""
-    with _display(epochs, quiet=quiet) as display:
+    with _display(epochs, quiet=quiet) as display, told_of_compiling(Compiling(display.wait)):
         while True:
             try:
                 look = next(fitting)
@@ -41,8 +46,24 @@ def _display(epochs: float | None, *, quiet: bool) -> Iterator[Display]:
             yield bar
 
 
+class Compiling:
+    """Says that kernels are compiled, once for each number type; of those for none only where nothing was said yet."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._said: set[str] = set()
+
+    def __call__(self, number: str) -> None:
+        if number not in self._said and (number or not self._said):
+            self._said.add(number)
+            self._say(f"compiling kernels{f' for {number}' if number else ''}, once on this machine ...")
+
+
 class _Nothing:
     def show(self, look: Look) -> None:
+        pass
+
+    def wait(self, why: str) -> None:
         pass
 
 
@@ -66,6 +87,9 @@ class _Lines:
         of = "" if self._epochs is None else f"/{self._epochs:g}"
         line = f"epoch {look.epoch:.2f}{of}  step {look.progress.steps_done:,}  {described(look)}  {look.seconds:.1f} s"
         print(line, file=sys.stderr, flush=True)
+
+    def wait(self, why: str) -> None:
+        print(f"note: {why}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -95,5 +119,9 @@ def _bar(epochs: float | None) -> Iterator[Display]:
                     )
                 said = f"loss {look.loss:.4f}  {look.rows_per_second:,.0f} rows/s{self.scores}"
                 progress.update(task, completed=look.epoch, epoch=f"{look.epoch:.1f}{of}", said=said)
+
+            def wait(self, why: str) -> None:
+                progress.update(task, said=why)
+                progress.refresh()  # now: a compiler leaves little time to the thread that draws
 
         yield _Bar()

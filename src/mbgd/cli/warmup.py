@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from mbgd.cli.show import print_json
+from contextlib import nullcontext
+
+from mbgd.cli.progress import Compiling
+from mbgd.cli.show import print_json, say
+from mbgd.compiled.news import told_of_compiling
 from mbgd.desk.warm import DTYPES, warm
 
 
 def warm_up(dtype: str | None, *, json: bool) -> None:
     """Say where the kernels are, how many were compiled, and the seconds."""
-    done = warm(tuple(DTYPES) if dtype is None else (dtype,))
+    with nullcontext() if json else told_of_compiling(Compiling(say)):
+        done = warm(tuple(DTYPES) if dtype is None else (dtype,))
     if json:
         print_json({**done._asdict(), "folder": str(done.folder)})
         return

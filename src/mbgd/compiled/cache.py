@@ -22,6 +22,7 @@ import numpy as np
 from numba.core import caching, ccallback, compiler, config, sigutils
 
 from mbgd.compiled.cache_folder import Place, open_folder
+from mbgd.compiled.news import tell_of_compiling
 
 _HOUSE = Path(__file__).parent.parent
 SOURCES = tuple(_HOUSE / name for name in ("compiled", "data/swaps.py", "step/fused"))  # where kernels are written
@@ -86,10 +87,12 @@ class KernelCache:
         key, file = self._file(signature, target_context.codegen())
         try:
             found = file.load(key)
-            return None if found is None else _compiler.CompileResult._rebuild(target_context, *found)
+            if found is not None:
+                return _compiler.CompileResult._rebuild(target_context, *found)
         except Exception:  # a damaged file may raise anything; what it held is compiled again
             self._forget(file)
-            return None
+        tell_of_compiling(_number(signature))
+        return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
         if compiled.library.has_dynamic_globals:  # an address of this process is part of the code
@@ -121,6 +124,12 @@ class KernelCache:
             file.flush()
         except OSError:
             return
+
+
+def _number(signature: Any) -> str:
+    """The number type that a kernel is compiled for, "" where it is for none; counts and settings are float64 in either."""
+    text = str(signature)
+    return next((name for name in ("float32", "float64") if name in text), "")
 
 
 def _described(value: Any) -> str:
