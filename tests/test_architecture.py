@@ -34,8 +34,9 @@ MAY_IMPORT: dict[str, str] = {
 # imported where they are used: they cost up to a second, or need not be installed
 OPTIONAL = {"numba", "scipy", "sklearn", "threadpoolctl", "plotly", "matplotlib", "tensorboard", "mlflow", "psutil"}
 LATE = {
-    "data": OPTIONAL | {"pyarrow", "narwhals", "pandas", "polars", "mbgd.data.swaps"}
-}  # kernels bring Numba with them
+    "data": OPTIONAL | {"pyarrow", "narwhals", "pandas", "polars", "mbgd.data.swaps"},  # kernels bring Numba with them
+    "record": OPTIONAL | {"pyarrow"},
+}
 DOORS = {"", "cli", "desk"}
 MAX_LINES = 300
 

@@ -14,7 +14,7 @@ from mbgd.desk.plan import Plan
 from mbgd.desk.standing import Standing, put_best
 from mbgd.desk.train import Training, train
 from mbgd.loop.stop import StopReason
-from mbgd.step.update import take_average
+from mbgd.step.update import drop_gradients, take_average
 
 
 def going(parts: Parts, plan: Plan, *, recorder: Recorder, start: Standing) -> Training:
@@ -42,7 +42,7 @@ def borrowed(parts: Parts) -> Iterator[None]:
     modes = [] if model.training else [(module, module.training) for module in model.modules()]
     if modes:
         model.train()
-    updater.optimizer.zero_grad(set_to_none=True)  # or the first step would add what an earlier backward left
+    drop_gradients(updater.optimizer)  # or the first step would add what an earlier backward left
     try:
         with parts.engine.bound():
             yield

@@ -6,25 +6,28 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mbgd.data.encode.encoder import Encoder
-from mbgd.data.encode.target import Target
 from mbgd.data.given import as_source
 from mbgd.data.source import ArraySource, Rows, Source
-from mbgd.data.table import Table, open_table
 from mbgd.errors import PlanError, SavedFileError
 from mbgd.measure.evaluate import predict
 from mbgd.model.saved import FILE_NAME, SavedModel, load_model, put_into, save_model
 from mbgd.model.saved import restore as rebuild
 from mbgd.step.loss import Loss, make_loss
 from mbgd.step.torch_loss import TORCH_LOSSES
+
+if TYPE_CHECKING:  # Arrow takes a fifth of a second to load, and a model of arrays needs none of these
+    import pyarrow as pa
+
+    from mbgd.data.encode.encoder import Encoder
+    from mbgd.data.encode.target import Target
+    from mbgd.data.table import Table
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Predictor:
     @property
     def schema(self) -> pa.Schema:
         """Types to force on a CSV file, so that inputs and target are read as they were in training."""
+        import pyarrow as pa
+
         assert self.encoder is not None
         assert self.target is not None
         text = bool(self.target.classes) and all(isinstance(label, str) for label in self.target.classes)
@@ -83,6 +88,8 @@ class Predictor:
         """What the loss makes of the model's outputs: means (n,), probabilities of class 1 (n,), or of all (n, C)."""
         if self.encoder is None:
             return self._of_source(self._inputs(data))
+        from mbgd.data.table import open_table
+
         return self.of_table(open_table(data, schema_like=self.encoder.schema))
 
     def of_table(self, table: Table) -> NDArray[np.float64]:
@@ -155,6 +162,9 @@ def _read(place: Path) -> SavedModel:
 
 
 def _of_a_table(saved: SavedModel) -> Predictor:
+    from mbgd.data.encode.encoder import Encoder
+    from mbgd.data.encode.target import Target
+
     facts = saved.facts
     return Predictor(
         model=rebuild(saved),

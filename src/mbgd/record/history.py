@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from mbgd.errors import SavedFileError, did_you_mean
 from mbgd.store import append_line, finite, read_bytes, sync, write_bytes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Record = Mapping[str, Any]
 _SHOWN = 5  # rows at either end of what is printed
@@ -54,6 +55,8 @@ class History:
 
     def to_arrow(self) -> pa.Table:
         """The same as an Arrow table, which pandas and polars read; None and what is not finite become null."""
+        import pyarrow as pa
+
         return pa.table({name: pa.array(self[name]) for name in self._columns})
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mbgd.errors import PlanError, SavedFileError
-from mbgd.step.update import Updater
+from mbgd.step.update import Updater, drop_gradients
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def restore(updater: Updater, state: State) -> None:
             optimizer.state[parameter] = {key: _placed(key, value, parameter, group) for key, value in values.items()}
     for group, settings in zip(optimizer.param_groups, state.facts["groups"], strict=True):
         group.update(settings)
-    optimizer.zero_grad(set_to_none=True)
+    drop_gradients(optimizer)
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:

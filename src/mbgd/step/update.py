@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mbgd.errors import PlanError, did_you_mean
+from mbgd.step.light_start import light_start
 
 OptimizerSpec = str | type[torch.optim.Optimizer] | Callable[..., torch.optim.Optimizer] | torch.optim.Optimizer
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -53,7 +54,8 @@ def make_optimizer(
     if isinstance(spec, str):
         return _named(spec, trained, settings)
     try:
-        return _one_gradient(spec(trained, **settings))
+        with light_start():
+            return _one_gradient(spec(trained, **settings))
     except (TypeError, ValueError) as error:
         raise PlanError(
             f"optimizer must accept (parameters, {', '.join(settings)}), got {_name(spec)}: {error}"
@@ -73,7 +75,8 @@ def _named(name: str, parameters: list[nn.Parameter], settings: dict[str, Any]) 
     kinds = {parameter.device.type for parameter in parameters}
     dtypes = {parameter.dtype for parameter in parameters}
     fused = kinds <= {"cpu", "cuda"} and len(kinds) == 1 and dtypes <= {torch.float32, torch.float64}
-    return OPTIMIZERS[name](parameters, **{"lr": DEFAULT_RATES[name], **settings}, fused=fused)
+    with light_start():
+        return OPTIMIZERS[name](parameters, **{"lr": DEFAULT_RATES[name], **settings}, fused=fused)
 
 
 def _given(optimizer: torch.optim.Optimizer, model: nn.Module, *, learning_rate: float | None) -> torch.optim.Optimizer:
@@ -127,8 +130,7 @@ class Updater:
         self.finite_buffers = [name for name, value in _float_buffers(self.model) if bool(torch.isfinite(value).all())]
         if self.ema_decay is not None and self.average is None:
             self.average = [tensor.clone() for tensor in averaged_tensors(self.model)]
-        self.optimizer.zero_grad(set_to_none=True)  # what somebody left there is no part of the first update
-        self.model.zero_grad(set_to_none=True)
+        drop_gradients(self.optimizer, self.model)  # what somebody left there is no part of the first update
 
     def apply(self, rate_factor: float) -> None:
         """One update from the gradients at hand; they are gone afterwards, and the optimizer's rates as they were."""
@@ -140,7 +142,7 @@ class Updater:
         self.optimizer.step()
         for group, rate in zip(groups, self.base_rates, strict=True):
             group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
+        drop_gradients(self.optimizer)
         if self.average is not None and self.ema_decay is not None:
             torch._foreach_lerp_(self.average, averaged_tensors(self.model), 1.0 - self.ema_decay)
 
@@ -163,6 +165,13 @@ class Updater:
         """The optimizer's own tensors: momenta, second moments, step counts."""
         for state in self.optimizer.state.values():
             yield from (value for value in state.values() if isinstance(value, Tensor))
+
+
+def drop_gradients(optimizer: torch.optim.Optimizer, model: nn.Module | None = None) -> None:
+    """What `zero_grad()` does, without what torch's own loads at its first call (see `light_start`)."""
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    for parameter in (*held, *(() if model is None else model.parameters())):
+        parameter.grad = None
 
 
 @contextmanager
