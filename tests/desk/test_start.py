@@ -16,6 +16,7 @@ UNUSED = (  # module -> about what it costs: seconds
     "torch._dynamo",  # 1.2, with sympy
     "pyarrow",  # 0.2, for tables
     "numba.np.arraymath",  # 0.25, with all that Numba registers before it compiles
+    "scipy.linalg",  # 0.1
     "rich",
     "sklearn",
     "pandas",

@@ -15,14 +15,14 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from mbgd.step.fused.scipy_blas import cython_blas
+
 PLAIN, TURNED = ord("N"), ord("T")
 
 
 def address_of_gemm(dtype: np.dtype[Any]) -> int:
     """Where scipy keeps sgemm or dgemm."""
-    from scipy.linalg import cython_blas
-
-    capsule = cython_blas.__pyx_capi__["sgemm" if dtype == np.float32 else "dgemm"]
+    capsule = cython_blas().__pyx_capi__["sgemm" if dtype == np.float32 else "dgemm"]
     api = ctypes.pythonapi
     api.PyCapsule_GetName.restype, api.PyCapsule_GetName.argtypes = ctypes.c_char_p, [ctypes.py_object]
     api.PyCapsule_GetPointer.restype = ctypes.c_void_p

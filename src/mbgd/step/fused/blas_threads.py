@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from mbgd.step.fused.scipy_blas import cython_blas
+
 
 @cache
 def _library() -> Any:
     """threadpoolctl's handle of the OpenBLAS that scipy brings, None where scipy is built on another BLAS."""
-    from scipy.linalg import cython_blas  # noqa: F401  # loads it
     from threadpoolctl import ThreadpoolController
 
+    cython_blas()  # loads it
     found = [
         library
         for library in ThreadpoolController().lib_controllers
