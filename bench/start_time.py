@@ -30,7 +30,7 @@ assert run.engine == "fused", run.engine_reason
 PARTS = (  # what a fit loads, one after the other in one process: name, the code that loads it
     ("mbgd.fit", "import mbgd; mbgd.fit"),
     ("numba", "import numba"),
-    ("scipy's BLAS", "from scipy.linalg import cython_blas"),
+    ("scipy's BLAS", "from mbgd.step.fused.scipy_blas import cython_blas; cython_blas()"),
     ("the engine's modules", "import mbgd.step.fused.step"),
     ("kernels and the fit", FIT),
     ("the same fit again", FIT),
