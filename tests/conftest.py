@@ -18,11 +18,11 @@ from hypothesis import settings
 SECONDS = {
     ".": 20,
     "bench": 5,
-    "cli": 90,
+    "cli": 110,
     "compiled": 25,
     "data": 40,
     "desk": 60,
-    "laws": 100,
+    "laws": 160,
     "loop": 5,
     "measure": 15,
     "model": 15,

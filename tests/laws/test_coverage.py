@@ -44,6 +44,7 @@ def numbered(n: int) -> object:
     return data
 
 
+@pytest.mark.usefixtures("compiled_shuffles")
 @pytest.mark.parametrize("tail", TAILS)
 @pytest.mark.parametrize("chosen", [False, True])
 def test_every_row_exactly_once_an_epoch(tail: Tail, chosen: bool) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mbgd.step.fused.cache import place
 from torch import Tensor, nn
 from torch.nn import functional
 
 from engines import Case, close, engine, target, train
+from mbgd.compiled.cache import place
 from mbgd.data.order import Order
 from mbgd.data.stream import chunks
 from mbgd.model.build import TableModel

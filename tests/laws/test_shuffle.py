@@ -74,10 +74,12 @@ def test_blocks_leave_a_bijection(cached: int, monkeypatch: pytest.MonkeyPatch) 
 # ---------------------------------------------------------------- T1 to T4
 
 
+@pytest.mark.usefixtures("compiled_shuffles")
 def test_our_shuffle_is_not_rejected() -> None:
     assert holm(order_family(ours)) == []
 
 
+@pytest.mark.usefixtures("compiled_shuffles")
 @pytest.mark.parametrize("cached", [1, 3, 7])
 def test_nor_in_two_passes(cached: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of so few rows that every shuffle tested has many, some of them empty."""
@@ -85,6 +87,7 @@ def test_nor_in_two_passes(cached: int, monkeypatch: pytest.MonkeyPatch) -> None
     assert holm(order_family(ours)) == []
 
 
+@pytest.mark.usefixtures("compiled_shuffles")
 def test_epochs_and_seeds_do_not_follow_from_each_other() -> None:
     """The place of each row in the next epoch, or in another seed's, given its place in this one: uniform again."""
 
