@@ -61,18 +61,6 @@ def back_through(delta_at: Pointer, slope_at: Pointer, n: int) -> None:
         delta[i] *= slope[i]
 
 
-@leaf("ppiii")
-def to_bias(delta_at: Pointer, grad_at: Pointer, rows: int, b: int, fresh: int) -> None:
-    """grad (b,) = sum of the rows of delta, added to what is there unless `fresh`."""
-    grad = carray(grad_at, b)
-    if fresh:
-        grad[:] = 0
-    for r in range(rows):
-        row = carray(moved(delta_at, r * b), b)
-        for s in range(b):
-            grad[s] += row[s]
-
-
 @leaf("ppifii")
 def drop(out_at: Pointer, slope_at: Pointer, n: int, rate: float, key: int, place: int) -> None:
     """Leave each unit out with probability `rate`, by a hash of (key, its place); the kept ones grow by 1 / (1 - rate)."""

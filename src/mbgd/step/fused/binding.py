@@ -200,4 +200,5 @@ def memory_of(program: Program, places: Places, block: int) -> Memory:
         slopes=buffer(block * sum(layer.outputs for layer in layers), dtype),
         deltas=buffer(2 * half, dtype),
         pull=buffer(block, dtype),
+        unit=np.ones(1, dtype),
     )

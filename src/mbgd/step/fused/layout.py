@@ -45,7 +45,6 @@ class Calls(NamedTuple):
     rectify: int
     back_through_relu: int
     back_through: int
-    to_bias: int
     drop: int
     copy: int
     lay_out: int
@@ -85,6 +84,7 @@ class Memory(NamedTuple):
     slopes: Floats
     deltas: Floats  # two halves that take turns
     pull: Floats  # (R,)
+    unit: Floats  # a 1
 
 
 class Data(NamedTuple):

@@ -219,7 +219,8 @@ def _unbend(calls: Calls, net: Net, memory: Memory, i: int, here: int, s: int, r
         out = at(memory.outputs, net.layers[i, OUTPUT] * net.block + s * b)
         call(calls.back_through_relu, (delta, out, rows * b))
     if net.layers[i, BIAS_TENSOR] >= 0:
-        call(calls.to_bias, (delta, at(memory.grad, net.layers[i, BIAS]), rows, b, int(fresh and s == 0)))
+        unit, grad, is_first = at(memory.unit, 0), at(memory.grad, net.layers[i, BIAS]), int(fresh and s == 0)
+        call(calls.multiply, (unit, 0, 0, delta, b, grad, b, 1, b, rows, is_first))  # a row of ones times delta
 
 
 @part
