@@ -117,14 +117,16 @@ def train(
     after: int = 0,
     ends: ChunkEnds = ChunkEnds(),
     bind: bool = True,
+    in_place: bool | None = None,
 ) -> Trained:
     """Run the steps after+1 .. upto, with the rate falling slowly; chunks as `ends` says."""
     upto = case.steps if upto is None else upto
     order = Order(case.n, seed=1)
     done = 0
     with by.engine.bound() if bind else nullcontext():
+        tight, in_place = by.engine.packs_tightly, by.engine.reads_in_place if in_place is None else in_place
         for chunk in chunks(
-            case.source(), order, batch_size=case.m, tail=case.tail, ends=ends, tight=by.engine.packs_tightly
+            case.source(), order, batch_size=case.m, tail=case.tail, ends=ends, tight=tight, in_place=in_place
         ):
             first, last = max(after - done, 0), min(len(chunk), upto - done)
             if first < last:

@@ -57,6 +57,24 @@ _tanh_high, _erf_high, _mish_high = constant(9.2, 19.2), constant(3.93, 5.95), c
 
 
 @inlined
+def plus(a: Any, b: Any) -> Any:
+    """a + b, rounded where it stands, whatever the kernel around it allows."""
+    return a + b
+
+
+@inlined
+def times(a: Any, b: Any) -> Any:
+    """a * b, likewise."""
+    return a * b
+
+
+@inlined
+def plus_times(a: Any, b: Any, c: Any) -> Any:
+    """a + b * c, likewise; in one rounding where the processor has it."""
+    return fma(b, c, a)
+
+
+@inlined
 def _at_most(x: Any, high: Any) -> Any:
     """The smaller; NaN stays."""
     return select(x > high, high, x)

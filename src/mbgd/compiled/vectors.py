@@ -16,6 +16,8 @@ from numba.extending import intrinsic
 
 LANE_BITS = 4
 LANES = 1 << LANE_BITS
+LINE = 64  # bytes of a cache line
+ROWS_AT_ONCE = 4  # a power of two
 _INT, _SHORT, _BIT = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 _LANES = ir.VectorType(_SHORT, LANES)
 _FAST = ("nsz", "contract", "reassoc")
@@ -108,64 +110,190 @@ def _sum(builder: Any, vector: Any) -> Any:
 @intrinsic
 def dot(typing_context: Any, x: Any, w: Any, n: Any) -> Any:
     """sum over i < n of x[i] w[i]."""
-    return x.dtype(x, w, types.int64), _dot(padded=False)
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, w, n = arguments
+        return _dots(builder, [x], w, n, padded=False)[0]
+
+    return x.dtype(x, w, types.int64), lower
+
+
+@intrinsic
+def dots_picked(typing_context: Any, x: Any, picked: Any, w: Any, out: Any, rows: Any, n: Any) -> Any:
+    """out[r] = sum over i < n of x[picked[r] n + i] w[i]; w goes on with zeros to the end of its last vector.
+
+    It is read whole, as `combine_picked` wrote it, for a processor hands a number on from a store to a load quickly only if
+    both are of one width. Four rows share what is read of it.
+    """
+    whole = types.int64
+    signature = types.void(x, picked, w, out, whole, whole)
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, picked, w, out, rows, n = arguments
+
+        def several(first: Any, count: int) -> None:
+            each = [builder.add(first, ir.Constant(_INT, k)) for k in range(count)]
+            sums = _dots(builder, [_row(builder, x, picked, r, n) for r in each], w, n, padded=True)
+            for r, total in zip(each, sums, strict=True):
+                builder.store(total, builder.gep(out, [r]))
+
+        _by_rows(builder, rows, several)
+        return context.get_dummy_value()
+
+    return signature, lower
 
 
 @intrinsic
 def dot_padded(typing_context: Any, x: Any, w: Any, n: Any) -> Any:
-    """The same where w goes on with zeros to the end of its last vector: it is read whole, as `combine_padded` wrote it, for
-    a processor hands a number on from a store to a load quickly only if both are of one width."""
-    return x.dtype(x, w, types.int64), _dot(padded=True)
+    """As `dot`, where w goes on with zeros to the end of its last vector."""
 
-
-def _dot(*, padded: bool) -> Any:
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         x, w, n = arguments
-        total = cgutils.alloca_once(builder, _kind(x))
-        builder.store(_zeros(_kind(x)), total)
+        return _dots(builder, [x], w, n, padded=True)[0]
 
-        def add(place: Any, mask: Any) -> None:
-            weights = _load(builder, w, place, None if padded else mask)
-            product = builder.fmul(_load(builder, x, place, mask), weights, flags=_FAST)
+    return x.dtype(x, w, types.int64), lower
+
+
+def _dots(builder: Any, starts: list[Any], w: Any, n: Any, *, padded: bool) -> list[Any]:
+    kind = _kind(w)
+    totals = [cgutils.alloca_once(builder, kind) for _ in starts]
+    for total in totals:
+        builder.store(_zeros(kind), total)
+
+    def add(place: Any, mask: Any) -> None:
+        weights = _load(builder, w, place, None if padded else mask)
+        for start, total in zip(starts, totals, strict=True):
+            product = builder.fmul(_load(builder, start, place, mask), weights, flags=_FAST)
             builder.store(builder.fadd(builder.load(total), product, flags=_FAST), total)
 
-        _by_vectors(builder, n, add)
-        return _sum(builder, builder.load(total))
-
-    return lower
+    _by_vectors(builder, n, add)
+    return [_sum(builder, builder.load(total)) for total in totals]
 
 
 @intrinsic
 def combine(typing_context: Any, x: Any, delta: Any, out: Any, rows: Any, n: Any, step: Any, fresh: Any) -> Any:
     """out[i] = sum over r < rows of delta[r] x[r step + i], i < n, added to what is there unless `fresh`."""
     whole = types.int64
-    return types.void(x, delta, out, whole, whole, whole, whole), _combine(padded=False)
 
-
-@intrinsic
-def combine_padded(typing_context: Any, x: Any, delta: Any, out: Any, rows: Any, n: Any, step: Any, fresh: Any) -> Any:
-    """The same where `out` goes on with zeros to the end of its last vector, which stay."""
-    whole = types.int64
-    return types.void(x, delta, out, whole, whole, whole, whole), _combine(padded=True)
-
-
-def _combine(*, padded: bool) -> Any:
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         x, delta, out, rows, n, stride, fresh = arguments
         begins_at_0 = builder.icmp_signed("!=", fresh, ir.Constant(_INT, 0))
         total = cgutils.alloca_once(builder, _kind(x))
 
         def add(place: Any, mask: Any) -> None:
-            mask_out = None if padded else mask
-            builder.store(builder.select(begins_at_0, _zeros(_kind(x)), _load(builder, out, place, mask_out)), total)
+            builder.store(builder.select(begins_at_0, _zeros(_kind(x)), _load(builder, out, place, mask)), total)
             with cgutils.for_range(builder, rows, intp=_INT) as loop:
                 at = builder.add(builder.mul(loop.index, stride), place)
-                pull = _spread(builder, builder.load(builder.gep(delta, [loop.index])))
-                product = builder.fmul(_load(builder, x, at, mask), pull, flags=_FAST)
-                builder.store(builder.fadd(builder.load(total), product, flags=_FAST), total)
-            _store(builder, builder.load(total), out, place, mask_out)
+                _add_product(builder, total, _load(builder, x, at, mask), delta, loop.index)
+            _store(builder, builder.load(total), out, place, mask)
 
         _by_vectors(builder, n, add)
         return context.get_dummy_value()
 
-    return lower
+    return types.void(x, delta, out, whole, whole, whole, whole), lower
+
+
+@intrinsic
+def combine_picked(
+    typing_context: Any, x: Any, picked: Any, delta: Any, out: Any, rows: Any, n: Any, fresh: Any
+) -> Any:
+    """out[i] = sum over r < rows of delta[r] x[picked[r] n + i], i < n, added to what is there unless `fresh`.
+
+    `out` goes on with zeros to the end of its last vector, which stay. Four sums take turns, since each addition waits for
+    the one before it in its sum.
+    """
+    whole = types.int64
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, picked, delta, out, rows, n, fresh = arguments
+        begins_at_0 = builder.icmp_signed("!=", fresh, ir.Constant(_INT, 0))
+        first, *others = totals = [cgutils.alloca_once(builder, _kind(x)) for _ in range(ROWS_AT_ONCE)]
+
+        def add(place: Any, mask: Any) -> None:
+            builder.store(builder.select(begins_at_0, _zeros(_kind(x)), _load(builder, out, place, None)), first)
+            for total in others:
+                builder.store(_zeros(_kind(x)), total)
+
+            def several(start: Any, count: int) -> None:
+                for k, total in enumerate(totals[:count]):
+                    r = builder.add(start, ir.Constant(_INT, k))
+                    _add_product(builder, total, _load(builder, _row(builder, x, picked, r, n), place, mask), delta, r)
+
+            _by_rows(builder, rows, several)
+            with builder.if_then(builder.icmp_signed(">=", rows, ir.Constant(_INT, ROWS_AT_ONCE))):
+                for total in others:
+                    builder.store(builder.fadd(builder.load(first), builder.load(total), flags=_FAST), first)
+            _store(builder, builder.load(first), out, place, None)
+
+        _by_vectors(builder, n, add)
+        return context.get_dummy_value()
+
+    return types.void(x, picked, delta, out, whole, whole, whole), lower
+
+
+@intrinsic
+def add_padded(typing_context: Any, x: Any, pull: Any, out: Any, n: Any) -> Any:
+    """out[i] += pull x[i], i < n, where `out` goes on with zeros to the end of its last vector: one row of `combine_picked`."""
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, pull, out, n = arguments
+        each = _spread(builder, pull)
+
+        def add(place: Any, mask: Any) -> None:
+            product = builder.fmul(_load(builder, x, place, mask), each, flags=_FAST)
+            _store(builder, builder.fadd(_load(builder, out, place, None), product, flags=_FAST), out, place, None)
+
+        _by_vectors(builder, n, add)
+        return context.get_dummy_value()
+
+    return types.void(x, x.dtype, out, types.int64), lower
+
+
+def _add_product(builder: Any, total: Any, numbers: Any, delta: Any, r: Any) -> None:
+    """total += delta[r] numbers."""
+    pull = _spread(builder, builder.load(builder.gep(delta, [r])))
+    product = builder.fmul(numbers, pull, flags=_FAST)
+    builder.store(builder.fadd(builder.load(total), product, flags=_FAST), total)
+
+
+def _row(builder: Any, x: Any, picked: Any, r: Any, n: Any) -> Any:
+    """Where row number picked[r] begins."""
+    return builder.gep(x, [builder.mul(builder.load(builder.gep(picked, [r])), n)])
+
+
+def _by_rows(builder: Any, rows: Any, body: Callable[[Any, int], None]) -> None:
+    """body(first row, ROWS_AT_ONCE) for as many as there are, then body(row, 1) for each left over."""
+    bits = ROWS_AT_ONCE.bit_length() - 1
+    with cgutils.for_range(builder, builder.lshr(rows, ir.Constant(_INT, bits)), intp=_INT) as loop:
+        body(builder.shl(loop.index, ir.Constant(_INT, bits)), ROWS_AT_ONCE)
+    whole = builder.and_(rows, ir.Constant(_INT, -ROWS_AT_ONCE))
+    with cgutils.for_range(builder, builder.sub(rows, whole), intp=_INT) as loop:
+        body(builder.add(whole, loop.index), 1)
+
+
+@intrinsic
+def ask_for_picked(typing_context: Any, x: Any, picked: Any, r: Any, n: Any, most: Any) -> Any:
+    """Ask for the cache lines of row number picked[r], n numbers, up to `most` of them, before they are needed."""
+    whole = types.int64
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, picked, r, n, most = arguments
+        row, last = _row(builder, x, picked, r, n), ir.Constant(_INT, -1)
+        length = builder.select(builder.icmp_signed("<", n, most), n, most)
+        per_line = ir.Constant(_INT, LINE // _size(_kind(x)))
+        lines = builder.udiv(builder.add(length, builder.add(per_line, last)), per_line)
+        with cgutils.for_range(builder, lines, intp=_INT) as loop:
+            _ask_for(builder, builder.gep(row, [builder.mul(loop.index, per_line)]))
+        _ask_for(builder, builder.gep(row, [builder.add(length, last)]))  # a row may begin within a line
+        return context.get_dummy_value()
+
+    return types.void(x, picked, whole, whole, whole), lower
+
+
+def _ask_for(builder: Any, address: Any) -> None:
+    """Nothing is read, so that any address will do."""
+    byte = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, _SHORT, _SHORT, _SHORT])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    to_read, keep, data = (ir.Constant(_SHORT, word) for word in (0, 3, 1))
+    builder.call(function, [builder.bitcast(address, byte), to_read, keep, data])

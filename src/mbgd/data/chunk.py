@@ -27,7 +27,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Chunk:
-    """k consecutive batches. Batch j is rows starts[j] .. starts[j] + sizes[j] of `data`; rows between are padding."""
+    """k consecutive batches. Batch j is rows starts[j] .. starts[j] + sizes[j] of `data`; rows between are padding.
+
+    With `places` nothing was copied: `data` is all there is, and row i of the chunk is row places[i] of it.
+    """
 
     data: Rows
     rows: IntArray  # (sum of sizes,) row ids, for messages and tests
@@ -36,6 +39,7 @@ class Chunk:
     divisors: NDArray[np.float64]  # (k,) the batch size m of each
     before: Cursor
     cursors: IntArray  # (2, k) epoch and row after each batch
+    places: IntArray | None = None  # (sum of sizes,)
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -52,7 +56,10 @@ class Chunk:
         return self.rows[end - int(self.sizes[batch]) : end]
 
     def views(self, leaf: Tensor) -> list[Tensor]:
-        """One view a batch of a tensor of `data`, cut in one call where batches lie one behind the other."""
+        """One tensor a batch of a tensor of `data`: views, cut in one call where batches lie one behind the other; with
+        `places`, of a copy made now."""
+        if self.places is not None:
+            return list(torch.split(leaf[torch.from_numpy(self.places)], self.sizes.tolist()))
         if len(self) == 1 or self.starts[1] == 0:
             return [leaf[: int(size)] for size in self.sizes]
         slots = np.diff(np.append(self.starts, len(leaf)))
@@ -64,6 +71,8 @@ class Chunk:
     def in_order(self, leaf: Tensor, n_batches: int) -> Tensor:
         """The rows of the first batches of a tensor of `data`, one behind the other, without what lies between."""
         starts, sizes = self.starts[:n_batches], self.sizes[:n_batches]
+        if self.places is not None:
+            return leaf[torch.from_numpy(self.places[: int(sizes.sum())])]
         if (starts[1:] == np.cumsum(sizes[:-1])).all():
             return leaf[: int(sizes.sum())]
         return torch.cat(self.views(leaf)[:n_batches])

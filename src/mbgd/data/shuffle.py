@@ -29,12 +29,11 @@ def shuffle(n_rows: int, *, seed: int, epoch: int) -> IntArray:
         from mbgd.data.swaps import dealt, swapped
     else:
         dealt, swapped = _dealt, _swapped
-    order, ends = np.arange(n_rows, dtype=np.int64), np.array([n_rows])
-    if n_rows > CACHED_ROWS:
-        n_blocks = min(MOST_BLOCKS, 1 << (-(-n_rows // CACHED_ROWS) - 1).bit_length())
-        parts = words.random_raw(-(-n_rows // 4)).astype("<u8", copy=False).view("<u2")[:n_rows]
-        order, ends = dealt(parts, n_blocks)
-    return swapped(order, ends, words)
+    if n_rows <= CACHED_ROWS:
+        return swapped(np.arange(n_rows, dtype=np.int64), np.array([n_rows]), words)
+    n_blocks = min(MOST_BLOCKS, 1 << (-(-n_rows // CACHED_ROWS) - 1).bit_length())
+    parts = words.random_raw(-(-n_rows // 4)).astype("<u8", copy=False).view("<u2")[:n_rows]
+    return swapped(*dealt(parts, n_blocks), words)
 
 
 def _dealt(part_n: NDArray[np.uint16], n_blocks: int) -> tuple[IntArray, IntArray]:

@@ -86,6 +86,11 @@ class ArraySource:
     def n_rows(self) -> int:
         return len(self.data.leaves()[0])
 
+    @property
+    def lies_by_rows(self) -> bool:
+        """Whether each row lies in one piece in this machine's memory, behind the one before it."""
+        return all(leaf.device.type == "cpu" and leaf.is_contiguous() for leaf in self.data.leaves())
+
     def read(self, rows: IntArray | slice) -> Rows:
         if isinstance(rows, slice):
             return self.data.map(lambda t: t[rows])
@@ -119,6 +124,8 @@ class WeightedSource:
 
 def first_row(source: Source) -> Rows:
     """Row 0, for its shapes and types; a dataset that draws at random leaves the generators as they were."""
+    if isinstance(source, ArraySource):
+        return source.read(slice(0, 1))
     with kept_aside():
         return source.read(slice(0, 1))
 

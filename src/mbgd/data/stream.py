@@ -9,15 +9,21 @@ import numpy as np
 
 from mbgd.data.chunk import Chunk, aligned, gather
 from mbgd.data.order import BatchSize, Cursor, IntArray, Order, Tail, batch_sizes
-from mbgd.data.source import Rows, Source, row_bytes
+from mbgd.data.source import ArraySource, Rows, Source, row_bytes
 from mbgd.errors import PlanError
 
 CHUNK_BYTES = 4 << 20  # a chunk stays near the caches, and is long enough to hide the cost of gathering it
+IN_PLACE_ROWS, IN_PLACE_BYTES = 1 << 17, 64 << 20  # of a chunk whose rows are not gathered: some ten milliseconds
 
 
 def rows_of_a_chunk(source: Source) -> int:
     """How many rows are gathered at once: arithmetic on shapes alone."""
     return max(1, CHUNK_BYTES // max(1, row_bytes(source)))
+
+
+def rows_in_place(source: Source) -> int:
+    """How many rows a chunk has that leaves them where they lie."""
+    return max(rows_of_a_chunk(source), min(IN_PLACE_ROWS, IN_PLACE_BYTES // max(1, row_bytes(source))))
 
 
 @dataclass(frozen=True)
@@ -132,24 +138,30 @@ def chunks(
     steps_done: int = 0,
     ends: ChunkEnds = ChunkEnds(),
     tight: bool = False,
+    in_place: bool = False,
 ) -> Iterator[Chunk]:
     """Chunks from `start` on, for ever. How batches are grouped into chunks never changes a batch, nor a bit of it;
-    `tight` leaves no room between them, where alignment does not matter.
+    `tight` leaves no room between them, where alignment does not matter; `in_place` leaves the rows where they lie, by
+    number, if they are in memory, for whoever reads them so.
 
     m >= n takes the rows in their natural order, read once and not copied again: batch gradient descent.
     """
     everything: Rows | None = None
+    lying = source.data if in_place and isinstance(source, ArraySource) and source.lies_by_rows else None
     planned = cuts(
         order, batch_size=batch_size, tail=tail, start=start, rows_seen=rows_seen, steps_done=steps_done, ends=ends
     )
     for parts in planned:
-        rows, sizes = np.concatenate([p.rows for p in parts]), np.concatenate([p.sizes for p in parts])
+        rows = parts[0].rows if len(parts) == 1 else np.concatenate([p.rows for p in parts])
+        sizes = np.concatenate([p.sizes for p in parts])
         if all(part.whole for part in parts):
             if everything is None:
                 everything = aligned(source.read(slice(None) if order.chosen is None else parts[0].rows))
-            data, starts = everything, np.zeros(len(sizes), np.int64)
+            data, starts, places = everything, np.zeros(len(sizes), np.int64), None
+        elif lying is not None:
+            data, starts, places = lying, np.cumsum(sizes) - sizes, rows
         else:
-            data, starts = gather(source, rows, sizes, tight=tight)
+            (data, starts), places = gather(source, rows, sizes, tight=tight), None
         yield Chunk(
             data=data,
             rows=rows,
@@ -158,4 +170,5 @@ def chunks(
             divisors=np.concatenate([np.full(len(p.sizes), p.batch_size, np.float64) for p in parts]),
             before=parts[0].before,
             cursors=np.concatenate([p.cursors for p in parts], axis=1),
+            places=places,
         )

@@ -15,7 +15,7 @@ from mbgd.data.chance import drawing
 from mbgd.data.chunk import Chunk
 from mbgd.data.order import IntArray, Order, Tail, steps_per_epoch
 from mbgd.data.source import ArraySource, Source, first_row
-from mbgd.data.stream import ChunkEnds, chunks, rows_of_a_chunk
+from mbgd.data.stream import ChunkEnds, chunks, rows_in_place, rows_of_a_chunk
 from mbgd.desk.engine import make_engine
 from mbgd.desk.machine import WORK_OF_A_CHUNK, choose_threads, work_of_a_step
 from mbgd.desk.plan import Plan
@@ -102,6 +102,7 @@ class Parts:
             steps_done=start.steps_done,
             ends=self.ends,
             tight=self.engine.packs_tightly,
+            in_place=self.engine.reads_in_place,
         )
         on_device = first_row(self.source).leaves()[0].device.type == self.device.type
         if not isinstance(self.source, ArraySource):
@@ -162,9 +163,10 @@ def assemble(
         mean_weight=_mean_weight(source, chosen, seed=plan.seed),
         threads=threads,
     )
+    in_place = engine.reads_in_place and isinstance(source, ArraySource) and source.lies_by_rows
     ends = ChunkEnds(
         max_batches=max(1, min(BATCHES_OF_A_CHUNK[engine.name], int(WORK_OF_A_CHUNK / work))),
-        max_rows=rows_of_a_chunk(source),
+        max_rows=rows_in_place(source) if in_place else rows_of_a_chunk(source),
         every_steps=(*every, *([total_steps] if total_steps else [])),
         at_epoch_end=validation is not None or plan.target_loss is not None or per_epoch >= LOOKED_AT_EACH_EPOCH,
     )

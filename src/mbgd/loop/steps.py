@@ -57,10 +57,7 @@ def steps(
     """
     progress = start
     for chunk in chunks:
-        seen = progress.rows_seen + np.cumsum(chunk.sizes) - chunk.sizes
-        factors = (
-            np.ones(len(seen)) if rate_factor is no_schedule else np.array([rate_factor(r) for r in seen.tolist()])
-        )
+        factors = np.ones(len(chunk)) if rate_factor is no_schedule else _factors(chunk, rate_factor, progress)
         done = run_finite(engine, chunk, rate_factors=factors, steps_done=progress.steps_done)
         k = len(done)
         sizes = chunk.sizes[:k]
@@ -71,6 +68,12 @@ def steps(
             rows: list[int] = chunk.row_ids(k).tolist()
             step, epoch = progress.steps_done + 1, progress.cursor.epoch + 1
             raise diverged(step=step, epoch=epoch, rows=rows, places=_row_numbers(rows))
+
+
+def _factors(chunk: Chunk, rate_factor: RateFactor, progress: Progress) -> NDArray[np.float64]:
+    """One a batch, by the rows seen before it."""
+    seen = progress.rows_seen + np.cumsum(chunk.sizes) - chunk.sizes
+    return np.array([rate_factor(rows) for rows in seen.tolist()])
 
 
 def diverged(*, step: int, epoch: int, rows: Sequence[int], places: str, kept: str = "") -> DivergenceError:

@@ -32,6 +32,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def reads_in_place(self) -> bool:
+        """Whether it takes rows by their numbers, where they lie, as quickly as gathered ones."""
+        ...
+
+    @property
     def updater(self) -> Updater: ...
 
     @property
@@ -78,6 +83,7 @@ class AutogradEngine:
     seed: int
     name: str = "autograd"
     packs_tightly: bool = False
+    reads_in_place: bool = False
 
     def bound(self) -> AbstractContextManager[None]:
         return nullcontext()

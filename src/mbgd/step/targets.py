@@ -104,22 +104,28 @@ def _not_nan(prepared: Tensor, y: Tensor) -> Tensor:
 
 
 def _bounded(numbers: Tensor, y: Tensor, wanted: Wanted) -> None:
+    if wanted.demand == "real" or not numbers.numel():
+        return
+    lowest, highest = (
+        float(end) for end in torch.aminmax(numbers)
+    )  # at the speed of memory; the row is looked for later
     loss = f"for loss={wanted.loss!r}"
-    if wanted.demand == "at least 0":
+    if wanted.demand == "at least 0" and lowest < 0:
         _refuse(numbers < 0, y, f"must be at least 0 {loss}", "use loss='squared_error' for values of both signs")
-    elif wanted.demand == "above 0":
+    elif wanted.demand == "above 0" and lowest <= 0:
         _refuse(
             numbers <= 0,
             y,
             f"must be above 0 {loss}",
             "use loss='poisson' where 0 occurs, 'squared_error' for both signs",
         )
-    elif wanted.demand == "share":
+    elif wanted.demand == "share" and (lowest < 0 or highest > 1):
         bad = (numbers < 0) | (numbers > 1)
         _refuse(bad, y, f"must be 0 or 1, or a probability between, {loss} with one output", _label_hint(numbers))
     elif wanted.demand == "binary":
         bad = (numbers != 0) & (numbers != 1)
-        _refuse(bad, y, f"must be 0 or 1 {loss} with one output", _label_hint(numbers))
+        if bool(bad.any()):
+            _refuse(bad, y, f"must be 0 or 1 {loss} with one output", _label_hint(numbers))
 
 
 def _label_hint(numbers: Tensor) -> str:

@@ -88,13 +88,14 @@ class Memory(NamedTuple):
 
 
 class Data(NamedTuple):
-    """The rows of a chunk, flat; what is not there is empty."""
+    """The rows of a chunk, flat, or all rows with the numbers of the chunk's in `picked`; what is not there is empty."""
 
     x: Floats
     codes: Ints
     y: Floats
     labels: Ints
     w: Floats
+    picked: Ints
 
 
 class Batches(NamedTuple):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mbgd.compiled.kernel import Leaf
 from mbgd.data.chunk import Chunk
-from mbgd.data.source import inputs_of
+from mbgd.data.source import Rows, inputs_of
 from mbgd.step.evaluation import evaluating
 from mbgd.step.fused import activations, front, losses, products, tiles, updates
 from mbgd.step.fused.arena import NUMPY
@@ -28,6 +28,7 @@ from mbgd.step.fused.linear import run_linear
 from mbgd.step.fused.losses import BY_ELEMENT, BY_LABEL
 from mbgd.step.fused.program import Program
 from mbgd.step.fused.run import run_chunk
+from mbgd.step.fused.single import run_single
 from mbgd.step.gradient import GradientRule
 from mbgd.step.state import State, capture, is_finite, restore
 from mbgd.step.update import Updater
@@ -50,7 +51,8 @@ class FusedEngine:
         self._binding: Binding | None = None
         self._dtype = NUMPY[program.dtype]
         self._calls = _calls(self._dtype)
-        self._is_linear = _is_linear(program)
+        self.reads_in_place = self._is_linear = _is_linear(program)
+        self._lying: tuple[Rows, Data] | None = None  # rows that were not gathered, and what kernels read of them
 
     @contextmanager
     def bound(self) -> Iterator[None]:
@@ -63,7 +65,7 @@ class FusedEngine:
             self._binding.attach()
             yield
         finally:
-            binding, self._binding = self._binding, None
+            binding, self._binding, self._lying = self._binding, None, None
             binding.release()
 
     def run(self, chunk: Chunk, batches: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Tensor:
@@ -86,9 +88,13 @@ class FusedEngine:
             return updater.flat([still.gradient_of(tensor) for tensor in trained])
 
     def _call(self, net: Net, memory: Memory, data: Data, batches: Batches, moves: Moves) -> None:
-        run = run_linear if self._is_linear else run_chunk
         with blas_threads(self.threads):
-            run(self._calls, net, memory, data, batches, moves)
+            if not self._is_linear:
+                run_chunk(self._calls, net, memory, data, batches, moves)
+            elif moves.bare and (batches.sizes == 1).all():
+                run_single(net, memory, data, batches, moves)
+            else:
+                run_linear(self._calls, net, memory, data, batches, moves)
 
     def _batches(self, chunk: Chunk, which: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Batches:
         part = slice(which.start, which.stop)
@@ -119,11 +125,18 @@ class FusedEngine:
         )
 
     def _data(self, chunk: Chunk) -> Data:
-        dtype = self._dtype
-        inputs = inputs_of(chunk.data.x)
-        y, w = chunk.data.y, chunk.data.w
+        if chunk.places is None:
+            data = self._flat_data(chunk.data)
+            return data._replace(picked=np.arange(len(data.y))) if self._is_linear else data
+        if self._lying is None or self._lying[0] is not chunk.data:
+            self._lying = chunk.data, self._flat_data(chunk.data)
+        return self._lying[1]._replace(picked=chunk.places)
+
+    def _flat_data(self, rows: Rows) -> Data:
+        inputs = inputs_of(rows.x)
+        y, w = rows.y, rows.w
         assert y is not None  # the desk refuses data without targets
-        empty = np.zeros(0, dtype)
+        empty = np.zeros(0, self._dtype)
         labels = y.dtype == torch.int64
         return Data(
             x=_flat(inputs[0]),
@@ -131,6 +144,7 @@ class FusedEngine:
             y=empty if labels else _flat(y.to(self.program.dtype)),
             labels=_flat(y) if labels else _NO_LABELS,
             w=empty if w is None else _flat(w.to(self.program.dtype)),
+            picked=_NO_LABELS,
         )
 
     def _moves(self, binding: Binding) -> Moves:
