@@ -121,3 +121,30 @@ def test_a_finite_run_is_not_touched_by_the_check() -> None:
         run.model[0].weight.fill_(1e37)  # type: ignore[union-attr]  # tanh saturates: the output stays small
     run.run(12, ends=ChunkEnds(max_batches=3))
     assert run.progress.steps_done == 12
+
+
+def test_the_bad_step_of_a_long_chunk_is_found_by_halving() -> None:
+    """Of 256 one-row batches: log2(256) = 8 halvings, and no more good runs than bad ones besides the first."""
+    data = source(256, WIDTH).data
+    x = data.x.clone()  # type: ignore[union-attr]  # a tensor here
+    order = Order(256, seed=2)
+    x[int(order.rows(0)[201]), 1] = float("nan")
+    run = Training(mlp(WIDTH), ArraySource(Rows(x, data.y, None)), order, 1, **ADAM)
+    calls, inner = [], run.engine.run
+
+    def counted(*given: Any, **how: Any) -> Tensor:
+        calls.append(1)
+        return inner(*given, **how)
+
+    object.__setattr__(run.engine, "run", counted)
+    error = run_to_the_end_of_one(run)
+    assert error.step == 202
+    assert run.progress.steps_done == 201
+    assert len(calls) <= 1 + 2 * 9
+
+
+def run_to_the_end_of_one(run: Training) -> DivergenceError:
+    with pytest.raises(DivergenceError) as caught:
+        for _ in run.each(ends=ChunkEnds(max_batches=256)):
+            pass
+    return caught.value

@@ -160,5 +160,5 @@ def test_a_fit_has_the_scores_and_weights_of_the_other_engine(chosen: float | No
         )
         assert run.resolved["engine"] == which
         scores = [value for kind in run.scores.values() for value in kind.values()]
-        found.append([run.history["step"][-1], *scores, *model.weight.detach().flatten().tolist()])
+        found.append([list(run.history)[-1]["step"], *scores, *model.weight.detach().flatten().tolist()])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-9)
