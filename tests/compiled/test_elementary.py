@@ -178,6 +178,6 @@ def test_a_loop_over_it_is_vectorised(name: str, dtype: Any) -> None:
 
 @pytest.mark.slow
 def test_the_coefficients_are_those_the_script_derives() -> None:
-    script = Path(__file__).parents[3] / "scripts" / "elementary_coefficients.py"
+    script = Path(__file__).parents[2] / "scripts" / "elementary_coefficients.py"
     written = runpy.run_path(str(script))["written"]()
     assert written == Path(coefficients.__file__).read_text(encoding="utf-8")
