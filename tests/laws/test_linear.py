@@ -5,6 +5,7 @@ The general law of chunks is tested here for the kernels that linear models have
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -87,14 +88,17 @@ def test_one_row_a_batch_has_the_bits_of_the_loop_for_any(
     width: int, dtype: torch.dtype, bias: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A chunk may hold batches of one row alone or beside longer ones: each goes its own way."""
-    for weighted in (False, True):
+    for weighted, loss in product((False, True), ("log_loss", "smoothed", "squared_error")):
         made = case(width, dtype, 1, weighted=weighted, bias=bias)
+        made.loss = "squared_error" if loss == "squared_error" else "log_loss"
+        made.options = {"learning_rate": 0.001 if loss == "squared_error" else 0.3}
+        made.loss_options = {"label_smoothing": 0.1} if loss == "smoothed" else {}
         alone, by = end(made), engine(made, fused=True)
         calls, used = by.engine._calls, []  # type: ignore[attr-defined]
 
         def as_any(*given: Any, calls: Any = calls, used: list[int] = used) -> None:
             used.append(1)
-            run_linear(calls, *given)
+            run_linear(calls, *given[:-1])
 
         with monkeypatch.context() as patch:
             patch.setattr(step, "run_single", as_any)

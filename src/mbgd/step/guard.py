@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mbgd.data.chunk import Chunk
+from mbgd.data.order import IntArray
 from mbgd.step.autograd import Engine
 
 
@@ -76,10 +77,15 @@ def _all_finite(losses: Tensor) -> bool:
 
 def _sums(chunk: Chunk, losses: Tensor, n_batches: int, *, failed: bool) -> Updates:
     loss = losses.cpu().to(torch.float64).numpy()
-    starts = np.cumsum(chunk.sizes[:n_batches]) - chunk.sizes[:n_batches]
+    sizes = chunk.sizes[:n_batches]
     if n_batches == 0:
         return Updates(np.zeros(0), np.zeros(0), failed)
     if chunk.data.w is None:
-        return Updates(np.add.reduceat(loss, starts), chunk.sizes[:n_batches].astype(np.float64), failed)
+        return Updates(_by_batch(loss, sizes), sizes.astype(np.float64), failed)
     weight = chunk.in_order(chunk.data.w, n_batches).cpu().to(torch.float64).numpy()
-    return Updates(np.add.reduceat(weight * loss, starts), np.add.reduceat(weight, starts), failed)
+    return Updates(_by_batch(weight * loss, sizes), _by_batch(weight, sizes), failed)
+
+
+def _by_batch(each: NDArray[np.float64], sizes: IntArray) -> NDArray[np.float64]:
+    """The sums over rows that lie batch behind batch."""
+    return each if len(each) == len(sizes) else np.add.reduceat(each, np.cumsum(sizes) - sizes)

@@ -20,7 +20,7 @@ from mbgd.step.fused.arena import NUMPY
 from mbgd.step.fused.binding import Binding
 from mbgd.step.fused.blas import address_of_gemm
 from mbgd.step.fused.blas_threads import blas_threads
-from mbgd.step.fused.codes import NONE
+from mbgd.step.fused.codes import NONE, Named
 from mbgd.step.fused.finite import all_finite
 from mbgd.step.fused.gradient import NOTHING_MOVES, Still
 from mbgd.step.fused.layout import Batches, Calls, Data, Floats, Memory, Moves, Net
@@ -91,8 +91,8 @@ class FusedEngine:
         with blas_threads(self.threads):
             if not self._is_linear:
                 run_chunk(self._calls, net, memory, data, batches, moves)
-            elif moves.bare and (batches.sizes == 1).all():
-                run_single(net, memory, data, batches, moves)
+            elif moves.bare and len(batches.sizes) == len(batches.losses):
+                run_single(net, memory, data, batches, moves, int(self.program.loss == Named("log_loss")))
             else:
                 run_linear(self._calls, net, memory, data, batches, moves)
 
