@@ -83,6 +83,21 @@ def test_a_unit_that_learns_nothing_ends_at_a_momentum_of_zero() -> None:
     assert torch.tensor([tiny]).div(2).item() == tiny / 2  # the caller's own numbers are not touched by it
 
 
+@pytest.mark.parametrize("m", [1, 4])
+def test_nor_has_a_column_of_zeros_a_momentum_of_its_own(m: int) -> None:
+    model = nn.Linear(3, 1)
+    x, y = torch.ones(40, 3), torch.ones(40)
+    made = Case(model, x, y, m=m, steps=1200, options={"learning_rate": 0.01, "momentum": 0.9})
+    fused = engine(made, fused=True)
+    train(made, fused, upto=1)
+    made.x[:, 1] = 0.0
+    train(made, fused, after=1)
+    velocity = fused.updater.optimizer.state[fused.model.weight]["momentum_buffer"]
+    assert velocity[0, 1] == 0
+    tiny = torch.finfo(torch.float32).tiny
+    assert torch.tensor([tiny]).div(2).item() == tiny / 2
+
+
 def columns(cardinalities: tuple[int, ...]) -> Tensor:
     chance = np.random.default_rng(7)
     codes = [chance.integers(0, size, N) for size in cardinalities]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
@@ -17,7 +16,7 @@ from engines import Case, Trained, engine, target
 from mbgd.data.dataset import DatasetSource
 from mbgd.errors import DataError, PlanError
 from mbgd.measure.gradients import group_gradients
-from mbgd.measure.noise import NoiseScale, doublings, measure_noise, noise_scale, ratio_of_sums, student_t_975
+from mbgd.measure.noise import NoiseScale, doublings, measure_noise, noise_scale, ratio_of_sums
 from problems import mlp
 
 N, WIDTH = 96, 5
@@ -271,11 +270,6 @@ def test_too_few_rows_or_groups_are_refused() -> None:
         measure_noise(engine(made, fused=False).engine, made.source())
     with pytest.raises(PlanError, match="groups must be at least 3, got 2"):
         noise_scale(np.ones((2, 3)), np.ones(2), n_rows=10)
-
-
-@pytest.mark.parametrize("freedom", [3, 5, 10, 31, 100])
-def test_students_t_is_that_of_scipy(freedom: int) -> None:
-    assert student_t_975(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=0.01)
 
 
 def test_of_labels_as_well() -> None:

@@ -171,29 +171,6 @@ def _dots(builder: Any, starts: list[Any], w: Any, n: Any, *, padded: bool) -> l
 
 
 @intrinsic
-def combine(typing_context: Any, x: Any, delta: Any, out: Any, rows: Any, n: Any, step: Any, fresh: Any) -> Any:
-    """out[i] = sum over r < rows of delta[r] x[r step + i], i < n, added to what is there unless `fresh`."""
-    whole = types.int64
-
-    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        x, delta, out, rows, n, stride, fresh = arguments
-        begins_at_0 = builder.icmp_signed("!=", fresh, ir.Constant(_INT, 0))
-        total = cgutils.alloca_once(builder, _kind(x))
-
-        def add(place: Any, mask: Any) -> None:
-            builder.store(builder.select(begins_at_0, _zeros(_kind(x)), _load(builder, out, place, mask)), total)
-            with cgutils.for_range(builder, rows, intp=_INT) as loop:
-                at = builder.add(builder.mul(loop.index, stride), place)
-                _add_product(builder, total, _load(builder, x, at, mask), delta, loop.index)
-            _store(builder, builder.load(total), out, place, mask)
-
-        _by_vectors(builder, n, add)
-        return context.get_dummy_value()
-
-    return types.void(x, delta, out, whole, whole, whole, whole), lower
-
-
-@intrinsic
 def combine_picked(
     typing_context: Any, x: Any, picked: Any, delta: Any, out: Any, rows: Any, n: Any, fresh: Any
 ) -> Any:

@@ -106,9 +106,8 @@ def _not_nan(prepared: Tensor, y: Tensor) -> Tensor:
 def _bounded(numbers: Tensor, y: Tensor, wanted: Wanted) -> None:
     if wanted.demand == "real" or not numbers.numel():
         return
-    lowest, highest = (
-        float(end) for end in torch.aminmax(numbers)
-    )  # at the speed of memory; the row is looked for later
+    # both ends at the speed of memory; the row at fault is looked for only where there is one
+    lowest, highest = (float(end) for end in torch.aminmax(numbers))
     loss = f"for loss={wanted.loss!r}"
     if wanted.demand == "at least 0" and lowest < 0:
         _refuse(numbers < 0, y, f"must be at least 0 {loss}", "use loss='squared_error' for values of both signs")

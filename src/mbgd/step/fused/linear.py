@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from mbgd.compiled.elementary import plus, plus_times, times
+from mbgd.compiled.instructions import flush_subnormals, restore_subnormals
 from mbgd.compiled.kernel import at, call, kernel, part
 from mbgd.compiled.vectors import ask_for_picked, combine_picked, dots_picked
 from mbgd.step.fused.layout import BIAS, INPUTS, SETTINGS, Batches, Calls, Data, Memory, Moves, Net, W
@@ -24,6 +25,7 @@ PIECE = 8  # rows between two looks ahead
 
 @kernel
 def run_linear(calls: Calls, net: Net, memory: Memory, data: Data, batches: Batches, moves: Moves) -> None:
+    mode = flush_subnormals()
     a, w, bias = net.layers[0, INPUTS], net.layers[0, W], net.layers[0, BIAS]
     x, delta, done, number = at(data.x, 0), at(memory.deltas, 0), 0, memory.theta.dtype.type
     ahead = max(1, min(ROWS_AHEAD, BYTES_AHEAD // (a * data.x.itemsize)))
@@ -52,6 +54,7 @@ def run_linear(calls: Calls, net: Net, memory: Memory, data: Data, batches: Batc
         if not at_once:
             finish(calls, memory, moves, factor, False)
         done += m
+    restore_subnormals(mode)
 
 
 @part

@@ -7,6 +7,7 @@ row waits for the one before it, so that every detour counts.
 from __future__ import annotations
 
 from mbgd.compiled.elementary import plus, plus_times, sigmoid, times
+from mbgd.compiled.instructions import flush_subnormals, restore_subnormals
 from mbgd.compiled.kernel import at, call, kernel
 from mbgd.compiled.vectors import add_padded, ask_for_picked, dot_padded
 from mbgd.step.fused.layout import BIAS, INPUTS, SETTINGS, Batches, Data, Memory, Moves, Net, W
@@ -20,6 +21,7 @@ def run_single(net: Net, memory: Memory, data: Data, batches: Batches, moves: Mo
     `logistic` says that the loss is log_loss without smoothing: then its slope is computed here, and no row waits for its
     loss, which is left for all rows of a block at once.
     """
+    mode = flush_subnormals()
     a, w, bias = net.layers[0, INPUTS], at(memory.theta, net.layers[0, W]), net.layers[0, BIAS]
     x, y, picked, number = at(data.x, 0), at(data.y, 0), at(data.picked, 0), memory.theta.dtype.type
     k, weighted, most = len(batches.sizes), len(data.w) > 0, BYTES_OF_A_ROW // data.x.itemsize
@@ -52,3 +54,4 @@ def run_single(net: Net, memory: Memory, data: Data, batches: Batches, moves: Mo
             call(net.loss, (net.loss_setting, out, target, delta, at(batches.losses, first), rows))
     for t in range(len(moves.counts)):
         moves.counts[t] += k
+    restore_subnormals(mode)
