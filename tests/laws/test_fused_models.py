@@ -69,10 +69,14 @@ def test_layers_of_many_strips_in_blocks_of_rows_agree(m: int, clip_norm: float 
 def test_a_unit_that_learns_nothing_ends_at_a_momentum_of_zero() -> None:
     """Numbers below the smallest normal one would stay there for ever, a hundred times as slow: they count as 0."""
     model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
-    x, y = torch.ones(40, 2), torch.zeros(40)
+    with torch.no_grad():
+        model[0].weight[1] = 1.0  # alive at first
+    x, y = torch.ones(40, 2), torch.ones(40)
     made = Case(model, x, y, m=1, steps=1200, options={"learning_rate": 0.01, "momentum": 0.9})
     fused = engine(made, fused=True)
     train(made, fused, upto=1)
+    velocity = fused.updater.optimizer.state[fused.model[0].weight]["momentum_buffer"]
+    assert (velocity[1] != 0).all()
     with torch.no_grad():
         fused.model[0].weight[1] = -1.0  # dead from here on
         fused.model[0].bias[1] = -1.0
@@ -90,6 +94,8 @@ def test_nor_has_a_column_of_zeros_a_momentum_of_its_own(m: int) -> None:
     made = Case(model, x, y, m=m, steps=1200, options={"learning_rate": 0.01, "momentum": 0.9})
     fused = engine(made, fused=True)
     train(made, fused, upto=1)
+    velocity = fused.updater.optimizer.state[fused.model.weight]["momentum_buffer"]
+    assert velocity[0, 1] != 0
     made.x[:, 1] = 0.0
     train(made, fused, after=1)
     velocity = fused.updater.optimizer.state[fused.model.weight]["momentum_buffer"]
