@@ -191,6 +191,21 @@ def test_with_the_loop_everybody_writes(dtype: torch.dtype) -> None:
         close(a.detach().flatten(), b.detach().flatten(), within=within)
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("clip", [None, 0.3])
+def test_with_one_row_a_batch_where_layers_are_wide(optimizer: str, clip: float | None) -> None:
+    """The product of one row is never written: its update goes by rows of weights, whole vectors or not."""
+    chance = np.random.default_rng(0)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(75, 67), nn.ReLU(), nn.Linear(67, 64), nn.Tanh(), nn.Linear(64, 3)).double()
+    x, y = torch.tensor(chance.normal(size=(40, 75))), target("log_loss", 40, 3)
+    kind, options = OPTIMIZERS[optimizer]
+    made = Case(model, x, y, loss="log_loss", m=1, optimizer=kind, options=options, outputs=(3,), clip_norm=clip)
+    fused, autograd = both(made)
+    close(fused.numbers(), autograd.numbers(), within=1e-10)
+    close(fused.losses, autograd.losses, within=1e-10)
+
+
 def at_a_constant_rate(made: Case, by: Any) -> None:
     """Ten steps at a constant rate."""
     chunk = next(iter(chunks(made.source(), Order(made.n, seed=1), batch_size=made.m)))

@@ -16,14 +16,14 @@ from numba.extending import intrinsic
 
 LANE_BITS = 4
 LANES = 1 << LANE_BITS
-LINE = 64  # bytes of a cache line
 ROWS_AT_ONCE = 4  # a power of two
 _INT, _SHORT, _BIT = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 _LANES = ir.VectorType(_SHORT, LANES)
 _FAST = ("nsz", "contract", "reassoc")
 
 
-def _kind(pointer: Any) -> Any:
+def vector_kind(pointer: Any) -> Any:
+    """A vector of what lies there."""
     return ir.VectorType(pointer.type.pointee, LANES)
 
 
@@ -32,7 +32,7 @@ def _zeros(kind: Any) -> Any:
 
 
 def _address(builder: Any, base: Any, place: Any) -> Any:
-    return builder.bitcast(builder.gep(base, [place]), _kind(base).as_pointer())
+    return builder.bitcast(builder.gep(base, [place]), vector_kind(base).as_pointer())
 
 
 def _masked(builder: Any, name: str, kind: Any, result: Any) -> Any:
@@ -49,11 +49,11 @@ def _masked(builder: Any, name: str, kind: Any, result: Any) -> Any:
 
 def _load(builder: Any, base: Any, place: Any, mask: Any) -> Any:
     """LANES numbers from base[place] on; 0 where the mask is off."""
-    kind = _kind(base)
+    kind = vector_kind(base)
     address = _address(builder, base, place)
     if mask is None:
-        return builder.load(address, align=_size(kind))
-    align = ir.Constant(_SHORT, _size(kind))
+        return builder.load(address, align=bytes_of(kind))
+    align = ir.Constant(_SHORT, bytes_of(kind))
     return builder.call(_masked(builder, "load", kind, kind), [address, align, mask, _zeros(kind)])
 
 
@@ -62,13 +62,14 @@ def _store(builder: Any, vector: Any, base: Any, place: Any, mask: Any) -> None:
     kind = vector.type
     address = _address(builder, base, place)
     if mask is None:
-        builder.store(vector, address, align=_size(kind))
+        builder.store(vector, address, align=bytes_of(kind))
         return
-    align = ir.Constant(_SHORT, _size(kind))
+    align = ir.Constant(_SHORT, bytes_of(kind))
     builder.call(_masked(builder, "store", kind, ir.VoidType()), [vector, address, align, mask])
 
 
-def _size(kind: Any) -> int:
+def bytes_of(kind: Any) -> int:
+    """Of a number in a vector of this kind."""
     return 4 if isinstance(kind.element, ir.FloatType) else 8
 
 
@@ -94,17 +95,36 @@ def _by_vectors(builder: Any, n: Any, body: Callable[[Any, Any], None]) -> None:
         body(whole, _mask(builder, left))
 
 
-def _sum(builder: Any, vector: Any) -> Any:
-    """Of all lanes, by halves."""
-    width = LANES
-    while width > 1:
-        width //= 2
-        low, high = (
-            builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(_SHORT, width), list(range(s, s + width))))
-            for s in (0, width)
-        )
-        vector = builder.fadd(low, high, flags=_FAST)
-    return builder.extract_element(vector, ir.Constant(_SHORT, 0))
+def _sums(builder: Any, vectors: list[Any]) -> Any:
+    """The sum over the lanes of each of the vectors, by halves, side by side: two vectors share each step while there are
+    two, so that four sums cost little more than one."""
+    parts = 1  # of a vector, one for each of those that it came from
+    while len(vectors) > 1:
+        pairs = zip(vectors[::2], vectors[1::2], strict=True)
+        vectors, parts = [_halved(builder, first, second, parts) for first, second in pairs], 2 * parts
+    (vector,) = vectors
+    while vector.type.count > parts:
+        vector = _halved(builder, vector, None, parts)
+    return vector
+
+
+def _halved(builder: Any, first: Any, second: Any, parts: int) -> Any:
+    """Of each part of one or two vectors its lower half plus its upper one."""
+    half = first.type.count // parts // 2
+    starts = range(0, first.type.count * (1 if second is None else 2), 2 * half)
+    other = first if second is None else second
+    lower = [start + lane for start in starts for lane in range(half)]
+    low, high = (
+        builder.shuffle_vector(first, other, ir.Constant(ir.VectorType(_SHORT, len(lower)), [i + up for i in lower]))
+        for up in (0, half)
+    )
+    return builder.fadd(low, high, flags=_FAST)
+
+
+def _put(builder: Any, sums: Any, out: Any, first: Any) -> None:
+    """out[first + k] = sums[k]."""
+    address = builder.bitcast(builder.gep(out, [first]), sums.type.as_pointer())
+    builder.store(sums, address, align=bytes_of(sums.type))
 
 
 @intrinsic
@@ -113,9 +133,28 @@ def dot(typing_context: Any, x: Any, w: Any, n: Any) -> Any:
 
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         x, w, n = arguments
-        return _dots(builder, [x], w, n, padded=False)[0]
+        return builder.extract_element(_dots(builder, [x], w, n, padded=False), ir.Constant(_SHORT, 0))
 
     return x.dtype(x, w, types.int64), lower
+
+
+@intrinsic
+def dots(typing_context: Any, x: Any, w: Any, out: Any, rows: Any, n: Any) -> Any:
+    """out[r] = sum over i < n of x[r n + i] w[i]. Four rows share what is read of w."""
+    whole = types.int64
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, w, out, rows, n = arguments
+
+        def several(first: Any, count: int) -> None:
+            each = [builder.add(first, ir.Constant(_INT, k)) for k in range(count)]
+            starts = [builder.gep(x, [builder.mul(r, n)]) for r in each]
+            _put(builder, _dots(builder, starts, w, n, padded=False), out, first)
+
+        _by_rows(builder, rows, several)
+        return context.get_dummy_value()
+
+    return types.void(x, w, out, whole, whole), lower
 
 
 @intrinsic
@@ -133,9 +172,8 @@ def dots_picked(typing_context: Any, x: Any, picked: Any, w: Any, out: Any, rows
 
         def several(first: Any, count: int) -> None:
             each = [builder.add(first, ir.Constant(_INT, k)) for k in range(count)]
-            sums = _dots(builder, [_row(builder, x, picked, r, n) for r in each], w, n, padded=True)
-            for r, total in zip(each, sums, strict=True):
-                builder.store(total, builder.gep(out, [r]))
+            starts = [row_address(builder, x, picked, r, n) for r in each]
+            _put(builder, _dots(builder, starts, w, n, padded=True), out, first)
 
         _by_rows(builder, rows, several)
         return context.get_dummy_value()
@@ -149,13 +187,14 @@ def dot_padded(typing_context: Any, x: Any, w: Any, n: Any) -> Any:
 
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         x, w, n = arguments
-        return _dots(builder, [x], w, n, padded=True)[0]
+        return builder.extract_element(_dots(builder, [x], w, n, padded=True), ir.Constant(_SHORT, 0))
 
     return x.dtype(x, w, types.int64), lower
 
 
-def _dots(builder: Any, starts: list[Any], w: Any, n: Any, *, padded: bool) -> list[Any]:
-    kind = _kind(w)
+def _dots(builder: Any, starts: list[Any], w: Any, n: Any, *, padded: bool) -> Any:
+    """A vector of one sum for each start; there are a power of two of them."""
+    kind = vector_kind(w)
     totals = [cgutils.alloca_once(builder, kind) for _ in starts]
     for total in totals:
         builder.store(_zeros(kind), total)
@@ -167,7 +206,7 @@ def _dots(builder: Any, starts: list[Any], w: Any, n: Any, *, padded: bool) -> l
             builder.store(builder.fadd(builder.load(total), product, flags=_FAST), total)
 
     _by_vectors(builder, n, add)
-    return [_sum(builder, builder.load(total)) for total in totals]
+    return _sums(builder, [builder.load(total) for total in totals])
 
 
 @intrinsic
@@ -184,17 +223,19 @@ def combine_picked(
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         x, picked, delta, out, rows, n, fresh = arguments
         begins_at_0 = builder.icmp_signed("!=", fresh, ir.Constant(_INT, 0))
-        first, *others = totals = [cgutils.alloca_once(builder, _kind(x)) for _ in range(ROWS_AT_ONCE)]
+        first, *others = totals = [cgutils.alloca_once(builder, vector_kind(x)) for _ in range(ROWS_AT_ONCE)]
 
         def add(place: Any, mask: Any) -> None:
-            builder.store(builder.select(begins_at_0, _zeros(_kind(x)), _load(builder, out, place, None)), first)
+            builder.store(builder.select(begins_at_0, _zeros(vector_kind(x)), _load(builder, out, place, None)), first)
             for total in others:
-                builder.store(_zeros(_kind(x)), total)
+                builder.store(_zeros(vector_kind(x)), total)
 
             def several(start: Any, count: int) -> None:
                 for k, total in enumerate(totals[:count]):
                     r = builder.add(start, ir.Constant(_INT, k))
-                    _add_product(builder, total, _load(builder, _row(builder, x, picked, r, n), place, mask), delta, r)
+                    _add_product(
+                        builder, total, _load(builder, row_address(builder, x, picked, r, n), place, mask), delta, r
+                    )
 
             _by_rows(builder, rows, several)
             with builder.if_then(builder.icmp_signed(">=", rows, ir.Constant(_INT, ROWS_AT_ONCE))):
@@ -233,7 +274,7 @@ def _add_product(builder: Any, total: Any, numbers: Any, delta: Any, r: Any) -> 
     builder.store(builder.fadd(builder.load(total), product, flags=_FAST), total)
 
 
-def _row(builder: Any, x: Any, picked: Any, r: Any, n: Any) -> Any:
+def row_address(builder: Any, x: Any, picked: Any, r: Any, n: Any) -> Any:
     """Where row number picked[r] begins."""
     return builder.gep(x, [builder.mul(builder.load(builder.gep(picked, [r])), n)])
 
@@ -246,31 +287,3 @@ def _by_rows(builder: Any, rows: Any, body: Callable[[Any, int], None]) -> None:
     whole = builder.and_(rows, ir.Constant(_INT, -ROWS_AT_ONCE))
     with cgutils.for_range(builder, builder.sub(rows, whole), intp=_INT) as loop:
         body(builder.add(whole, loop.index), 1)
-
-
-@intrinsic
-def ask_for_picked(typing_context: Any, x: Any, picked: Any, r: Any, n: Any, most: Any) -> Any:
-    """Ask for the cache lines of row number picked[r], n numbers, up to `most` of them, before they are needed."""
-    whole = types.int64
-
-    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        x, picked, r, n, most = arguments
-        row, last = _row(builder, x, picked, r, n), ir.Constant(_INT, -1)
-        length = builder.select(builder.icmp_signed("<", n, most), n, most)
-        per_line = ir.Constant(_INT, LINE // _size(_kind(x)))
-        lines = builder.udiv(builder.add(length, builder.add(per_line, last)), per_line)
-        with cgutils.for_range(builder, lines, intp=_INT) as loop:
-            _ask_for(builder, builder.gep(row, [builder.mul(loop.index, per_line)]))
-        _ask_for(builder, builder.gep(row, [builder.add(length, last)]))  # a row may begin within a line
-        return context.get_dummy_value()
-
-    return types.void(x, picked, whole, whole, whole), lower
-
-
-def _ask_for(builder: Any, address: Any) -> None:
-    """Nothing is read, so that any address will do."""
-    byte = ir.IntType(8).as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [byte, _SHORT, _SHORT, _SHORT])
-    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    to_read, keep, data = (ir.Constant(_SHORT, word) for word in (0, 3, 1))
-    builder.call(function, [builder.bitcast(address, byte), to_read, keep, data])

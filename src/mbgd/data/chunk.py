@@ -26,6 +26,15 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """Neighbouring batches of a chunk that belong to one epoch: how many, and the positions before and after them."""
+
+    n_batches: int
+    before: Cursor
+    after: Cursor
+
+
+@dataclass(frozen=True)
 class Chunk:
     """k consecutive batches. Batch j is rows starts[j] .. starts[j] + sizes[j] of `data`; rows between are padding.
 
@@ -37,19 +46,30 @@ class Chunk:
     starts: IntArray  # (k,)
     sizes: IntArray  # (k,)
     divisors: NDArray[np.float64]  # (k,) the batch size m of each
-    before: Cursor
-    cursors: IntArray  # (2, k) epoch and row after each batch
+    stretches: tuple[Stretch, ...]
     places: IntArray | None = None  # (sum of sizes,)
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     @property
+    def before(self) -> Cursor:
+        return self.stretches[0].before
+
+    @property
     def after(self) -> Cursor:
-        return self.cursor_after(len(self) - 1)
+        return self.stretches[-1].after
 
     def cursor_after(self, batch: int) -> Cursor:
-        return Cursor(int(self.cursors[0, batch]), int(self.cursors[1, batch]))
+        first = 0
+        for stretch in self.stretches:
+            if batch == first + stretch.n_batches - 1:
+                return stretch.after
+            if batch < first + stretch.n_batches:
+                rows = int(self.sizes[first : batch + 1].sum())
+                return Cursor(stretch.before.epoch, stretch.before.row + rows)
+            first += stretch.n_batches
+        raise IndexError(f"batch must be one of {first}, got {batch}")
 
     def row_ids(self, batch: int) -> IntArray:
         end = int(self.sizes[: batch + 1].sum())

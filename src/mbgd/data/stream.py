@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mbgd.data.chunk import Chunk, aligned, gather
+from mbgd.data.chunk import Chunk, Stretch, aligned, gather
 from mbgd.data.order import BatchSize, Cursor, IntArray, Order, Tail, batch_sizes
 from mbgd.data.source import ArraySource, Rows, Source, row_bytes
 from mbgd.errors import PlanError
@@ -52,11 +54,16 @@ class Cut:
     whole: bool  # the batch is the whole epoch in its natural order
 
     @property
-    def cursors(self) -> IntArray:
-        """Shape (2, k): epoch and row after each batch."""
-        ends = np.stack([np.full(len(self.sizes), self.before.epoch), self.before.row + np.cumsum(self.sizes)])
-        ends[:, -1] = self.after.epoch, self.after.row
-        return ends
+    def n_rows(self) -> int:
+        return len(self.rows)
+
+    @property
+    def stretch(self) -> Stretch:
+        return Stretch(len(self.sizes), self.before, self.after)
+
+    @property
+    def divisors(self) -> NDArray[np.float64]:
+        return np.full(len(self.sizes), self.batch_size, np.float64)
 
 
 class _Cutter:
@@ -119,9 +126,9 @@ def cuts(
                     break
                 continue
             parts.append(part)
-            taken, cursor = int(part.sizes.sum()), part.after
-            batches_left, rows_left = batches_left - len(part.sizes), rows_left - taken
-            rows_seen, steps_done = rows_seen + taken, steps_done + len(part.sizes)
+            cursor = part.after
+            batches_left, rows_left = batches_left - len(part.sizes), rows_left - part.n_rows
+            rows_seen, steps_done = rows_seen + part.n_rows, steps_done + len(part.sizes)
             if ends.at_epoch_end and cursor.row == 0:
                 break
         yield parts
@@ -152,8 +159,7 @@ def chunks(
         order, batch_size=batch_size, tail=tail, start=start, rows_seen=rows_seen, steps_done=steps_done, ends=ends
     )
     for parts in planned:
-        rows = parts[0].rows if len(parts) == 1 else np.concatenate([p.rows for p in parts])
-        sizes = np.concatenate([p.sizes for p in parts])
+        rows, sizes = _joined([part.rows for part in parts]), _joined([part.sizes for part in parts])
         if all(part.whole for part in parts):
             if everything is None:
                 everything = aligned(source.read(slice(None) if order.chosen is None else parts[0].rows))
@@ -167,8 +173,12 @@ def chunks(
             rows=rows,
             starts=starts,
             sizes=sizes,
-            divisors=np.concatenate([np.full(len(p.sizes), p.batch_size, np.float64) for p in parts]),
-            before=parts[0].before,
-            cursors=np.concatenate([p.cursors for p in parts], axis=1),
+            divisors=_joined([part.divisors for part in parts]),
+            stretches=tuple(part.stretch for part in parts),
             places=places,
         )
+
+
+def _joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    """One array behind the other, without a copy where there is but one."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

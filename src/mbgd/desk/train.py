@@ -99,7 +99,7 @@ def _look(parts: Parts, plan: Plan, standing: Standing, *, done: Steps, clock: _
         loss=done.loss,
         learning_rate=float(parts.engine.updater.base_rates[0] * done.rate_factors[-1]),
         seconds=now,
-        rows_per_second=float(done.sizes.sum()) / max(now - clock.last, 1e-9),
+        rows_per_second=done.n_rows / max(now - clock.last, 1e-9),
     )
     standing = replace(standing, progress=progress, loss=done.loss)
     epoch_over = progress.cursor.row == 0 or progress.steps_done == parts.total_steps
@@ -114,15 +114,16 @@ def _records(parts: Parts, done: Steps, look: Look) -> Iterator[dict[str, Any]]:
     """Lines of history.jsonl: one where each epoch ended inside the chunk, and one at the chunk's end, with the scores."""
     per_epoch, before = parts.steps_per_epoch, look.progress.steps_done - len(done)
     inner = range(per_epoch - before % per_epoch, len(done), per_epoch)
-    start, rows_seen = 0, look.progress.rows_seen - int(done.sizes.sum())
+    start, rows_seen = 0, look.progress.rows_seen - done.n_rows
     for end in (*inner, len(done)):
-        rows_seen += int(done.sizes[start:end].sum())
         at_end = end == len(done)
+        whole = at_end and start == 0
+        rows_seen += done.n_rows if whole else int(done.sizes[start:end].sum())
         yield {
             "step": before + end,
             "epoch": round(look.epoch, 6) if at_end else float((before + end) // per_epoch),
             "rows_seen": rows_seen,
-            "loss": weighted_mean(done.loss_sums[start:end], done.weight_sums[start:end]),
+            "loss": done.loss if whole else weighted_mean(done.loss_sums[start:end], done.weight_sums[start:end]),
             "learning_rate": parts.engine.updater.base_rates[0] * float(done.rate_factors[end - 1]),
             "seconds": round(look.seconds, 4),
             **{f"validation_{name}": value for name, value in look.scores.items() if at_end},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,12 @@ class Steps:
         """Weighted mean loss of each batch, shape (k,); 0 where a batch weighs nothing."""
         return np.divide(self.loss_sums, self.weight_sums, out=np.zeros(len(self)), where=self.weight_sums > 0)
 
-    @property
+    @cached_property
+    def n_rows(self) -> int:
+        """Rows trained on."""
+        return int(self.sizes.sum())
+
+    @cached_property
     def loss(self) -> float:
         """Weighted mean loss over all rows of these steps."""
         return weighted_mean(self.loss_sums, self.weight_sums)
@@ -62,12 +68,13 @@ def steps(
         k = len(done)
         sizes = chunk.sizes[:k]
         if k:
-            progress = progress.after(steps=k, rows=int(sizes.sum()), cursor=chunk.cursor_after(k - 1))
+            rows = len(chunk.rows) if k == len(chunk) else int(sizes.sum())
+            progress = progress.after(steps=k, rows=rows, cursor=chunk.cursor_after(k - 1))
             yield Steps(progress, done.loss_sums, done.weight_sums, factors[:k], sizes)
         if done.failed:
-            rows: list[int] = chunk.row_ids(k).tolist()
+            failed: list[int] = chunk.row_ids(k).tolist()
             step, epoch = progress.steps_done + 1, progress.cursor.epoch + 1
-            raise diverged(step=step, epoch=epoch, rows=rows, places=_row_numbers(rows))
+            raise diverged(step=step, epoch=epoch, rows=failed, places=_row_numbers(failed))
 
 
 def _factors(chunk: Chunk, rate_factor: RateFactor, progress: Progress) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from mbgd.data.chunk import Chunk, gather
+from mbgd.data.chunk import Chunk, Stretch, gather
 from mbgd.data.order import Cursor, IntArray
 from mbgd.data.source import Source
 from mbgd.errors import PlanError
@@ -53,6 +53,5 @@ def _one_batch(engine: Engine, source: Source, rows: IntArray, *, divisor: int) 
         starts=starts,
         sizes=sizes,
         divisors=np.array([float(divisor)]),
-        before=Cursor(0, 0),
-        cursors=np.zeros((2, 1), np.int64),
+        stretches=(Stretch(1, Cursor(0, 0), Cursor(0, 0)),),
     )

@@ -37,6 +37,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def calls_the_model(self) -> bool:
+        """Whether it runs the user's own layers, which may draw from NumPy's and Python's global generators."""
+        ...
+
+    @property
     def updater(self) -> Updater: ...
 
     @property
@@ -84,6 +89,7 @@ class AutogradEngine:
     name: str = "autograd"
     packs_tightly: bool = False
     reads_in_place: bool = False
+    calls_the_model: bool = True
 
     def bound(self) -> AbstractContextManager[None]:
         return nullcontext()

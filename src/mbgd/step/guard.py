@@ -35,7 +35,8 @@ def run_finite(engine: Engine, chunk: Chunk, *, rate_factors: NDArray[np.float64
     One check a chunk, since a check a step makes the device wait (6-32 % of a small network's time). What is not finite
     stays so: hence the first such step is found by halving.
     """
-    before, chance = engine.capture(), _Chance()
+    keep = _Chance if engine.calls_the_model else _NoChance
+    before, chance = engine.capture(), keep()
     losses = engine.run(chunk, range(len(chunk)), rate_factors=rate_factors, steps_done=steps_done)
     if _all_finite(losses) and engine.is_finite():
         return _sums(chunk, losses, len(chunk), failed=False)
@@ -44,7 +45,7 @@ def run_finite(engine: Engine, chunk: Chunk, *, rate_factors: NDArray[np.float64
     good, done, bad = [losses[:0]], 0, len(chunk)  # up to `done` all is finite, up to `bad` it was not, or may not be
     while done < len(chunk):
         part = range(done, done + max(1, (bad - done) // 2))
-        last_good, chance = engine.capture(), _Chance()
+        last_good, chance = engine.capture(), keep()
         losses = engine.run(chunk, part, rate_factors=rate_factors, steps_done=steps_done)
         if _all_finite(losses) and engine.is_finite():
             good.append(losses)
@@ -68,6 +69,13 @@ class _Chance:
     def restore(self) -> None:
         np.random.set_state(self._numpy)
         random.setstate(self._python)
+
+
+class _NoChance:
+    """Nothing was drawn."""
+
+    def restore(self) -> None:
+        pass
 
 
 def _all_finite(losses: Tensor) -> bool:

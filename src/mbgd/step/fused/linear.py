@@ -14,11 +14,12 @@ from typing import Any
 from mbgd.compiled.elementary import plus, plus_times, times
 from mbgd.compiled.instructions import flush_subnormals, restore_subnormals
 from mbgd.compiled.kernel import at, call, kernel, part
-from mbgd.compiled.vectors import ask_for_picked, combine_picked, dots_picked
+from mbgd.compiled.prefetch import ask_for_picked
+from mbgd.compiled.vectors import combine_picked, dots_picked
 from mbgd.step.fused.layout import BIAS, INPUTS, SETTINGS, Batches, Calls, Data, Memory, Moves, Net, W
-from mbgd.step.fused.run import finish
+from mbgd.step.fused.moves import finish
 
-ROWS_AHEAD, BYTES_AHEAD = 24, 1 << 14  # how far ahead rows are asked for: memory answers some ten rows later
+ROWS_AHEAD, BYTES_AHEAD = 16, 1 << 14  # how far ahead rows are asked for: memory answers some ten rows later
 BYTES_OF_A_ROW = 512  # that are asked for; a processor sees by itself that more of it will be needed
 PIECE = 8  # rows between two looks ahead
 

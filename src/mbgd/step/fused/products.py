@@ -10,7 +10,7 @@ from typing import Any
 from numba import carray
 
 from mbgd.compiled.kernel import call, kernel, leaf, moved
-from mbgd.compiled.vectors import dot
+from mbgd.compiled.vectors import dots
 from mbgd.step.fused.blas import PLAIN, TURNED, gemm, turn_tile
 
 Pointer = Any
@@ -59,13 +59,12 @@ def forward(
     if from_turned:
         call(multiply, (h_at, a, 1, turned, b, out_at, b, rows, b, a, 1))
         return
-    out = carray(out_at, rows * b)
     if gemm_at:
-        gemm(gemm_at, TURNED, PLAIN, b, rows, a, w_at, a, h_at, a, out.dtype.type(0), out_at, b)
+        zero = carray(out_at, 1).dtype.type(0)
+        gemm(gemm_at, TURNED, PLAIN, b, rows, a, w_at, a, h_at, a, zero, out_at, b)
         return
     for r in range(rows):
-        for i in range(b):
-            out[r * b + i] = dot(moved(w_at, i * a), moved(h_at, r * a), a)
+        dots(w_at, moved(h_at, r * a), moved(out_at, r * b), b, a)
 
 
 @leaf("ipppiiiii")

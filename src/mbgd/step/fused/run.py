@@ -8,7 +8,6 @@ allocated, and what a batch does depends on that batch alone: not on the chunk i
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -27,16 +26,12 @@ from mbgd.step.fused.layout import (
     FRONT,
     INPUTS,
     KIND,
-    LAYER,
     LENGTH,
     OUTPUT,
     OUTPUTS,
     RECTIFIED,
-    RULE,
-    SETTINGS,
     SKIP,
     SLOPE,
-    START,
     STRIP,
     TURNED,
     W_TENSOR,
@@ -48,10 +43,12 @@ from mbgd.step.fused.layout import (
     Net,
     W,
 )
+from mbgd.step.fused.moves import finish, move, move_rows, move_tensor
 from mbgd.step.fused.products import is_turned
 
 Pointer = Any
 ROWS = 24  # of a strip: four tall tiles
+WIDE = 64  # inputs that are worth a loop of their own for each output
 
 
 @kernel
@@ -242,59 +239,24 @@ def _learn(
     a, b, t, by_blas = net.layers[i, INPUTS], net.layers[i, OUTPUTS], net.layers[i, W_TENSOR], net.layers[i, BLAS]
     h = at(data.x, start * a) if i == 0 else at(memory.outputs, net.layers[i - 1, OUTPUT] * net.block)
     learns = t >= 0 and at_once and not by_blas and moves.tensors[t, LENGTH] > 0
-    if learns and net.layers[i, STRIP] == 0:
+    if learns and rows == 1 and a >= WIDE:
+        move_rows(memory, moves, t, factor, 1.0, h, at(memory.deltas, here), net.layers[i, W], b, a)
+    elif learns and rows > 1 and net.layers[i, STRIP] == 0:
         delta, turned, grad = at(memory.deltas, here), at(memory.strip, 0), at(memory.grad, net.layers[i, W])
         call(calls.to_weights, (calls.multiply, h, delta, turned, rows, b, a, a, 1, 0))
         call(calls.turn, (turned, grad, a, b))
-        _move_tensor(memory, moves, t, factor, 1.0)
+        move_tensor(memory, moves, t, factor, 1.0)
     elif learns:
-        strip, place, grad = net.layers[i, STRIP], net.layers[i, W], at(memory.strip, 0)
+        place, grad = net.layers[i, W], at(memory.strip, 0)
+        strip = b if net.layers[i, STRIP] == 0 else net.layers[i, STRIP]
         for s in range(0, b, strip):
             some, delta = min(strip, b - s), at(memory.deltas, here + s)
             call(calls.to_weights, (calls.multiply, delta, h, grad, rows, a, b, some, 1, 0))
-            _move(memory, moves, t, factor, 1.0, grad, place + s * a, some * a)
+            move(memory, moves, t, factor, 1.0, grad, place + s * a, some * a)
     elif t >= 0:
         delta, grad, gemm = at(memory.deltas, here), at(memory.grad, net.layers[i, W]), calls.gemm if by_blas else 0
         call(calls.to_weights, (calls.multiply, delta, h, grad, rows, a, b, b, int(fresh), gemm))
         if at_once:
-            _move_tensor(memory, moves, t, factor, 1.0)
+            move_tensor(memory, moves, t, factor, 1.0)
     if at_once:
-        _move_tensor(memory, moves, net.layers[i, BIAS_TENSOR], factor, 1.0)
-
-
-@part
-def _move_tensor(memory: Memory, moves: Moves, t: int, factor: float, clip: float) -> None:
-    """Update one tensor from its gradient."""
-    if t >= 0 and moves.tensors[t, LENGTH]:
-        start = moves.tensors[t, START]
-        _move(memory, moves, t, factor, clip, at(memory.grad, start), start, moves.tensors[t, LENGTH])
-
-
-@part
-def _move(memory: Memory, moves: Moves, t: int, factor: float, clip: float, grad: Pointer, place: int, n: int) -> None:
-    """Update n numbers from `place` on, which belong to tensor t, from their gradient."""
-    p, first, second = at(memory.theta, place), at(memory.first, place), at(memory.second, place)
-    settings, count = at(moves.settings, SETTINGS * t), moves.counts[t]
-    call(moves.tensors[t, RULE], (p, grad, first, second, settings, factor, count, clip, n))
-
-
-@part
-def finish(calls: Calls, memory: Memory, moves: Moves, factor: float, at_once: bool) -> None:
-    """The updates that had to wait for the whole gradient, and the average."""
-    clip = 1.0
-    if moves.clip > 0:
-        moves.squares[0] = 0
-        for t in range(len(moves.tensors)):
-            squares = at(moves.squares, 0)
-            call(calls.add_squares, (at(memory.grad, moves.tensors[t, START]), squares, moves.tensors[t, LENGTH]))
-        clip = moves.clip / (math.sqrt(moves.squares[0]) + 1e-6)
-        clip = 1.0 if clip > 1.0 else clip  # NaN stays
-    for t in range(len(moves.tensors)):
-        if not at_once or moves.tensors[t, LAYER] < 0:
-            _move_tensor(memory, moves, t, factor, clip)
-        if moves.tensors[t, LAYER] < 0:  # an embedding: its gradient is added up, never written over
-            start = moves.tensors[t, START]
-            for i in range(start, start + moves.tensors[t, LENGTH]):
-                memory.grad[i] = 0
-    if moves.follow > 0:
-        call(calls.follow, (at(memory.average, 0), at(memory.theta, 0), moves.follow, len(memory.theta)))
+        move_tensor(memory, moves, net.layers[i, BIAS_TENSOR], factor, 1.0)

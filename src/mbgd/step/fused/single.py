@@ -9,7 +9,8 @@ from __future__ import annotations
 from mbgd.compiled.elementary import plus, plus_times, sigmoid, times
 from mbgd.compiled.instructions import flush_subnormals, restore_subnormals
 from mbgd.compiled.kernel import at, call, kernel
-from mbgd.compiled.vectors import add_padded, ask_for_picked, dot_padded
+from mbgd.compiled.prefetch import ask_for_picked
+from mbgd.compiled.vectors import add_padded, dot_padded
 from mbgd.step.fused.layout import BIAS, INPUTS, SETTINGS, Batches, Data, Memory, Moves, Net, W
 from mbgd.step.fused.linear import BYTES_AHEAD, BYTES_OF_A_ROW, ROWS_AHEAD
 

@@ -45,6 +45,7 @@ class FusedEngine:
 
     name = "fused"
     packs_tightly = True
+    calls_the_model = False
 
     def __init__(self, program: Program, updater: Updater, *, rule: GradientRule, seed: int, threads: int = 1) -> None:
         self.program, self.updater, self.rule, self.seed, self.threads = program, updater, rule, seed, threads

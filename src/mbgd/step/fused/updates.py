@@ -1,5 +1,8 @@
 """A gradient in, parameters and optimizer state moved in place: the formulas of torch.optim, one tensor a call.
 
+The parameters are some rows of n numbers, and the gradient of row i is `pulls[i]` times g: the product of a batch of one row
+is never written. Where the gradient itself is given there is one row, all of the tensor, and one pull, which is 1.
+
 `settings` holds (rate, decay, momentum or beta, beta 2, eps, 1 for decoupled decay), `factor` multiplies the rate,
 `count` numbers the update from 1, `clip` multiplies the gradient.
 """
@@ -12,102 +15,118 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from mbgd.compiled.kernel import leaf
+from mbgd.compiled.kernel import leaf, moved
 
 Pointer = Any
 
 
-@leaf("ppppdfffi")
+@leaf("pppppdfffii")
 def sgd(
     p_at: Pointer,
     g_at: Pointer,
     first: Pointer,
     second: Pointer,
+    pulls: Pointer,
     settings: Pointer,
     factor: float,
     count: float,
     clip: float,
+    rows: int,
     n: int,
 ) -> None:
-    p, g, setting = carray(p_at, n), carray(g_at, n), carray(settings, 6)
+    g, pull, setting = carray(g_at, n), carray(pulls, rows), carray(settings, 6)
     rate, decay = setting[0] * factor, setting[1]
-    eta, shrink = p.dtype.type(rate * clip), p.dtype.type(rate * decay)
-    for i in range(n):
-        p[i] -= eta * g[i] + shrink * p[i]
+    eta, shrink = g.dtype.type(rate * clip), g.dtype.type(rate * decay)
+    for row in range(rows):
+        p, step = carray(moved(p_at, row * n), n), eta * pull[row]
+        for i in range(n):
+            p[i] -= step * g[i] + shrink * p[i]
 
 
-@leaf("ppppdfffi")
+@leaf("pppppdfffii")
 def momentum(
     p_at: Pointer,
     g_at: Pointer,
     v_at: Pointer,
     second: Pointer,
+    pulls: Pointer,
     settings: Pointer,
     factor: float,
     count: float,
     clip: float,
+    rows: int,
     n: int,
 ) -> None:
-    p, g, v, setting = carray(p_at, n), carray(g_at, n), carray(v_at, n), carray(settings, 6)
-    number = p.dtype.type
-    eta, fade, kept, share = number(setting[0] * factor), number(setting[1]), number(setting[2]), number(clip)
-    for i in range(n):
-        new = kept * v[i] + (share * g[i] + fade * p[i])
-        v[i] = new
-        p[i] -= eta * new
+    g, pull, setting = carray(g_at, n), carray(pulls, rows), carray(settings, 6)
+    number = g.dtype.type
+    eta, fade, kept = number(setting[0] * factor), number(setting[1]), number(setting[2])
+    for row in range(rows):
+        p, v, share = carray(moved(p_at, row * n), n), carray(moved(v_at, row * n), n), number(clip) * pull[row]
+        for i in range(n):
+            new = kept * v[i] + (share * g[i] + fade * p[i])
+            v[i] = new
+            p[i] -= eta * new
 
 
-@leaf("ppppdfffi")
+@leaf("pppppdfffii")
 def nesterov(
     p_at: Pointer,
     g_at: Pointer,
     v_at: Pointer,
     second: Pointer,
+    pulls: Pointer,
     settings: Pointer,
     factor: float,
     count: float,
     clip: float,
+    rows: int,
     n: int,
 ) -> None:
-    p, g, v, setting = carray(p_at, n), carray(g_at, n), carray(v_at, n), carray(settings, 6)
-    number = p.dtype.type
-    eta, fade, kept, share = number(setting[0] * factor), number(setting[1]), number(setting[2]), number(clip)
-    for i in range(n):
-        pull = share * g[i] + fade * p[i]
-        new = kept * v[i] + pull
-        v[i] = new
-        p[i] -= eta * (pull + kept * new)
+    g, pull, setting = carray(g_at, n), carray(pulls, rows), carray(settings, 6)
+    number = g.dtype.type
+    eta, fade, kept = number(setting[0] * factor), number(setting[1]), number(setting[2])
+    for row in range(rows):
+        p, v, share = carray(moved(p_at, row * n), n), carray(moved(v_at, row * n), n), number(clip) * pull[row]
+        for i in range(n):
+            slope = share * g[i] + fade * p[i]
+            new = kept * v[i] + slope
+            v[i] = new
+            p[i] -= eta * (slope + kept * new)
 
 
-@leaf("ppppdfffi")
+@leaf("pppppdfffii")
 def adam(
     p_at: Pointer,
     g_at: Pointer,
     a_at: Pointer,
     b_at: Pointer,
+    pulls: Pointer,
     settings: Pointer,
     factor: float,
     count: float,
     clip: float,
+    rows: int,
     n: int,
 ) -> None:
     """p -= rate a' / (sqrt(b') + eps), a' and b' the moments corrected for their start at 0; decoupled decay shrinks p,
     the other is a part of the gradient."""
-    p, g, a, b = carray(p_at, n), carray(g_at, n), carray(a_at, n), carray(b_at, n)
-    setting = carray(settings, 6)
-    number = p.dtype.type
+    g, pull, setting = carray(g_at, n), carray(pulls, rows), carray(settings, 6)
+    number = g.dtype.type
     rate, decay, decoupled = setting[0] * factor, setting[1], setting[5] > 0
-    one, share, fade = number(1), number(clip), number(0.0 if decoupled else decay)
+    one, fade = number(1), number(0.0 if decoupled else decay)
     left, kept, kept_2 = number(1 - rate * decay if decoupled else 1.0), number(setting[2]), number(setting[3])
     eta = number(rate / (1 - setting[2] ** count))
     per_root, eps = number(1 / math.sqrt(1 - setting[3] ** count)), number(setting[4])
-    for i in range(n):
-        old = left * p[i]
-        pull = share * g[i] + fade * old
-        mean = a[i] + (one - kept) * (pull - a[i])
-        square = kept_2 * b[i] + (one - kept_2) * pull * pull
-        a[i], b[i] = mean, square
-        p[i] = old - eta * mean / (np.sqrt(square) * per_root + eps)
+    for row in range(rows):
+        p, share = carray(moved(p_at, row * n), n), number(clip) * pull[row]
+        a, b = carray(moved(a_at, row * n), n), carray(moved(b_at, row * n), n)
+        for i in range(n):
+            old = left * p[i]
+            slope = share * g[i] + fade * old
+            mean = a[i] + (one - kept) * (slope - a[i])
+            square = kept_2 * b[i] + (one - kept_2) * slope * slope
+            a[i], b[i] = mean, square
+            p[i] = old - eta * mean / (np.sqrt(square) * per_root + eps)
 
 
 UPDATES = {"sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam}
