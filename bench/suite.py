@@ -22,10 +22,10 @@ NETWORK = ("fit", "dataloader", "slices", "sklearn_mlp", "jax_scan", "ceiling")
 MORE = ("torch_compile", "lightning_loop", "skorch_net", "keras_jax")
 
 
-SECONDS = 0.15  # of a timed call: long beside a fit's fixed cost, short beside the machine's moods
-SHARE = dict.fromkeys(("dataloader", "slices", "sklearn_mlp", "lightning_loop", "skorch_net"), 0.5)
+SECONDS = 0.5  # of a timed call: long beside what a fit costs once, some epochs of the smaller problems
+SHARE = dict.fromkeys(("dataloader", "slices", "sklearn_mlp", "lightning_loop", "skorch_net"), 0.2)
 """Of those seconds for loops in Python, which are even from step to step and many times behind."""
-SHARE["sklearn_sgd"] = 3  # a call of `fit` looks through all labels first, a tenth of an epoch: several epochs then
+SHARE["sklearn_sgd"] = 1.5  # a call of `fit` looks through all labels first, a tenth of an epoch
 
 
 @dataclass(frozen=True)

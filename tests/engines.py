@@ -90,8 +90,8 @@ class Trained:
         return torch.cat([part.detach().to(torch.float64).flatten() for part in parts])
 
 
-def engine(case: Case, *, fused: bool, model: nn.Module | None = None) -> Trained:
-    """An engine around a copy of the model."""
+def engine(case: Case, *, fused: bool, model: nn.Module | None = None, team: int = 1) -> Trained:
+    """An engine around a copy of the model; a team of threads shares its batches."""
     model = copy.deepcopy(case.model) if model is None else model
     options = {"learning_rate": 0.05, **case.options}
     make = case.optimizer
@@ -106,7 +106,7 @@ def engine(case: Case, *, fused: bool, model: nn.Module | None = None) -> Traine
         model, loss=case.made_loss(), optimizer=optimizer, example=source.read(slice(0, 1)), output_shape=case.outputs
     )
     assert isinstance(found, Program), found
-    return Trained(model, FusedEngine(found, updater, rule=rule, seed=case.seed))
+    return Trained(model, FusedEngine(found, updater, rule=rule, seed=case.seed, team=team))
 
 
 def train(

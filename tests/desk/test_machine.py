@@ -11,7 +11,9 @@ from torch import nn
 import mbgd
 from mbgd.desk.machine import (
     WORK_FOR_THREADS,
+    WORK_OF_A_THREAD,
     choose_device,
+    choose_team,
     choose_threads,
     computing,
     fits,
@@ -51,6 +53,14 @@ def test_threads_follow_the_work_of_a_step_and_nothing_measured() -> None:
     assert choose_threads("auto", work_of_a_step(large, 256)) >= 1
     assert choose_threads("auto", WORK_FOR_THREADS) == choose_threads("auto", 1e30)
     assert choose_threads(3, 0.0) == 3
+
+
+def test_rows_are_shared_where_each_thread_gets_enough_of_them() -> None:
+    assert choose_team(4, 0.0, 31) == 1
+    assert choose_team(4, 0.0, 64) == 2
+    assert choose_team(4, 0.0, 1 << 20) == 4
+    assert choose_team("auto", WORK_OF_A_THREAD, 1 << 20) == 1
+    assert choose_team("auto", 1e30, 1 << 20) == choose_threads("auto", 1e30)
 
 
 def test_data_always_fits_where_it_is_already() -> None:

@@ -208,3 +208,43 @@ def _mxcsr(builder: Any, way: str, value: Any) -> Any:
     function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
     builder.call(function, [slot])
     return builder.load(slot)
+
+
+@intrinsic
+def add_atomically(context: Any, pointer: Any, number: Any) -> Any:
+    """*pointer += number, whatever other threads do to it; what was there before."""
+    signature = pointer.dtype(pointer, pointer.dtype)
+    return signature, lambda context, builder, signature, arguments: builder.atomic_rmw("add", *arguments, "seq_cst")
+
+
+@intrinsic
+def read_atomically(context: Any, pointer: Any) -> Any:
+    """What other threads have left there by now."""
+    signature = pointer.dtype(pointer)
+    return signature, lambda context, builder, signature, arguments: builder.load_atomic(*arguments, "seq_cst", 8)
+
+
+@intrinsic
+def pause(context: Any) -> Any:
+    """Tell the processor that this thread only waits, where it has a word for it."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if _has_mxcsr(context):
+            kind = ir.FunctionType(ir.VoidType(), [])
+            name = "llvm.x86.sse2.pause"
+            builder.call(builder.module.globals.get(name) or ir.Function(builder.module, kind, name), [])
+        return context.get_dummy_value()
+
+    return types.void(), emit
+
+
+@intrinsic
+def call_idle(context: Any, address: Any) -> Any:
+    """Call a C function without arguments by its address."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(ir.IntType(32), [])
+        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), [])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), emit

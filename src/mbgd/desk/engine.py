@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from mbgd.data.source import Source, first_row
+from mbgd.desk.machine import choose_team, choose_threads, work_of_a_step
 from mbgd.desk.plan import Plan
 from mbgd.errors import PlanError
 from mbgd.step.autograd import AutogradEngine, Engine
@@ -26,9 +27,12 @@ def make_engine(
     loss: Loss,
     output_shape: tuple[int, ...],
     mean_weight: float,
-    threads: int,
-) -> tuple[Engine, str]:
-    """(engine, why): fused wherever it can be, unless the plan says autograd. Raises PlanError where it must and cannot."""
+    batch_size: int,
+) -> tuple[Engine, str, int]:
+    """(engine, why, threads): fused wherever it can be, unless the plan says autograd. Raises PlanError where it must and
+    cannot."""
+    work = work_of_a_step(model, batch_size)
+    threads = choose_threads(plan.threads, work)
     rule = GradientRule(
         loss.per_row, mean_weight=mean_weight, micro_batch=plan.micro_batch, bf16=plan.precision == "bf16"
     )
@@ -36,14 +40,17 @@ def make_engine(
     if plan.engine != "autograd":
         found_or_program = _program(model, source, plan=plan, updater=updater, loss=loss, output_shape=output_shape)
         if isinstance(found_or_program, Program):
-            from mbgd.step.fused.step import FusedEngine
+            from mbgd.step.fused.step import FusedEngine, shares_batches
 
-            return FusedEngine(found_or_program, updater, rule=rule, seed=plan.seed, threads=threads), FUSED
+            team = choose_team(plan.threads, work, batch_size) if shares_batches(found_or_program) else 1
+            threads = threads if isinstance(plan.threads, int) or not shares_batches(found_or_program) else team
+            fused = FusedEngine(found_or_program, updater, rule=rule, seed=plan.seed, threads=threads, team=team)
+            return fused, FUSED, threads
         found = found_or_program
     if plan.engine == "fused":
         raise PlanError(f"engine must have a form for what it trains, got 'fused', but {found}; engine='auto' chooses")
     forward = torch.compile(model) if plan.compile else model
-    return AutogradEngine(updater, forward, rule, plan.seed), found
+    return AutogradEngine(updater, forward, rule, plan.seed), found, threads
 
 
 def _program(

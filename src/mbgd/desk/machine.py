@@ -12,6 +12,8 @@ from torch import nn
 from mbgd.errors import PlanError
 
 WORK_FOR_THREADS = 2e8  # operations a step below which waking other cores costs more than they give
+WORK_OF_A_THREAD = 7e6  # operations a step that pay for meeting the others: a hundred microseconds
+ROWS_OF_A_THREAD = 32  # of a batch, at least
 WORK_OF_A_CHUNK = 2e10  # operations between two looks: about a second, so that an interrupt need not wait long
 
 
@@ -21,10 +23,23 @@ def work_of_a_step(model: nn.Module, batch_size: int) -> float:
 
 
 def choose_threads(threads: int | str, work: float) -> int:
-    """A static rule, never a measurement: the count is part of what a resumed run must repeat."""
+    """For products that torch or BLAS shares out. A static rule, never a measurement: the count is part of what a resumed
+    run must repeat."""
     if isinstance(threads, int):
         return threads
-    return 1 if work < WORK_FOR_THREADS else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return 1 if work < WORK_FOR_THREADS else _cores()
+
+
+def choose_team(threads: int | str, work: float, batch_size: int) -> int:
+    """For threads that take some rows of each batch each; they meet twice a step."""
+    by_rows = max(1, batch_size // ROWS_OF_A_THREAD)
+    if isinstance(threads, int):
+        return min(threads, by_rows)
+    return max(1, min(_cores(), by_rows, int(work / WORK_OF_A_THREAD)))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def choose_device(word: str, model: nn.Module | None = None) -> torch.device:

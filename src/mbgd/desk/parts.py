@@ -17,7 +17,7 @@ from mbgd.data.order import IntArray, Order, Tail, steps_per_epoch
 from mbgd.data.source import ArraySource, Source, first_row
 from mbgd.data.stream import ChunkEnds, chunks, rows_in_place, rows_of_a_chunk
 from mbgd.desk.engine import make_engine
-from mbgd.desk.machine import WORK_OF_A_CHUNK, choose_threads, work_of_a_step
+from mbgd.desk.machine import WORK_OF_A_CHUNK, work_of_a_step
 from mbgd.desk.plan import Plan
 from mbgd.errors import DataError, PlanError
 from mbgd.loop.progress import Progress
@@ -147,13 +147,12 @@ def assemble(
     planned, limit = _length(plan, per_epoch)
     total_steps = planned if stop_after is None else min(stop_after, planned or stop_after)
     work = work_of_a_step(model, batch_size)
-    threads = choose_threads(plan.threads, work)
     metric = _metric(plan, loss)
     every = [plan.checkpoint_every] if isinstance(plan.checkpoint_every, int) else []
     updater = _updater(model, plan)
     _check_batch_norm(model, plan)
     in_memory = isinstance(source, ArraySource)
-    engine, reason = make_engine(
+    engine, reason, threads = make_engine(
         model,
         source,
         plan=plan,
@@ -161,7 +160,7 @@ def assemble(
         loss=loss,
         output_shape=output_shape,
         mean_weight=_mean_weight(source, chosen, seed=plan.seed),
-        threads=threads,
+        batch_size=batch_size,
     )
     in_place = engine.reads_in_place and isinstance(source, ArraySource) and source.lies_by_rows
     ends = ChunkEnds(

@@ -98,7 +98,7 @@ def layer_table(program: Program, places: Places, trained: dict[int, int]) -> In
             output,
             slope if curved else -1,
             -1 if w is None else turned,
-            w is not None and w.numel() >= BLAS_WEIGHTS,
+            _goes_by_blas(layer),
             strip_of(layer, dtype),
             trained.get(id(w), -1),
             trained.get(id(bias), -1),
@@ -111,6 +111,15 @@ def layer_table(program: Program, places: Places, trained: dict[int, int]) -> In
     if program.front:
         table[0, layout.SKIP] = _first_needed(program, trained)
     return table
+
+
+def uses_blas(program: Program) -> bool:
+    """Whether some layer is so wide; its threads are BLAS's own."""
+    return any(_goes_by_blas(layer) for layer in program.layers)
+
+
+def _goes_by_blas(layer: Layer) -> bool:
+    return layer.weight is not None and layer.weight.numel() >= BLAS_WEIGHTS
 
 
 def _first_needed(program: Program, trained: dict[int, int]) -> int:

@@ -185,20 +185,21 @@ def _set_entry(average: list[Tensor], k: int) -> Callable[[Tensor], None]:
 def memory_of(program: Program, places: Places, block: int) -> Memory:
     """Buffers of zeros for a program; what is never written takes no memory."""
     dtype = NUMPY[program.dtype]
+    alike = {name: buffer(places.total, dtype) for name in ("theta", "grad", "first", "second", "average")}
+    return Memory(**alike, **scratch_of(program, block), unit=np.ones(1, dtype))
+
+
+def scratch_of(program: Program, block: int) -> dict[str, Floats]:
+    """What a thread needs for itself: the buffers that hold one block of rows."""
+    dtype = NUMPY[program.dtype]
     layers = program.layers
     widest = max(max(layer.inputs, layer.outputs) for layer in layers)
     half = -(-block * widest // 16) * 16
-    return Memory(
-        theta=buffer(places.total, dtype),
-        grad=buffer(places.total, dtype),
-        first=buffer(places.total, dtype),
-        second=buffer(places.total, dtype),
-        average=buffer(places.total, dtype),
-        turned=buffer(sum(0 if layer.weight is None else layer.weight.numel() for layer in layers), dtype),
-        strip=buffer(numbers_of_a_strip(program), dtype),
-        outputs=buffer(block * sum(layer.outputs for layer in layers), dtype),
-        slopes=buffer(block * sum(layer.outputs for layer in layers), dtype),
-        deltas=buffer(2 * half, dtype),
-        pull=buffer(block, dtype),
-        unit=np.ones(1, dtype),
-    )
+    return {
+        "turned": buffer(sum(0 if layer.weight is None else layer.weight.numel() for layer in layers), dtype),
+        "strip": buffer(numbers_of_a_strip(program), dtype),
+        "outputs": buffer(block * sum(layer.outputs for layer in layers), dtype),
+        "slopes": buffer(block * sum(layer.outputs for layer in layers), dtype),
+        "deltas": buffer(2 * half, dtype),
+        "pull": buffer(block, dtype),
+    }

@@ -50,6 +50,7 @@ class Calls(NamedTuple):
     lay_out: int
     to_tables: int
     share: int
+    add: int
     add_squares: int
     follow: int
 
@@ -109,13 +110,24 @@ class Batches(NamedTuple):
     first_step: int  # updates before the first of them
 
 
+class Team(NamedTuple):
+    """The threads that share a batch, as one of them sees it: thread `rank` takes the rows after those of the one before,
+    and learns that share of every tensor."""
+
+    rank: int
+    size: int
+    gate: Ints  # two cache lines: how often somebody has arrived, and whether to give up
+    grads: Floats  # one gradient after the other, laid out like theta
+    idle: int  # address of what lets another process have the core, 0: none
+
+
 class Moves(NamedTuple):
     """How a gradient moves parameters."""
 
     tensors: Ints
     settings: Floats  # flat
     counts: Floats  # (T,) updates so far
-    squares: Floats  # (1,) float64
+    squares: Floats  # (threads,) float64
     clip: float  # 0: no clipping
     follow: float  # share that the average moves a step, 0: none is kept
     bare: int  # whether it is p -= rate * gradient and nothing else, for every tensor

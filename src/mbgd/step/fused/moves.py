@@ -6,9 +6,11 @@ import math
 from typing import Any
 
 from mbgd.compiled.kernel import at, call, part
-from mbgd.step.fused.layout import LAYER, LENGTH, RULE, SETTINGS, START, Calls, Memory, Moves
+from mbgd.step.fused.gate import meet
+from mbgd.step.fused.layout import LAYER, LENGTH, RULE, SETTINGS, START, Calls, Memory, Moves, Team
 
 Pointer = Any
+LINE = 16  # numbers, a cache line or two
 
 
 @part
@@ -53,14 +55,62 @@ def finish(calls: Calls, memory: Memory, moves: Moves, factor: float, at_once: b
         for t in range(len(moves.tensors)):
             squares = at(moves.squares, 0)
             call(calls.add_squares, (at(memory.grad, moves.tensors[t, START]), squares, moves.tensors[t, LENGTH]))
-        clip = moves.clip / (math.sqrt(moves.squares[0]) + 1e-6)
-        clip = 1.0 if clip > 1.0 else clip  # NaN stays
+        clip = _clipped(moves)
     for t in range(len(moves.tensors)):
         if not at_once or moves.tensors[t, LAYER] < 0:
             move_tensor(memory, moves, t, factor, clip)
-        if moves.tensors[t, LAYER] < 0:  # an embedding: its gradient is added up, never written over
+    _clear_tables(memory, moves)
+    if moves.follow > 0:
+        call(calls.follow, (at(memory.average, 0), at(memory.theta, 0), moves.follow, len(memory.theta)))
+
+
+@part
+def _clear_tables(memory: Memory, moves: Moves) -> None:
+    """The gradient of an embedding is added up, never written over."""
+    for t in range(len(moves.tensors)):
+        if moves.tensors[t, LAYER] < 0:
             start = moves.tensors[t, START]
             for i in range(start, start + moves.tensors[t, LENGTH]):
                 memory.grad[i] = 0
+
+
+@part
+def finish_together(calls: Calls, memory: Memory, moves: Moves, factor: float, team: Team) -> None:
+    """The sum of all threads' gradients, in their order, and the updates; each thread does its share of every tensor."""
+    meet(team)
+    whole = len(memory.theta)
+    moves.squares[team.rank] = 0
+    for t in range(len(moves.tensors)):
+        start, n = _share(moves, t, team)
+        for other in range(1, team.size):
+            call(calls.add, (at(team.grads, start), at(team.grads, other * whole + start), n))
+        if moves.clip > 0:
+            call(calls.add_squares, (at(team.grads, start), at(moves.squares, team.rank), n))
+    clip = 1.0
+    if moves.clip > 0:
+        meet(team)
+        clip = _clipped(moves)
+    for t in range(len(moves.tensors)):
+        start, n = _share(moves, t, team)
+        move(memory, moves, t, factor, clip, at(team.grads, start), start, n)
+    meet(team)
+    _clear_tables(memory, moves)
     if moves.follow > 0:
-        call(calls.follow, (at(memory.average, 0), at(memory.theta, 0), moves.follow, len(memory.theta)))
+        first, end = whole * team.rank // team.size, whole * (team.rank + 1) // team.size
+        call(calls.follow, (at(memory.average, first), at(memory.theta, first), moves.follow, end - first))
+
+
+@part
+def _share(moves: Moves, t: int, team: Team) -> tuple[int, int]:
+    """Where a thread's share of a tensor begins, and its length: whole cache lines."""
+    length = moves.tensors[t, LENGTH]
+    each = (length + team.size * LINE - 1) // (team.size * LINE) * LINE
+    first = min(length, each * team.rank)
+    return moves.tensors[t, START] + first, min(length - first, each)
+
+
+@part
+def _clipped(moves: Moves) -> float:
+    """What brings the gradient's norm down to the limit, as torch has it."""
+    clip = moves.clip / (math.sqrt(moves.squares.sum()) + 1e-6)
+    return 1.0 if clip > 1.0 else clip  # NaN stays

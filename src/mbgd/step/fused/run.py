@@ -15,6 +15,7 @@ import numpy as np
 from mbgd.compiled.instructions import flush_subnormals, restore_subnormals
 from mbgd.compiled.kernel import at, call, kernel, part
 from mbgd.step.fused.chance import mask_key
+from mbgd.step.fused.gate import GIVE_UP
 from mbgd.step.fused.layout import (
     BELOW,
     BIAS,
@@ -41,9 +42,10 @@ from mbgd.step.fused.layout import (
     Memory,
     Moves,
     Net,
+    Team,
     W,
 )
-from mbgd.step.fused.moves import finish, move, move_rows, move_tensor
+from mbgd.step.fused.moves import finish, finish_together, move, move_rows, move_tensor
 from mbgd.step.fused.products import is_turned
 
 Pointer = Any
@@ -52,34 +54,53 @@ WIDE = 64  # inputs that are worth a loop of their own for each output
 
 
 @kernel
-def run_chunk(calls: Calls, net: Net, memory: Memory, data: Data, batches: Batches, moves: Moves) -> None:
+def run_chunk(calls: Calls, net: Net, memory: Memory, data: Data, batches: Batches, moves: Moves, team: Team) -> None:
+    """Several threads run it side by side, each on its rows of every batch: they meet where all gradients are there, and
+    where all parameters have been moved."""
     done, mode = 0, flush_subnormals()
     for j in range(len(batches.sizes)):
         m, factor = batches.sizes[j], batches.factors[j]
-        n_blocks = (m + net.block - 1) // net.block
-        block = (m + n_blocks - 1) // n_blocks  # even blocks: a last one of a few rows would be slow
-        at_once = n_blocks == 1 and moves.clip == 0
-        for t in range(len(moves.counts)):
+        first, end = m * team.rank // team.size, m * (team.rank + 1) // team.size
+        n_blocks = max(1, (end - first + net.block - 1) // net.block)
+        block = max(1, (end - first + n_blocks - 1) // n_blocks)  # even: a last one of a few rows would be slow
+        at_once = n_blocks == 1 and moves.clip == 0 and team.size == 1
+        for t in range(len(moves.counts) if team.rank == 0 else 0):
             moves.counts[t] += 1
-        for place in range(0, m, block):
-            rows, start = min(block, m - place), batches.starts[j] + place
-            _forward(calls, net, memory, data, start, rows, place, m, batches.first_step + j)
+        for place in range(first, end, block):
+            rows, start, fresh = min(block, end - place), batches.starts[j] + place, place == first
+            _forward(calls, net, memory, data, start, rows, place, fresh, m, batches.first_step + j)
             _loss(calls, net, memory, data, batches, start, rows, done + place, batches.scales[j])
-            _backward(calls, net, memory, data, moves, start, rows, place == 0, at_once, factor)
-        finish(calls, memory, moves, factor, at_once)
+            _backward(calls, net, memory, data, moves, start, rows, fresh, at_once, factor)
+        if team.size == 1:
+            finish(calls, memory, moves, factor, at_once)
+        else:
+            if first == end:
+                memory.grad[:] = 0
+            finish_together(calls, memory, moves, factor, team)
+            if team.gate[GIVE_UP]:
+                break
         done += m
     restore_subnormals(mode)
 
 
 @part
 def _forward(
-    calls: Calls, net: Net, memory: Memory, data: Data, start: int, rows: int, place: int, m: int, step: int
+    calls: Calls,
+    net: Net,
+    memory: Memory,
+    data: Data,
+    start: int,
+    rows: int,
+    place: int,
+    fresh: bool,
+    m: int,
+    step: int,
 ) -> None:
     h = at(data.x, start * net.n_numbers)
     for i in range(len(net.layers)):
         out = at(memory.outputs, net.layers[i, OUTPUT] * net.block)
         if net.layers[i, KIND] == DENSE:
-            _product(calls, net, memory, data, i, start, rows, place, m, step)
+            _product(calls, net, memory, data, i, start, rows, place, fresh, m, step)
         else:
             if net.layers[i, KIND] == COLUMNS:
                 codes, front, theta = at(data.codes, start * net.n_codes), at(net.front, 0), at(memory.theta, 0)
@@ -93,13 +114,23 @@ def _forward(
 
 @part
 def _product(
-    calls: Calls, net: Net, memory: Memory, data: Data, i: int, start: int, rows: int, place: int, m: int, step: int
+    calls: Calls,
+    net: Net,
+    memory: Memory,
+    data: Data,
+    i: int,
+    start: int,
+    rows: int,
+    place: int,
+    fresh: bool,
+    m: int,
+    step: int,
 ) -> None:
     """The outputs of a dense layer i, strip by strip."""
     a, b, by_blas = net.layers[i, INPUTS], net.layers[i, OUTPUTS], net.layers[i, BLAS]
     w, turned = at(memory.theta, net.layers[i, W]), at(memory.turned, net.layers[i, TURNED])
     from_turned = int(is_turned(m, b, by_blas))
-    if from_turned and place == 0:
+    if from_turned and fresh:
         call(calls.turn, (w, turned, b, a))
     strip, gemm = (rows, calls.gemm) if by_blas else (ROWS, 0)
     for s in range(0, rows, strip):

@@ -16,7 +16,7 @@ from mbgd.data.chunk import Chunk
 from mbgd.data.source import Rows, inputs_of
 from mbgd.step.evaluation import evaluating
 from mbgd.step.fused import activations, front, losses, products, tiles, updates
-from mbgd.step.fused.arena import NUMPY
+from mbgd.step.fused.arena import NUMPY, uses_blas
 from mbgd.step.fused.binding import Binding
 from mbgd.step.fused.blas import address_of_gemm
 from mbgd.step.fused.blas_threads import blas_threads
@@ -29,6 +29,7 @@ from mbgd.step.fused.losses import BY_ELEMENT, BY_LABEL
 from mbgd.step.fused.program import Program
 from mbgd.step.fused.run import run_chunk
 from mbgd.step.fused.single import run_single
+from mbgd.step.fused.team import Threads, alone
 from mbgd.step.gradient import GradientRule
 from mbgd.step.state import State, capture, is_finite, restore
 from mbgd.step.update import Updater
@@ -47,9 +48,14 @@ class FusedEngine:
     packs_tightly = True
     calls_the_model = False
 
-    def __init__(self, program: Program, updater: Updater, *, rule: GradientRule, seed: int, threads: int = 1) -> None:
+    def __init__(
+        self, program: Program, updater: Updater, *, rule: GradientRule, seed: int, threads: int = 1, team: int = 1
+    ) -> None:
+        """`threads` are those of BLAS; a `team` of threads shares the rows of each batch instead."""
         self.program, self.updater, self.rule, self.seed, self.threads = program, updater, rule, seed, threads
+        self._team = team
         self._binding: Binding | None = None
+        self._threads: Threads | None = None
         self._dtype = NUMPY[program.dtype]
         self._calls = _calls(self._dtype)
         self.reads_in_place = self._is_linear = _is_linear(program)
@@ -64,9 +70,14 @@ class FusedEngine:
         self._binding = Binding(self.program, self.updater)
         try:
             self._binding.attach()
+            if self._team > 1:
+                self._threads = Threads(self._team, self.program, self._binding)
             yield
         finally:
             binding, self._binding, self._lying = self._binding, None, None
+            threads, self._threads = self._threads, None
+            if threads is not None:
+                threads.stop()
             binding.release()
 
     def run(self, chunk: Chunk, batches: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Tensor:
@@ -75,7 +86,11 @@ class FusedEngine:
             assert binding is not None  # bound() has made it
             binding.attach()
             batch = self._batches(chunk, batches, rate_factors=rate_factors, steps_done=steps_done)
-            self._call(self._net(binding), binding.memory, self._data(chunk), batch, self._moves(binding))
+            net, data, moves = self._net(binding), self._data(chunk), self._moves(binding)
+            if self._threads is not None:
+                self._threads.run(self._calls, net, data, batch, moves)
+            else:
+                self._call(net, binding.memory, data, batch, moves)
             binding.count()
         return torch.from_numpy(batch.losses)
 
@@ -91,7 +106,7 @@ class FusedEngine:
     def _call(self, net: Net, memory: Memory, data: Data, batches: Batches, moves: Moves) -> None:
         with blas_threads(self.threads):
             if not self._is_linear:
-                run_chunk(self._calls, net, memory, data, batches, moves)
+                run_chunk(self._calls, net, memory, data, batches, moves, alone(self._dtype))
             elif moves.bare and len(batches.sizes) == len(batches.losses):
                 run_single(net, memory, data, batches, moves, int(self.program.loss == Named("log_loss")))
             else:
@@ -189,6 +204,12 @@ def _calls(dtype: np.dtype[Any]) -> Calls:
     named = {name: found for room in rooms for name, found in vars(room).items() if isinstance(found, Leaf)}
     addresses = {name: named[name].address(dtype) for name in Calls._fields if name != "gemm"}
     return Calls(gemm=address_of_gemm(dtype), **addresses)
+
+
+def shares_batches(program: Program) -> bool:
+    """Whether threads can take some rows of each batch each: not where BLAS has threads of its own, nor where a step is
+    over before they could meet."""
+    return not (uses_blas(program) or _is_linear(program))
 
 
 def _is_linear(program: Program) -> bool:

@@ -132,6 +132,14 @@ def adam(
 UPDATES = {"sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam}
 
 
+@leaf("ppi")
+def add(total_at: Pointer, g_at: Pointer, n: int) -> None:
+    """total += g."""
+    total, g = carray(total_at, n), carray(g_at, n)
+    for i in range(n):
+        total[i] += g[i]
+
+
 @leaf("pdi")
 def add_squares(g_at: Pointer, total_at: Pointer, n: int) -> None:
     """total[0] += sum of squares; not finite where the gradient is not."""
