@@ -55,6 +55,15 @@ def test_threads_follow_the_work_of_a_step_and_nothing_measured() -> None:
     assert choose_threads(3, 0.0) == 3
 
 
+def test_no_more_threads_than_the_environment_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, most in (("1", 1), ("2", 2)):
+        monkeypatch.setenv("OMP_NUM_THREADS", limit)
+        assert choose_team("auto", 1e30, 1 << 20) <= most
+        assert choose_threads("auto", 1e30) <= most
+    monkeypatch.setenv("OMP_NUM_THREADS", "4,2")  # a list, one a level: as if it were not set
+    assert choose_threads("auto", 1e30) >= 1
+
+
 def test_rows_are_shared_where_each_thread_gets_enough_of_them() -> None:
     assert choose_team(4, 0.0, 31) == 1
     assert choose_team(4, 0.0, 64) == 2

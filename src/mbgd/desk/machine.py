@@ -39,7 +39,10 @@ def choose_team(threads: int | str, work: float, batch_size: int) -> int:
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    """Those that this process may use: by its affinity, and no more than OMP_NUM_THREADS, by which others are told too."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(limit)) if limit.isdecimal() and int(limit) else cores
 
 
 def choose_device(word: str, model: nn.Module | None = None) -> torch.device:
