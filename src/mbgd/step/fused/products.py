@@ -16,6 +16,7 @@ from mbgd.step.fused.blas import PLAIN, TURNED, gemm, turn_tile
 Pointer = Any
 FEW_ROWS = 8  # below, to turn W costs more than it saves
 TILE, LINE = 8, 16
+DEEP = 64  # rows of a product with a transposed matrix at a time, so that they stay in the first-level cache
 
 
 @kernel
@@ -58,6 +59,9 @@ def forward(
     """out (R, b) = h W', from the turned copy, by BLAS if `gemm_at` is given, or by a dot for each number."""
     if from_turned:
         call(multiply, (h_at, a, 1, turned, b, out_at, b, rows, b, a, 1))
+        return
+    if b == 1:
+        dots(h_at, w_at, out_at, rows, a)
         return
     if gemm_at:
         zero = carray(out_at, 1).dtype.type(0)
@@ -106,4 +110,6 @@ def to_weights(
         beta = carray(grad_at, 1).dtype.type(0 if fresh else 1)
         gemm(gemm_at, PLAIN, TURNED, a, some, rows, h_at, a, delta_at, b, beta, grad_at, a)
         return
-    call(multiply, (delta_at, 1, b, h_at, a, grad_at, a, some, a, rows, fresh))
+    for r in range(0, rows, DEEP):
+        delta, h, deep = moved(delta_at, r * b), moved(h_at, r * a), min(DEEP, rows - r)
+        call(multiply, (delta, 1, b, h, a, grad_at, a, some, a, deep, int(fresh and r == 0)))
