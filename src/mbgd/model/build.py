@@ -181,7 +181,7 @@ def _start(model: nn.Module, seed: int) -> None:
 
     A layer of d inputs: weights and biases U(-1/sqrt(d), 1/sqrt(d)), torch's own rule; embeddings N(0, 0.1^2).
     """
-    model.to_empty(device=torch.get_default_device())
+    _give_memory(model, torch.get_default_device())
     if torch.get_default_device().type == "meta":
         return
     generator = torch.Generator().manual_seed(int(counter(seed, Purpose.INIT).random_raw()))
@@ -195,6 +195,15 @@ def _start(model: nn.Module, seed: int) -> None:
             if parameter.ndim == 2:
                 bound = 1 / math.sqrt(parameter.shape[1])  # a layer's bias follows its weight
             parameter.copy_(drawn.uniform_(-bound, bound, generator=generator))
+
+
+def _give_memory(model: nn.Module, device: torch.device) -> None:
+    """What `to_empty` does, without the half second in which it loads torch's symbolic shapes."""
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            module.register_parameter(
+                name, nn.Parameter(torch.empty(parameter.shape, dtype=parameter.dtype, device=device))
+            )
 
 
 def _at_least_one(name: str, value: int) -> int:

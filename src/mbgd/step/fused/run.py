@@ -74,8 +74,8 @@ def run_chunk(calls: Calls, net: Net, memory: Memory, data: Data, batches: Batch
         if team.size == 1:
             finish(calls, memory, moves, factor, at_once)
         else:
-            if first == end:
-                memory.grad[:] = 0
+            for i in range(len(memory.grad) if first == end else 0):
+                memory.grad[i] = 0
             finish_together(calls, memory, moves, factor, team)
             if team.gate[GIVE_UP]:
                 break
