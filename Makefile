@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint slow bench bench-all bench-quick clean
+.PHONY: demo test lint slow bench bench-all bench-quick bench-accuracy clean
 
 demo: .venv/.installed
 	rm -rf runs/demo
@@ -35,10 +35,14 @@ bench-all: .venv-bench/.installed-all
 bench-quick: .venv-bench/.installed
 	$(BENCH) --quick
 
-clean:
-	rm -rf .venv .venv-bench runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+# Goes on where it was interrupted: what is in RESULTS.jsonl is not run again.
+bench-accuracy: .venv-accuracy/.installed
+	.venv-accuracy/bin/python bench/accuracy/run.py --report bench/accuracy/RESULTS.md
 
-.venv/bin/python .venv-bench/bin/python:
+clean:
+	rm -rf .venv .venv-bench .venv-accuracy runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/bin/python .venv-bench/bin/python .venv-accuracy/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "mbgd needs Python 3.11 or newer, got $$($(PYTHON) -V); run 'make PYTHON=/path/to/python3.11'" >&2; exit 2; }
 	$(PYTHON) -m venv $(@D:/bin=)
@@ -57,4 +61,8 @@ clean:
 
 .venv-bench/.installed-all: .venv-bench/.installed bench/requirements-all.txt
 	PIP_CONSTRAINT=constraints.txt .venv-bench/bin/pip install --quiet -r bench/requirements-all.txt
+	@touch $@
+
+.venv-accuracy/.installed: .venv-accuracy/bin/python pyproject.toml constraints.txt bench/accuracy/requirements.txt
+	PIP_CONSTRAINT=constraints.txt .venv-accuracy/bin/pip install --quiet --editable . -r bench/accuracy/requirements.txt
 	@touch $@

