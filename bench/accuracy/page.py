@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from goals import Verdict, verdicts
@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent / "RESULTS.jsonl"
 NETWORK = "sklearn_mlp"  # who is to be beaten nearly everywhere
 NONE = "–"
 OVERALL = ["", "tables", "error / LightGBM's (95 %)", "wins", "sure wins", "sure losses"]
-OVERALL += ["better than sklearn's MLP", "worst", "median s"]
+OVERALL += ["better than sklearn's MLP", "worst", "median s", "of the process"]
 
 
 def page(results: list[Result], machines: list[dict[str, Any]], *, threads: int) -> str:
@@ -47,9 +47,9 @@ def machine_lines(machines: list[dict[str, Any]], threads: int) -> list[str]:
 
 def busy(found: Kept) -> str:
     """A warning where other work ran beside the fits: it tells in their seconds."""
-    loads = [one.facts.get("load", 0.0) for one in _all(found)]
-    many = sum(load > 1.0 for load in loads)
-    return f"**Other work ran beside {many} of {len(loads)} fits: do not quote the seconds.**" if many else ""
+    crowded = [one.facts.get("load", 0.0) > one.threads + 1 for one in _all(found)]  # the fit before makes its own load
+    many = sum(crowded)
+    return f"**Other work ran beside {many} of {len(crowded)} fits: do not quote the seconds.**" if many else ""
 
 
 def over_all(found: Kept) -> str:
@@ -57,7 +57,11 @@ def over_all(found: Kept) -> str:
     rows = {name: overall(found, name, against=BASE) for name in names(found)}
     those = sorted(((name, row) for name, row in rows.items() if row is not None), key=lambda pair: pair[1].ratio)
     return markdown(
-        OVERALL, [[shown(name), *overall_row(row), better(found, name), *worst(row)] for name, row in those]
+        OVERALL,
+        [
+            [shown(name), *overall_row(row), better(found, name), *worst(row), process(found, name)]
+            for name, row in those
+        ],
     )
 
 
@@ -73,6 +77,12 @@ def better(found: Kept, name: str) -> str:
 
 def worst(row: Overall) -> list[str]:
     return [f"{row.worst:.3f} {row.worst_table}", shown_seconds(row.seconds)]
+
+
+def process(found: Kept, name: str) -> str:
+    """The median over tables of the median seconds from a process's start to its predictions."""
+    there = [peers[name] for peers in found.values() if name in peers]
+    return shown_seconds(median(median(one.facts["seconds_process"] for one in splits.values()) for splits in there))
 
 
 def goals_table(all_verdicts: list[Verdict]) -> str:
