@@ -42,7 +42,7 @@ def page(results: list[Result], machines: list[dict[str, Any]], *, threads: int)
 
 def machine_lines(machines: list[dict[str, Any]], threads: int) -> list[str]:
     lines = {"\n".join(f"- {name}: {value}" for name, value in facts.items()): None for facts in machines}
-    return [*lines, f"{threads} threads a fit."]
+    return [*lines, f"{threads} {'thread' if threads == 1 else 'threads'} a fit."]
 
 
 def busy(found: Kept) -> str:

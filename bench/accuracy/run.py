@@ -33,6 +33,8 @@ Wanted = tuple[str, str, Peer, int]  # table, peer's name, peer, split
 def main() -> None:
     given = arguments()
     peers = chosen(given)
+    if unknown := set(given.again) - set(peers):
+        sys.exit(f"--again must name one of {', '.join(PEERS)}, or the variant whose options are given, got {unknown}")
     if not given.report_only:
         done = latest(read(given.results)[0])
         todo = [w for w in wanted(given, peers) if w[1] in given.again or key(w, given.threads) not in done]
@@ -67,8 +69,8 @@ def wanted(given: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Wan
 
 
 def chosen(given: argparse.Namespace) -> dict[str, Peer]:
-    """Named ones; a variant of MBGD alone, where its options are given and no peer is named; else all."""
-    named = {name: PEERS[name] for name in given.peer}
+    """Whoever is named, for a first time or --again, and a variant of MBGD where its options are given; else all."""
+    named = {name: PEERS[name] for name in PEERS if name in {*given.peer, *given.again}}
     if given.mbgd_options is None:
         return named or dict(PEERS)
     return {**named, **variant(given.label, given.mbgd_options)}
@@ -116,7 +118,7 @@ def arguments() -> argparse.Namespace:
     add("--peer", action="append", default=[], choices=PEERS, metavar="NAME", help=f"some of {', '.join(PEERS)}")
     add("--splits", type=int, default=SPLITS, metavar="N", help=f"the first N splits (default: {SPLITS})")
     add("--threads", type=int, default=cores(), metavar="N", help="of each fit (default: all cores)")
-    add("--again", action="append", default=[], metavar="PEER", help="run PEER even where its outcome is there")
+    add("--again", action="append", default=[], metavar="PEER", help="run PEER alone, even where its outcome is there")
     add("--limit", type=float, default=LIMIT, metavar="SECONDS", help="a fit that takes longer has no outcome")
     add("--mbgd-options", type=json.loads, metavar="JSON", help="keywords of fit_table; run as mbgd:LABEL")
     add("--label", metavar="LABEL", help="what a variant of MBGD is called")

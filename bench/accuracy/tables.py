@@ -84,7 +84,9 @@ def load(spec: TableSpec) -> pd.DataFrame:
     frame = frame[frame[spec.target].notna()].reset_index(drop=True)
     texts = [name for name in frame if frame[name].dtype == object]
     frame = frame.astype(dict.fromkeys([*texts, *spec.categories], "str"))
-    return frame.assign(**{name: pd.to_datetime(frame[name]) for name in spec.times})
+    for name in spec.times:
+        frame[name] = pd.to_datetime(frame[name])
+    return frame
 
 
 def classes_of(frame: pd.DataFrame, spec: TableSpec) -> tuple[str | int, ...]:

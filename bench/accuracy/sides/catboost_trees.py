@@ -6,7 +6,7 @@ import pandas as pd
 from catboost import CatBoostClassifier, CatBoostRegressor
 
 from sides import Job, Predict
-from sides.prepared import learn, with_calendar
+from sides.prepared import learn, with_calendar, with_columns
 
 MISSING = "(missing)"
 
@@ -16,7 +16,7 @@ def fit(job: Job) -> Predict:
 
     def prepared(frame: pd.DataFrame) -> pd.DataFrame:
         frame = with_calendar(frame)  # a label that was not seen stays: CatBoost has a value for such
-        return frame.assign(**{name: frame[name].astype(object).fillna(MISSING) for name in categories})
+        return with_columns(frame, {name: frame[name].astype(object).fillna(MISSING) for name in categories})
 
     kind = CatBoostClassifier if job.classes else CatBoostRegressor
     quiet = {"verbose": False, "allow_writing_files": False}

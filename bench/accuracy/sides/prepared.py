@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -17,8 +19,8 @@ class Prepared:
 
     def __call__(self, frame: pd.DataFrame) -> pd.DataFrame:
         frame = with_calendar(frame)
-        return frame.assign(
-            **{name: pd.Categorical(frame[name], categories=labels) for name, labels in self.labels.items()}
+        return with_columns(
+            frame, {name: pd.Categorical(frame[name], categories=labels) for name, labels in self.labels.items()}
         )
 
     @property
@@ -36,5 +38,13 @@ def with_calendar(frame: pd.DataFrame) -> pd.DataFrame:
     """Each timestamp as hour, weekday and day of the year."""
     for name in frame.select_dtypes(["datetime", "datetimetz"]).columns:
         parts = {f"{name}_{part}": getattr(frame[name].dt, part) for part in PARTS}
-        frame = frame.drop(columns=name).assign(**parts)
+        frame = with_columns(frame.drop(columns=name), parts)
+    return frame
+
+
+def with_columns(frame: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Put in place of columns of these names, or behind the others; `assign` fails for a column called "self"."""
+    frame = frame.copy()
+    for name, values in columns.items():
+        frame[name] = values
     return frame

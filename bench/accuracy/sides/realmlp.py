@@ -10,7 +10,7 @@ import pandas as pd
 from pytabkit import RealMLP_TD_Classifier, RealMLP_TD_Regressor, RealMLP_TD_S_Classifier, RealMLP_TD_S_Regressor
 
 from sides import Job, Predict
-from sides.prepared import Prepared, learn
+from sides.prepared import Prepared, learn, with_columns
 
 KINDS = {
     "TD": (RealMLP_TD_Regressor, RealMLP_TD_Classifier),
@@ -23,8 +23,9 @@ def fit(job: Job) -> Predict:
     options = dict(job.options)
     kind = KINDS[options.pop("variant")][bool(job.classes)]
     prepared = learn(job.inputs)
-    means = prepared(job.inputs).mean(numeric_only=True)
-    missing = [name for name in means.index if prepared(job.inputs)[name].isna().any()]
+    frame = prepared(job.inputs)
+    means = frame.mean(numeric_only=True)
+    missing = [name for name in means.index if frame[name].isna().any()]
     options = {**(FOR_LOG_LOSS if job.classes else {}), **options}
     model = kind(device="cpu", n_cv=1, n_threads=job.threads, random_state=job.seed, **options)
     model.fit(filled(job.inputs, prepared, means=means, missing=missing), job.y)
@@ -36,4 +37,5 @@ def filled(frame: pd.DataFrame, prepared: Prepared, *, means: pd.Series, missing
     """No NaN among numbers; a category of its own for each column that lacked some in training."""
     frame = prepared(frame)
     flags = {f"{name} missing": pd.Categorical(frame[name].isna().map({True: "yes", False: "no"})) for name in missing}
-    return frame.assign(**{name: frame[name].astype("float64").fillna(means[name]) for name in means.index}, **flags)
+    numbers = {name: frame[name].astype("float64").fillna(means[name]) for name in means.index}
+    return with_columns(frame, numbers | flags)
