@@ -177,6 +177,13 @@ def test_the_page_names_losers_failures_and_what_was_left_out(module: Modules) -
     assert "cpu: one" in text
 
 
+def test_losses_come_worst_first(module: Modules) -> None:
+    """Errors sixteen times as large: 16 on Wage, 4 on HI."""
+    worse = [replace(one, error=16 * one.error) if one.peer == "mbgd" else one for one in some(module)]
+    text = module("page").losses(module("results").kept(worse, threads=2))
+    assert [line.split(";")[0] for line in text.splitlines()] == ["- Wage: 16.000", "- HI: 4.000"]
+
+
 def test_seconds_of_a_busy_machine_are_not_to_be_quoted(module: Modules) -> None:
     """Our own fits of two threads make a load of two; a third of them ran beside two more."""
     calm, crowded = (
