@@ -15,7 +15,7 @@ from typing import Any
 START = time.perf_counter()
 TASK = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
 if TASK and hasattr(os, "sched_setaffinity"):  # before any library counts the cores and starts its threads
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: TASK["threads"]])
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-TASK["threads"] :])
 
 import scores  # noqa: E402
 import splits  # noqa: E402

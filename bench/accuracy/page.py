@@ -41,8 +41,14 @@ def page(results: list[Result], machines: list[dict[str, Any]], *, threads: int)
 
 
 def machine_lines(machines: list[dict[str, Any]], threads: int) -> list[str]:
-    lines = {"\n".join(f"- {name}: {value}" for name, value in facts.items()): None for facts in machines}
-    return [*lines, f"{threads} {'thread' if threads == 1 else 'threads'} a fit."]
+    """The facts of the last run; a warning where an earlier one was on another processor."""
+    facts = machines[-1] if machines else {}
+    listed = "\n".join(
+        f"- {name}: {value}" for name, value in facts.items() if name != "threads"
+    )  # of the parent alone
+    others = {one.get("cpu") for one in machines} - {facts.get("cpu")}
+    mixed = f"**Some fits ran on {', '.join(map(str, others))}: do not compare their seconds.**" if others else ""
+    return [listed, f"{threads} {'thread' if threads == 1 else 'threads'} a fit.", mixed]
 
 
 def busy(found: Kept) -> str:

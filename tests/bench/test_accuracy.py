@@ -194,6 +194,13 @@ def test_seconds_of_a_busy_machine_are_not_to_be_quoted(module: Modules) -> None
     assert "beside 1 of 3 fits: do not quote the seconds" in module("page").page(calm + crowded, [], threads=2)
 
 
+def test_another_machine_is_named(module: Modules) -> None:
+    text = module("page").page(some(module), [{"cpu": "old"}, {"cpu": "new", "threads": 8}], threads=2)
+    assert "- cpu: new" in text
+    assert "threads: 8" not in text
+    assert "Some fits ran on old: do not compare their seconds" in text
+
+
 def test_an_empty_page_is_no_error(module: Modules) -> None:
     assert "not measured" in module("page").page([], [], threads=2)
 
