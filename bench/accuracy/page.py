@@ -103,7 +103,7 @@ def goals_table(all_verdicts: list[Verdict]) -> str:
 
 
 def errors(found: Kept) -> str:
-    """A row a table, a column a peer; bold where the whole interval is above LightGBM's error."""
+    """A row a table, a column a peer; bold where the whole interval of three splits or more is above LightGBM's error."""
     columns = {name: cells(found, name, against=BASE) for name in names(found) if name != BASE}
     rows = []
     for table in there(found):
@@ -117,7 +117,7 @@ def shown_cell(cell: Cell | None) -> str:
     if cell is None:
         return NONE
     text = f"{cell.ratio:.3f} ({cell.low:.3f} - {cell.high:.3f})"
-    return f"**{text}**" if cell.low > 1 else text
+    return f"**{text}**" if cell.sure_loss else text
 
 
 def losses(found: Kept) -> str:

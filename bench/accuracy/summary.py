@@ -14,6 +14,7 @@ import numpy as np
 from results import Kept, Result
 
 RESAMPLES = 4_000
+FEWEST = 3  # splits from which an interval says anything: of one it is a point
 Ends = tuple[float, float]
 Splits = Mapping[int, Result]
 
@@ -27,6 +28,14 @@ class Cell:
     high: float
     seconds: float
     n_splits: int
+
+    @property
+    def sure_win(self) -> bool:
+        return self.n_splits >= FEWEST and self.high < 1
+
+    @property
+    def sure_loss(self) -> bool:
+        return self.n_splits >= FEWEST and self.low > 1
 
 
 @dataclass(frozen=True)
@@ -78,8 +87,8 @@ def overall(kept: Kept, peer: str, *, against: str) -> Overall | None:
         low=low,
         high=high,
         wins=sum(one.ratio < 1 for one in ones),
-        sure_wins=sum(one.high < 1 for one in ones),
-        sure_losses=sum(one.low > 1 for one in ones),
+        sure_wins=sum(one.sure_win for one in ones),
+        sure_losses=sum(one.sure_loss for one in ones),
         worst=by_table[worst_table].ratio,
         worst_table=worst_table,
         seconds=median(one.seconds for one in ones),

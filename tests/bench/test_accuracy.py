@@ -101,13 +101,27 @@ def test_relative_errors_are_geometric_means_over_splits_and_tables(module: Modu
     )
     assert (ours.ratio, theirs.ratio) == pytest.approx((0.5, 2.0), rel=1e-12)
     assert (ours.low, ours.high) == pytest.approx((1 / theirs.high, 1 / theirs.low), rel=1e-12)
-    assert (ours.worst_table, ours.n_tables, ours.sure_wins, ours.sure_losses, ours.seconds) == ("Wage", 2, 1, 0, 3.0)
+    assert (ours.worst_table, ours.n_tables, ours.wins, ours.seconds) == ("Wage", 2, 1, 3.0)
 
 
 def test_interval_of_two_splits_is_from_the_less_to_the_larger(module: Modules) -> None:
     """Both draws are the less with chance 1/4, far above 2.5 %. Of one split there is nothing to resample."""
     assert module("summary").interval([[0.5, 2.0]]) == pytest.approx((0.5, 2.0), rel=1e-12)
     assert module("summary").interval([[0.9]]) == pytest.approx((0.9, 0.9), rel=1e-12)
+
+
+@pytest.mark.parametrize(("n_splits", "sure"), [(2, 0), (3, 1)])
+def test_a_win_is_sure_from_three_splits_on(n_splits: int, sure: int, module: Modules) -> None:
+    ours = [outcome(module, "Wage", "mbgd", split, 0.9) for split in range(n_splits)]
+    theirs = [outcome(module, "Wage", "lightgbm", split, 1.0) for split in range(n_splits)]
+    kept = module("results").kept(ours + theirs, threads=2)
+    won, lost = (module("summary").overall(kept, a, against=b) for a, b in (("mbgd", "lightgbm"), ("lightgbm", "mbgd")))
+    assert (won.wins, won.sure_wins, won.sure_losses) == (1, sure, 0)
+    assert (lost.wins, lost.sure_wins, lost.sure_losses) == (0, 0, sure)
+    assert (
+        "**1.111"
+        in module("page").page([*ours, *(replace(o, peer="hist", error=1 / 0.9) for o in ours), *theirs], [], threads=2)
+    ) == bool(sure)
 
 
 def test_only_splits_and_tables_that_both_have_are_compared(module: Modules) -> None:
