@@ -56,9 +56,9 @@ COLUMNS = ("key", "x", "z", "c", "when", "group", "part", "two", "y", "label")
 
 
 def lean(target: str, *keep: str) -> tuple[str, ...]:
-    """Options for a small model of x, z and c, and of the columns to keep."""
+    """Options for a small model of x, z and c, and of the columns to keep, in batches of 32."""
     left_out = (name for name in COLUMNS if name not in (target, "x", "z", "c", *keep))
-    return ("--target", target, *(word for name in left_out for word in ("--drop", name)))
+    return ("--target", target, "--batch-size", "32", *(word for name in left_out for word in ("--drop", name)))
 
 
 NUMBER, LABEL = lean("y"), lean("label")

@@ -21,7 +21,7 @@ SECONDS = {
     "cli": 110,
     "compiled": 25,
     "data": 40,
-    "desk": 60,
+    "desk": 80,
     "laws": 160,
     "loop": 5,
     "measure": 15,

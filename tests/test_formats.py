@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from mbgd.data.order import Cursor, draw, shuffle
-from mbgd.model.build import TableModel
 from mbgd.model.saved import load_model, restore, save_model
+from mbgd.model.table import TableModel
 from mbgd.record import checkpoint
 from mbgd.record.history import HistoryWriter, read_history
 from mbgd.seeds import Purpose, counter, hash_rows, step_seed

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from mbgd.desk.table_run import fit_table
     from mbgd.errors import DataError, DivergenceError, MBGDError, PlanError, SavedFileError, StorageError
     from mbgd.loop.stop import Ending, StopReason
-    from mbgd.model.build import TableModel, linear, mlp
+    from mbgd.model.build import linear, mlp
+    from mbgd.model.table import TableModel
 
 _WHERE = {  # a public name -> the module that holds it, loaded at its first use: `mbgd --help` needs no torch
     "fit": "mbgd.desk.run",
@@ -29,7 +30,7 @@ _WHERE = {  # a public name -> the module that holds it, loaded at its first use
     "Plan": "mbgd.desk.plan",
     "Run": "mbgd.desk.result",
     "Predictor": "mbgd.desk.predictor",
-    "TableModel": "mbgd.model.build",
+    "TableModel": "mbgd.model.table",
     "linear": "mbgd.model.build",
     "mlp": "mbgd.model.build",
     "Ending": "mbgd.loop.stop",

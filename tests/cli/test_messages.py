@@ -72,7 +72,8 @@ USAGE: list[tuple[Words, str]] = [
     ((*TRAIN, "--metric", "accuracy"),
      "metric must be one of loss, rmse, r2, mae for regression losses, got 'accuracy'; that one is for another kind of task"),
     ((*TRAIN, "--optimizer", "addam"),
-     "optimizer must be one of sgd, adam, adamw, a torch.optim class, partial or instance, got 'addam'; did you mean 'adam'?"),
+     "optimizer must be one of sgd, adam, adamw, tabular, a torch.optim class, partial or instance, got 'addam'; "
+     "did you mean 'adam'?"),
     ((*TRAIN, "--loss", "mse"), "loss must be a known name, got 'mse'; here it is called 'squared_error'"),
     ((*TRAIN, "--loss", "log_loss"),
      "loss must be one of numbers for the numbers of 'y', got 'log_loss'; 'squared_error' is usual, "
@@ -432,5 +433,5 @@ def test_a_checkpoint_of_another_architecture_is_exit_4(mbgd: Command, tables: P
     said = mbgd("resume", "a")
     assert said.code == 4
     assert said.err.count("\n") == 1
-    assert "(4, 6)" in said.err
-    assert "(256, 6)" in said.err
+    assert "(4, 12)" in said.err
+    assert "(256, 12)" in said.err

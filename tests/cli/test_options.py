@@ -36,16 +36,18 @@ def test_help_names_the_defaults_of_tables(mbgd: Command, command: str) -> None:
     text = " ".join(mbgd(command, "--help").out.replace("│", " ").split())
     for name, value in TABLE_DEFAULTS.items():
         option = text[text.index(f"--{name.replace('_', '-')} ") :]
-        assert option[: option.index(")")].endswith(f"(default: {value}")
+        shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        assert option[: option.index(")")].endswith(f"(default: {shown}")
 
 
 @pytest.mark.parametrize(
     ("given", "parameters"),
     [
-        # inputs: x, its missing flag, z, and one column for each of three colours
+        # inputs: x, its missing flag, z, and one column for each of three colours; x and z in 3 numbers more each, from
+        # 32 bins; a scale for each
         (("none",), 6 + 1),
-        (("4,3",), (6 + 1) * 4 + (4 + 1) * 3 + (3 + 1)),
-        (("4", "3"), (6 + 1) * 4 + (4 + 1) * 3 + (3 + 1)),
+        (("4,3",), 2 * 32 * 3 + 12 + (12 + 1) * 4 + (4 + 1) * 3 + (3 + 1)),
+        (("4", "3"), 2 * 32 * 3 + 12 + (12 + 1) * 4 + (4 + 1) * 3 + (3 + 1)),
     ],
 )
 def test_hidden_layer_sizes(mbgd: Command, tables: Path, given: tuple[str, ...], parameters: int) -> None:

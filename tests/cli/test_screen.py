@@ -200,9 +200,9 @@ def test_inspect_shows_what_would_be_read(mbgd: Command, tables: Path, monkeypat
     assert rows["when"][1] == "date"
     assert rows["two"][1:3] == ["left", "out"]
     assert said.out.splitlines()[-2] == "400 rows: 288 train, 32 validation, 80 test; regression of 'y'"
-    # 288 rows train in batches of 32; 1,500 updates at least are 167 passes of 9
+    # 288 rows train in batches of 64; 1,000 updates at least are 200 passes of 5
     assert re.fullmatch(
-        r"model of [\d,]+ parameters over \d+ numbers and 1 categories; 1,503 steps of 32 rows; 0 MB encoded",
+        r"model of [\d,]+ parameters over \d+ numbers and 1 categories; 1,000 steps of 64 rows; 0 MB encoded",
         said.out.splitlines()[-1],
     )
 
@@ -217,8 +217,8 @@ def test_info_knows_the_machine_a_run_and_a_model(mbgd: Command, runs: Path, tab
     model = json.loads(mbgd("info", runs / "label" / "model.safetensors", "--json").out)
     assert (model["target"], model["classes"]) == ("label", ["no", "yes"])
     assert model["inputs"] == {"x": "number", "z": "number", "c": "category"}
-    # 6 inputs, 256 and 256 units, one output
-    assert model["parameters"] == 7 * 256 + 257 * 256 + 257
+    # 6 inputs and 6 more of 64 bins, a scale for each, three layers of 256 units, one output
+    assert model["parameters"] == 64 * 3 + 12 + 13 * 256 + 2 * 257 * 256 + 257
     plain = mbgd("info", runs / "number").out
     assert re.search(r"^command +fit_table$", plain, re.MULTILINE)
 

@@ -36,6 +36,8 @@ SET: dict[str, Any] = {  # every knob at something else than its default
     "validation": 0.1,
     "refit": True,
     "hidden_layer_sizes": (),
+    "number_embeddings": True,
+    "input_scales": True,
     "dropout": 0.5,
     "loss": "huber",
     "optimizer": "adam",

@@ -12,25 +12,26 @@ import torch
 
 import mbgd
 from command import table
-from mbgd.desk.table import by_size, default_batch_size, default_epochs, facts_of, new_model, read_rows
+from mbgd.desk.by_size import default_batch_size, default_epochs
+from mbgd.desk.table import by_size, facts_of, new_model, read_rows
 from mbgd.desk.table_plan import table_plan
 from mbgd.errors import DataError, PlanError, SavedFileError
 
 
 @pytest.mark.parametrize(
     ("n", "batch_size"),
-    [(1, 32), (150, 32), (1999, 32), (2000, 64), (7999, 64), (8000, 128), (32000, 256), (10**7, 256)],
+    [(1, 64), (1024, 64), (1025, 128), (8192, 128), (8193, 256), (10**7, 256)],
 )
-def test_batches_double_with_each_fourfold_of_rows(n: int, batch_size: int) -> None:
+def test_batches_grow_with_the_rows(n: int, batch_size: int) -> None:
     assert default_batch_size(n) == batch_size
 
 
 @pytest.mark.parametrize(
     ("n", "m", "epochs"),
     [
-        (108, 32, 375),  # 4 steps an epoch: 1,500 updates
-        (20, 32, 400),  # one step an epoch: never more than 400 passes
-        (2400, 64, 40),  # 38 steps an epoch: 1,500 updates are more than the 32 passes
+        (108, 32, 250),  # 4 steps an epoch: 1,000 updates
+        (20, 32, 256),  # one step an epoch: never more than 256 passes
+        (2400, 128, 53),  # 19 steps an epoch: 1,000 updates are more than the 32 passes
         (20_000, 128, 32),  # 157 steps an epoch: 32 passes are 5,024 updates
         (235_690, 256, 14),  # 3.2 million rows are 13.6 passes
         (10**7, 256, 12),
@@ -43,9 +44,9 @@ def test_small_tables_are_passed_over_more_often(n: int, m: int, epochs: float) 
 def test_what_is_given_stays_and_the_rest_is_written_down() -> None:
     rows = read_rows(table(), table_plan({"target": "y"}))
     plan = by_size(table_plan({"target": "y", "batch_size": "full", "optimizer": "sgd"}), rows)
-    assert (plan.batch_size, plan.learning_rate, plan.epochs, plan.loss) == ("full", 0.05, 400.0, "squared_error")
+    assert (plan.batch_size, plan.learning_rate, plan.epochs, plan.loss) == ("full", 0.05, 256.0, "squared_error")
     plan = by_size(table_plan({"target": "y", "optimizer": "adam", "epochs": 3, "loss": "huber"}), rows)
-    assert (plan.batch_size, plan.learning_rate, plan.epochs, plan.loss) == (32, 2e-3, 3.0, "huber")
+    assert (plan.batch_size, plan.learning_rate, plan.epochs, plan.loss) == (64, 2e-3, 3.0, "huber")
     assert by_size(table_plan({"target": "y", "steps": 5}), rows).epochs is None
 
 
@@ -63,7 +64,7 @@ def test_scores_and_predictions_are_in_the_units_of_the_target() -> None:
 def test_the_model_has_an_output_a_class_but_one_for_two() -> None:
     for target, outputs in (("y", 1), ("label", 1), ("c", 3)):
         rows = read_rows(table(), table_plan({"target": target}))
-        model = new_model(rows, table_plan({"target": target}))
+        model = new_model(rows, by_size(table_plan({"target": target}), rows))
         x = torch.from_numpy(rows.encoded.numbers[:2]), torch.from_numpy(rows.encoded.codes[:2])
         assert model(*x).reshape(2, -1).shape == (2, outputs)
         assert facts_of(rows)["classes"] == {1: 0 if target == "y" else 2, 3: 3}[outputs]
@@ -71,11 +72,12 @@ def test_the_model_has_an_output_a_class_but_one_for_two() -> None:
 
 def test_start_values_depend_on_the_seed_alone() -> None:
     rows = read_rows(table(), table_plan({"target": "y"}))
+    four, five = (by_size(table_plan({"target": "y", "seed": seed}), rows) for seed in (4, 5))
     torch.manual_seed(1)
-    first = new_model(rows, table_plan({"target": "y", "seed": 4}))
+    first = new_model(rows, four)
     torch.manual_seed(2)
-    second = new_model(rows, table_plan({"target": "y", "seed": 4}))
-    third = new_model(rows, table_plan({"target": "y", "seed": 5}))
+    second = new_model(rows, four)
+    third = new_model(rows, five)
     same = [torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)]
     assert all(same)
     assert not all(torch.equal(a, b) for a, b in zip(first.parameters(), third.parameters(), strict=True))

@@ -23,7 +23,7 @@ from mbgd.errors import DataError, PlanError, SavedFileError, StorageError
 from mbgd.store import FolderLock
 
 DROPPED = ("key", "when", "group", "part", "two")
-NUMBER: dict[str, Any] = {"target": "y", "drop": ("label", *DROPPED), "epochs": 5}
+NUMBER: dict[str, Any] = {"target": "y", "drop": ("label", *DROPPED), "epochs": 5, "batch_size": 32}
 LABEL: dict[str, Any] = {"target": "label", "drop": ("y", *DROPPED), "epochs": 5}
 
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from engines import Case, both, close, engine, target, train
-from mbgd.model.build import MLP, TableModel
+from mbgd.model.build import MLP
+from mbgd.model.table import TableModel
 from mbgd.step.fused.arena import rows_of_a_block
 
 N = 33
@@ -184,3 +185,31 @@ def test_an_update_is_the_slope_found_by_finite_differences(activation: Any, los
             slope = (steps[0] - steps[1]) / 2e-5
             found = parameter.detach().view(-1)[place] - list(moved.parameters())[number].detach().view(-1)[place]
             assert abs(float(found) - slope) < 1e-7
+
+
+def edges(*counts: int) -> tuple[tuple[float, ...], ...]:
+    """Uneven edges, exact in float32; none for a count of 0."""
+    return tuple(tuple(np.cumsum([-1.5, *[0.25 + 0.125 * (i % 3) for i in range(n)]])) if n else () for n in counts)
+
+
+@pytest.mark.parametrize("m", [1, 5, 30])
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("cardinalities", [(), (3,), (3, 12, 15)])
+@pytest.mark.parametrize("bins", [(), (5, 0, 1, 9), (0, 2, 0, 0)])
+def test_embedded_numbers_and_scales_agree(
+    m: int, scaled: bool, cardinalities: tuple[int, ...], bins: tuple[int, ...]
+) -> None:
+    model = TableModel(
+        4, cardinalities, 3, hidden_layer_sizes=(9, 6), edges=edges(*bins), scaled=scaled, seed=3
+    ).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)), alpha=0.1)
+    x = torch.tensor(np.random.default_rng(1).normal(size=(N, 4)))
+    x[0] = torch.tensor([-9.0, 9.0, -1.5, 0.0])  # beyond the edges, and on them
+    codes = columns(cardinalities) if cardinalities else torch.zeros(N, 0, dtype=torch.int64)
+    made = Case(model, (x, codes), target("log_loss", N, 3), loss="log_loss", m=m, optimizer="tabular", outputs=(3,))
+    made.options = {"learning_rate": 0.02}
+    fused, autograd = both(made)
+    close(fused.numbers(), autograd.numbers(), within=1e-9)
+    close(fused.losses, autograd.losses, within=1e-9)

@@ -19,7 +19,7 @@ from engines import Case, close, engine, target, train
 from mbgd.compiled.cache import place
 from mbgd.data.order import Order
 from mbgd.data.stream import chunks
-from mbgd.model.build import TableModel
+from mbgd.model.table import TableModel
 
 N, WIDTH = 61, 7
 EXACT = 1e-12  # float64: some hundred roundings of 1e-16 each on gradients of size 1

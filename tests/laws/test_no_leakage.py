@@ -135,8 +135,8 @@ def test_the_default_sizes_follow_the_training_rows_alone() -> None:
     frame, given = data(), {"target": "y", "drop": ("label", "key")}
     rows = rows_of(frame, given)
     plan = by_size(table_plan(given), rows)
-    assert (len(rows.sets.training), plan.batch_size) == (216, 32)
-    assert plan.epochs == 215  # 7 steps an epoch, 1,500 at least
+    assert (len(rows.sets.training), plan.batch_size) == (216, 64)
+    assert plan.epochs == 250  # 4 steps an epoch, 1,000 at least
 
 
 def sets_of(split: str, frame: pd.DataFrame, **more: Any) -> Sets:

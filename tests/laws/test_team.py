@@ -12,7 +12,7 @@ from torch import nn
 import mbgd.step.fused.team
 from engines import Case, Trained, close, engine, target, train
 from mbgd.data.stream import ChunkEnds
-from mbgd.model.build import TableModel
+from mbgd.model.table import TableModel
 
 N = 77
 TEAMS = [2, 3, 5]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mbgd.errors import PlanError, SavedFileError
-from mbgd.model.build import MLP, TableModel, architecture, build, linear, mlp
+from mbgd.model.build import MLP, architecture, build, linear, mlp
+from mbgd.model.table import TableModel
 
 B, F = 11, 3
 CARDINALITIES = (4, 17, 1, 9, 10, 2)  # with code 0: the 17 and the 10 are embedded, the others spread out

@@ -18,8 +18,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mbgd.errors import PlanError, SavedFileError
-from mbgd.model.build import TableModel, linear
+from mbgd.model.build import linear
 from mbgd.model.saved import load_into, load_model, restore, save_model
+from mbgd.model.table import TableModel
 from mbgd.model.tensors import tensor_bytes
 
 FACTS = {"encoder": {"numbers": [{"name": "größe", "center": 0.1}]}, "loss": "squared_error", "scores": {"r2": 0.9}}

@@ -59,4 +59,6 @@ class TableKnobs(Knobs, total=False):
     test: float | str
     refit: bool
     hidden_layer_sizes: tuple[int, ...]
-    dropout: float
+    dropout: float | str
+    number_embeddings: bool
+    input_scales: bool

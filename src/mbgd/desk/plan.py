@@ -121,7 +121,11 @@ class Plan:
     hidden_layer_sizes: tuple[int, ...] = _knob(
         (256, 256), Whole(1, many=True), "units of each hidden layer; none: a linear model", group="Model", first=True
     )
-    dropout: float = _knob(0.0, Number(0, 1, open_high=True), "share of units left out in training", group="Model")
+    dropout: Any = _knob(
+        0.0, Either(Number(0, 1, open_high=True), Choice("auto")), "share of units left out in training", group="Model"
+    )
+    number_embeddings: bool = _knob(False, Switch(), "let each number bend at quantiles of its values", group="Model")
+    input_scales: bool = _knob(False, Switch(), "let each input of the first layer have a scale", group="Model")
     # mini-batch gradient descent
     loss: Any = _knob(
         None,
@@ -132,7 +136,7 @@ class Plan:
     optimizer: Any = _knob(
         "sgd",
         Either(Names(), Given("a torch.optim class, partial or instance")),
-        "sgd, adam or adamw",
+        "sgd, adam, adamw, or tabular: adamw with a rate for each tensor",
         first=True,
         hint="'adamw' often needs the least care",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,17 +14,20 @@ from mbgd.data import manifest
 from mbgd.data.encode.encoder import Encoded, Encoder, learn_encoder
 from mbgd.data.encode.target import Target, has_target, learn_target
 from mbgd.data.encode.weights import class_weights, row_weights
-from mbgd.data.order import IntArray
+from mbgd.data.order import IntArray, draw
 from mbgd.data.places import Places
 from mbgd.data.source import ArraySource, Rows, row_bytes
 from mbgd.data.table import Table, check_column, open_table
+from mbgd.desk.by_size import default_batch_size, default_decay, default_dropout, default_epochs, default_rate
 from mbgd.desk.machine import choose_device, fits
 from mbgd.desk.parts import Held, Parts, assemble
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.sets import Sets, split, split_column
 from mbgd.errors import DataError, PlanError
-from mbgd.model.build import TableModel
+from mbgd.model.start import ROWS as ROWS_OF_A_START
+from mbgd.model.start import start_from_data
+from mbgd.model.table import TableModel
 from mbgd.step.loss import Loss, make_loss
 
 STANDARDISED = ("squared_error", "absolute_error", "huber", "quantile")  # losses whose target is centred and scaled
@@ -164,37 +166,41 @@ def by_size(plan: Plan, rows: TableRows) -> Plan:
     n = len(rows.sets.training)
     batch_size = plan.batch_size if plan.batch_size != "auto" else default_batch_size(n)
     m = n if batch_size == "full" else min(int(batch_size), n)
-    epochs = plan.epochs if plan.epochs != "auto" else default_epochs(n, m)
-    rate = plan.learning_rate if plan.learning_rate != "auto" else default_rate(plan.optimizer)
-    return replace(plan, batch_size=batch_size, epochs=epochs, learning_rate=rate, loss=_loss_name(plan, rows.target))
-
-
-def default_batch_size(n_rows: int) -> int:
-    """32 below 2,000 rows, doubling with each fourfold, 256 from 32,000 on."""
-    return 32 << max(0, min(3, int(math.log(max(n_rows, 1) / 500, 4))))
-
-
-def default_epochs(n_rows: int, batch_size: int) -> float:
-    """3.2 million rows in all, but at least 12 and at most 32 passes, and at least 1,500 updates within 400 passes."""
-    passes = min(max(3.2e6 / n_rows, 12.0), 32.0)
-    per_epoch = -(-n_rows // batch_size)
-    return float(min(400, max(round(passes), math.ceil(1500 / per_epoch))))
-
-
-def default_rate(optimizer: Any) -> float | None:
-    return {"adam": 2e-3, "adamw": 2e-3}.get(optimizer) if isinstance(optimizer, str) else None
+    tabular, linear = plan.optimizer == "tabular", not plan.hidden_layer_sizes
+    return replace(
+        plan,
+        number_embeddings=plan.number_embeddings and not linear,
+        input_scales=plan.input_scales and not linear,
+        batch_size=batch_size,
+        epochs=plan.epochs if plan.epochs != "auto" else default_epochs(n, m),
+        learning_rate=plan.learning_rate
+        if plan.learning_rate != "auto"
+        else default_rate(plan.optimizer, n, classes=bool(rows.target.classes)),
+        dropout=plan.dropout if plan.dropout != "auto" else default_dropout(n),
+        weight_decay=default_decay(n) if tabular and plan.weight_decay is None else plan.weight_decay,
+        loss=_loss_name(plan, rows.target),
+    )
 
 
 def new_model(rows: TableRows, plan: Plan) -> TableModel:
-    """A network for these rows, its start values a function of the seed alone."""
-    return TableModel(
+    """A network for these rows; its start values are a function of the seed, and of training rows for `tabular`."""
+    model = TableModel(
         rows.encoded.numbers.shape[1],
         rows.encoder.cardinalities,
         outputs_of(rows.target),
         hidden_layer_sizes=plan.hidden_layer_sizes,
         dropout=plan.dropout,
+        edges=rows.encoder.edges if plan.number_embeddings else (),
+        scaled=plan.input_scales,
         seed=plan.seed,
     )
+    if plan.optimizer == "tabular":
+        chosen = rows.sets.training
+        if len(chosen) > ROWS_OF_A_START:
+            chosen = chosen[np.sort(draw(len(chosen), seed=plan.seed, epoch=0)[:ROWS_OF_A_START])]
+        numbers, codes = torch.from_numpy(rows.encoded.numbers[chosen]), torch.from_numpy(rows.encoded.codes[chosen])
+        start_from_data(model, numbers, codes, seed=plan.seed)
+    return model
 
 
 def parts_of(

@@ -10,7 +10,11 @@ from typing import Any
 from mbgd.desk.plan import Plan, from_json, make_plan, shallow
 
 TABLE_DEFAULTS: Mapping[str, Any] = {
-    "optimizer": "adamw",
+    "hidden_layer_sizes": (256, 256, 256),
+    "number_embeddings": True,
+    "input_scales": True,
+    "dropout": "auto",
+    "optimizer": "tabular",
     "learning_rate": "auto",
     "batch_size": "auto",
     "epochs": "auto",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mbgd.errors import PlanError, did_you_mean
+from mbgd.model.factors import parameter_groups
 from mbgd.step.light_start import light_start
 
 OptimizerSpec = str | type[torch.optim.Optimizer] | Callable[..., torch.optim.Optimizer] | torch.optim.Optimizer
@@ -20,7 +21,8 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
 }
-DEFAULT_RATES = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3}
+DEFAULT_RATES = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3, "tabular": 0.04}
+TABULAR_BETAS, TABULAR_DECAY = (0.9, 0.95), 0.02
 
 
 def make_optimizer(
@@ -51,6 +53,8 @@ def make_optimizer(
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
         raise PlanError("model must have at least one parameter that requires a gradient, got none; unfreeze a layer")
+    if spec == "tabular":
+        return _tabular(model, learning_rate, weight_decay, momentum=momentum)
     if isinstance(spec, str):
         return _named(spec, trained, settings)
     try:
@@ -62,10 +66,24 @@ def make_optimizer(
         ) from None
 
 
+def _tabular(
+    model: nn.Module, learning_rate: float | None, weight_decay: float | None, *, momentum: float
+) -> torch.optim.Optimizer:
+    """AdamW with each tensor's own share of rate and decay (RealMLP, Holzmueller et al. 2024)."""
+    if momentum:
+        raise PlanError("momentum belongs to optimizer='sgd', got optimizer='tabular', whose betas are 0.9 and 0.95")
+    rate = DEFAULT_RATES["tabular"] if learning_rate is None else learning_rate
+    decay = TABULAR_DECAY if weight_decay is None else weight_decay
+    groups = parameter_groups(model, learning_rate=rate, weight_decay=decay)
+    kinds = {parameter.device.type for group in groups for parameter in group["params"]}
+    with light_start():
+        return torch.optim.AdamW(groups, betas=TABULAR_BETAS, fused=len(kinds) == 1 and kinds <= {"cpu", "cuda"})
+
+
 def _named(name: str, parameters: list[nn.Parameter], settings: dict[str, Any]) -> torch.optim.Optimizer:
     if name not in OPTIMIZERS:
-        known = f"one of {', '.join(OPTIMIZERS)}, a torch.optim class, partial or instance"
-        raise PlanError(f"optimizer must be {known}, got {name!r}{did_you_mean(name, OPTIMIZERS)}")
+        known = f"one of {', '.join((*OPTIMIZERS, 'tabular'))}, a torch.optim class, partial or instance"
+        raise PlanError(f"optimizer must be {known}, got {name!r}{did_you_mean(name, (*OPTIMIZERS, 'tabular'))}")
     if name != "sgd" and (settings.get("momentum") or settings.get("nesterov")):
         raise PlanError(
             f"momentum and nesterov belong to optimizer='sgd', got optimizer={name!r}; adam's are its betas: pass a partial"

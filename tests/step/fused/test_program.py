@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
 from mbgd.data.source import Rows
-from mbgd.model.build import MLP, TableModel
+from mbgd.model.build import MLP
+from mbgd.model.table import TableModel
 from mbgd.step.fused.program import Program, make_program
 from mbgd.step.loss import make_loss
 

@@ -64,6 +64,15 @@ class Encoder:
         return tuple(name for part in self.numbers for name in part.outputs)
 
     @property
+    def edges(self) -> tuple[tuple[float, ...], ...]:
+        """Of each number, where a model may bend: none for what has two values or is a wave of a date."""
+        each = []
+        for part in self.numbers:
+            own = part.edges if isinstance(part, NumberColumn) and len(part.edges) > 2 else ()
+            each += [own if name == part.name else () for name in part.outputs]
+        return tuple(each)
+
+    @property
     def code_names(self) -> tuple[str, ...]:
         return tuple(part.name for part in self.categories)
 

@@ -17,6 +17,8 @@ from mbgd.data.table import Table
 from mbgd.errors import DataError
 
 FloatArray = NDArray[np.float64]
+BINS = 32
+"""Between the edges of a column, at most."""
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _WIDEST = float(np.finfo(np.float64).max)
 _ASINH_OF_WIDEST = np.float32(711.0)  # asinh of the largest float64: a ratio that overflows is cut here, not infinite
@@ -24,12 +26,17 @@ _ASINH_OF_WIDEST = np.float32(711.0)  # asinh of the largest float64: a ratio th
 
 @dataclass(frozen=True)
 class NumberColumn:
-    """z = asinh((x - median) / scale), 0 where x is missing; scale 0 leaves the value out and keeps the flag alone."""
+    """z = asinh((x - median) / scale), 0 where x is missing; scale 0 leaves the value out and keeps the flag alone.
+
+    z stays within the range of the training rows, from the first to the last of its `edges`: what lies beyond has never
+    been seen, and a straight line through it may go anywhere. The edges are quantiles of z, for models that bend there.
+    """
 
     name: str
     median: float
     scale: float
     flag: bool  # missing values were seen among the training rows
+    edges: tuple[float, ...] = ()  # rising, exact in float32; none: z is unbounded
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -44,7 +51,8 @@ class NumberColumn:
                 z = np.arcsinh((x - self.median) / self.scale)
             if np.isinf(z).any():
                 check_finite(x, table=table, name=self.name)
-            columns.append(np.clip(z, -_ASINH_OF_WIDEST, _ASINH_OF_WIDEST).astype(np.float32))
+            low, high = (self.edges[0], self.edges[-1]) if self.edges else (-_ASINH_OF_WIDEST, _ASINH_OF_WIDEST)
+            columns.append(np.clip(z, low, high).astype(np.float32))
         if self.flag or np.isnan(x).any():
             missing = np.isnan(x)
             columns = [np.where(missing, np.float32(0), z32) for z32 in columns]
@@ -57,7 +65,8 @@ class NumberColumn:
 
     @staticmethod
     def from_json(saved: Mapping[str, Any]) -> NumberColumn:
-        return NumberColumn(saved["name"], float(saved["median"]), float(saved["scale"]), bool(saved["flag"]))
+        median, scale, edges = float(saved["median"]), float(saved["scale"]), map(float, saved.get("edges", ()))
+        return NumberColumn(saved["name"], median, scale, bool(saved["flag"]), tuple(edges))
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,17 @@ def learn_number(table: Table, name: str, *, training_rows: IntArray) -> NumberS
     scale = min(high - low, _WIDEST) or float(ordered[-1] / 2 - ordered[0] / 2)
     if not scale and not missing:
         return NumberSummary(None, missing, distinct, "its values differ by less than a float can tell")
-    return NumberSummary(NumberColumn(name, median, scale, missing > 0), missing, distinct)
+    edges = _edges(ordered, distinct, median, scale) if scale else ()
+    return NumberSummary(NumberColumn(name, median, scale, missing > 0, edges), missing, distinct)
+
+
+def _edges(ordered: FloatArray, distinct: int, median: float, scale: float) -> tuple[float, ...]:
+    """Each value where they are few, else quantiles, of z; least and greatest among them."""
+    few = distinct <= BINS + 1
+    values = np.unique(ordered) if few else np.array([_quantile(ordered, j / BINS) for j in range(BINS + 1)])
+    with np.errstate(over="ignore"):
+        z = np.arcsinh((values - median) / scale)
+    return tuple(np.unique(np.clip(z, -_ASINH_OF_WIDEST, _ASINH_OF_WIDEST).astype(np.float32)).tolist())
 
 
 def as_floats(table: Table, name: str) -> FloatArray:

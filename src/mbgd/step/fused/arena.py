@@ -16,7 +16,7 @@ from mbgd.step.fused import layout
 from mbgd.step.fused.activations import ACTIVATIONS
 from mbgd.step.fused.codes import NONE, RELU
 from mbgd.step.fused.layout import Floats, Ints
-from mbgd.step.fused.program import Layer, Program
+from mbgd.step.fused.program import Column, Layer, Program
 from mbgd.step.fused.tiles import TALL, widest_tile
 
 CACHE_LINE = 64
@@ -82,6 +82,7 @@ def layer_table(program: Program, places: Places, trained: dict[int, int]) -> In
     place = {id(t): at for t, at in zip(program.tensors(), places.offsets, strict=True)}
     table, dtype = np.zeros((len(program.layers), layout.LAYER_COLUMNS), np.int64), NUMPY[program.dtype]
     output = slope = turned = 0
+    skip = _first_needed(program, trained)
     below = any(id(column.table) in trained for column in program.front)
     for i, layer in enumerate(program.layers):
         is_last = i == len(program.layers) - 1
@@ -103,13 +104,12 @@ def layer_table(program: Program, places: Places, trained: dict[int, int]) -> In
             trained.get(id(w), -1),
             trained.get(id(bias), -1),
             below,
-            _first_needed(program, trained) if i == 1 and program.front else 0,
+            skip if i == 1 else 0,
         ]
         output, slope = output + layer.outputs, slope + layer.outputs * curved
         turned += 0 if w is None else w.numel()
         below = below or id(w) in trained or id(bias) in trained
-    if program.front:
-        table[0, layout.SKIP] = _first_needed(program, trained)
+    table[0, layout.SKIP] = skip
     return table
 
 
@@ -123,14 +123,34 @@ def _goes_by_blas(layer: Layer) -> bool:
 
 
 def _first_needed(program: Program, trained: dict[int, int]) -> int:
-    """The first input column of the front whose gradient somebody needs."""
+    """The first input column of the front whose gradient somebody needs: all are, where each has a scale."""
+    if not program.front or program.layers[1].kind == layout.SCALE:
+        return 0
     return min((c.place for c in program.front if id(c.table) in trained), default=0)
 
 
 def front_table(program: Program, places: Places) -> Ints:
+    """`layout.front`, flat."""
     place = {id(t): at for t, at in zip(program.tensors(), places.offsets, strict=True)}
-    rows = [(c.table is None, c.code, c.place, c.width, place.get(id(c.table), -1)) for c in program.front]
+    rows, edges, sums = [], 0, 0
+    for c in program.front:
+        kind = layout.HOT if c.table is None else layout.EMBEDDED if c.edges is None else layout.BENT
+        bins = 0 if c.edges is None else c.edges.shape[1]
+        table = -1 if c.table is None else place[id(c.table)] + c.entry
+        rows.append((kind, c.code, c.place, c.width, table, bins, edges, sums))
+        edges, sums = edges + 2 * bins, sums + (bins + 1) * c.width * (bins > 0)
     return np.array(rows, np.int64).reshape(-1)
+
+
+def edges_of(program: Program) -> Floats:
+    """Those of all embedded numbers, one column behind the other."""
+    each = [c.edges.detach().reshape(-1).numpy() for c in program.front if c.edges is not None]
+    return np.concatenate([*each, np.zeros(0, NUMPY[program.dtype])])
+
+
+def bent_columns(program: Program) -> list[Column]:
+    """The embedded numbers."""
+    return [c for c in program.front if c.edges is not None]
 
 
 def view(flat: Floats, like: Tensor, offset: int) -> Tensor:

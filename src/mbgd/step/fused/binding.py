@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from mbgd.step.fused import layout, optimizers
 from mbgd.step.fused.arena import (
     NUMPY,
     Places,
+    bent_columns,
     buffer,
     front_table,
     layer_table,
@@ -189,12 +191,14 @@ def memory_of(program: Program, places: Places, block: int) -> Memory:
     return Memory(**alike, **scratch_of(program, block), unit=np.ones(1, dtype))
 
 
-def scratch_of(program: Program, block: int) -> dict[str, Floats]:
+def scratch_of(program: Program, block: int) -> dict[str, Any]:
     """What a thread needs for itself: the buffers that hold one block of rows."""
     dtype = NUMPY[program.dtype]
     layers = program.layers
     widest = max(max(layer.inputs, layer.outputs) for layer in layers)
     half = -(-block * widest // 16) * 16
+    bent = bent_columns(program)
+    sums = sum((c.edges.shape[1] + 1) * c.width for c in bent if c.edges is not None)
     return {
         "turned": buffer(sum(0 if layer.weight is None else layer.weight.numel() for layer in layers), dtype),
         "strip": buffer(numbers_of_a_strip(program), dtype),
@@ -202,4 +206,8 @@ def scratch_of(program: Program, block: int) -> dict[str, Floats]:
         "slopes": buffer(block * sum(layer.outputs for layer in layers), dtype),
         "deltas": buffer(2 * half, dtype),
         "pull": buffer(block, dtype),
+        "sums": buffer(sums, dtype),
+        "steps": buffer(sums, dtype),
+        "bins": np.zeros(block * len(bent), np.int64),
+        "shares": buffer(block * len(bent), dtype),
     }

@@ -11,7 +11,7 @@ from typing import Any
 from numba import carray
 
 from mbgd.compiled.kernel import leaf, moved
-from mbgd.step.fused.layout import CODE_COLUMN, HOT, PLACE, TABLE, WIDTH
+from mbgd.step.fused.layout import BENT, CODE_COLUMN, EMBEDDED, FRONT, FRONT_KIND, HOT, PLACE, TABLE, WIDTH
 
 Pointer = Any
 
@@ -29,16 +29,18 @@ def lay_out(
     n_codes: int,
     n_columns: int,
 ) -> None:
-    """out (R, numbers + one-hot units + embeddings)."""
-    front = carray(front_at, (n_columns, 5))
+    """out (R, numbers + embeddings of numbers, which `look_up` writes + one-hot units + embeddings)."""
+    front = carray(front_at, (n_columns, FRONT))
     for r in range(rows):
         row, here = carray(moved(out_at, r * width), width), carray(moved(codes_at, r * n_codes), n_codes)
         numbers = carray(moved(x_at, r * n_numbers), n_numbers)
         for i in range(n_numbers):
             row[i] = numbers[i]
         for c in range(n_columns):
+            if front[c, FRONT_KIND] == BENT:
+                continue
             place, wide, code = front[c, PLACE], front[c, WIDTH], here[front[c, CODE_COLUMN]]
-            if front[c, HOT]:
+            if front[c, FRONT_KIND] == HOT:
                 for i in range(place, place + wide):
                     row[i] = 0
                 if code > 0:
@@ -62,12 +64,12 @@ def to_tables(
     skip: int,
 ) -> None:
     """Add each row's gradient to its entries; delta (R, width) begins at input column `skip`."""
-    front = carray(front_at, (n_columns, 5))
+    front = carray(front_at, (n_columns, FRONT))
     for r in range(rows):
         here = carray(moved(codes_at, r * n_codes), n_codes)
         for c in range(n_columns):
             wide, place = front[c, WIDTH], front[c, PLACE] - skip
-            if not front[c, HOT] and place >= 0:
+            if front[c, FRONT_KIND] == EMBEDDED and place >= 0:
                 entry = carray(moved(grad, front[c, TABLE] + here[front[c, CODE_COLUMN]] * wide), wide)
                 units = carray(moved(delta_at, r * width + place), wide)
                 for i in range(wide):

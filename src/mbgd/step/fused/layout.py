@@ -1,7 +1,7 @@
 """A program as kernels read it: what stands in which column of its tables. Plain numbers, so that one compiled form runs
 every network.
 
-layers (L, 16) one row a layer, front (C, 5) one row a category column, tensors (T, 4) one row a trained tensor,
+layers (L, 16) one row a layer, front (C, 8) one row a column that is looked up, tensors (T, 4) one row a trained tensor,
 settings (T, 6) the numbers of its optimizer.
 """
 
@@ -23,11 +23,12 @@ Ints = NDArray[np.int64]
 LAYER_COLUMNS = 16
 KIND, INPUTS, OUTPUTS, W, BIAS, CURVE, RECTIFIED, OUTPUT = range(8)
 SLOPE, TURNED, BLAS, STRIP, W_TENSOR, BIAS_TENSOR, BELOW, SKIP = range(8, LAYER_COLUMNS)
-DENSE, PLAIN, COLUMNS = range(3)  # kinds: a product; none; numbers and categories side by side
-HOT, CODE_COLUMN, PLACE, WIDTH, TABLE = range(
-    5
-)  # front: one-hot or not, which code, where to, how wide, offset in theta
-FRONT = 5
+DENSE, PLAIN, COLUMNS, SCALE = range(4)  # kinds: a product; none; numbers and categories side by side; a factor each
+# front: one of the three kinds, which code or number, where to, how wide, offset in theta (-1: none); and of embedded
+# numbers how many bins, and offsets in `edges` and in `sums`
+FRONT_KIND, CODE_COLUMN, PLACE, WIDTH, TABLE, BINS, EDGES, SUMS = range(8)
+FRONT = 8
+EMBEDDED, HOT, BENT = range(3)
 START, LENGTH, RULE, LAYER = range(4)  # tensors: place in theta, which formula, the layer that it belongs to (-1: none)
 SETTINGS = 6  # rate, decay, momentum or beta, beta 2, eps, 1 for decoupled decay
 
@@ -48,6 +49,12 @@ class Calls(NamedTuple):
     drop: int
     copy: int
     lay_out: int
+    add_up: int
+    look_up: int
+    to_bins: int
+    spread: int
+    scale: int
+    to_scale: int
     to_tables: int
     share: int
     add: int
@@ -62,6 +69,8 @@ class Net(NamedTuple):
     settings: Floats  # (L,) float64, slope or alpha of each activation
     dropout: Floats  # (L,) float64, rate after each layer, 0 for none
     front: Ints  # flat
+    edges: Floats  # of the embedded numbers
+    n_bent: int  # how many of them
     block: int
     n_numbers: int
     n_codes: int
@@ -85,6 +94,10 @@ class Memory(NamedTuple):
     slopes: Floats
     deltas: Floats  # two halves that take turns
     pull: Floats  # (R,)
+    sums: Floats  # running sums over the bins of embedded numbers
+    steps: Floats  # the gradients there
+    bins: Ints  # (R, E)
+    shares: Floats  # (R, E)
     unit: Floats  # a 1
 
 

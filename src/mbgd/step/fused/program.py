@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from mbgd.data.source import Rows, inputs_of
-from mbgd.model.build import MLP, TableModel
+from mbgd.model.build import MLP
+from mbgd.model.table import TableModel
 from mbgd.step.fused import layout
 from mbgd.step.fused.codes import ACTIVATIONS, NONE, Named, loss_named
 from mbgd.step.fused.optimizers import no_form_of_optimizer
@@ -37,12 +38,15 @@ class Layer:
 
 @dataclass(frozen=True)
 class Column:
-    """A category column at the front: its place among the codes and among the inputs; `table` where it is embedded."""
+    """A column at the front: its place among the codes, or numbers, and among the inputs; `table` where it is embedded,
+    from entry `entry` on, and the `edges` of a number, (2, bins): left ends and 1 / widths."""
 
     code: int
     place: int
     width: int
     table: Tensor | None
+    entry: int = 0
+    edges: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,8 @@ class Program:
 
     def tensors(self) -> list[Tensor]:
         """Every parameter, in the order in which they are laid out."""
-        tables = [column.table for column in self.front if column.table is not None]
-        return tables + [t for layer in self.layers for t in (layer.weight, layer.bias) if t is not None]
+        tables = {id(column.table): column.table for column in self.front if column.table is not None}
+        return [*tables.values()] + [t for layer in self.layers for t in (layer.weight, layer.bias) if t is not None]
 
 
 class NoFormError(Exception):
@@ -171,7 +175,7 @@ def _add(leaf: nn.Module, width: int, layers: list[Layer]) -> None:
             raise NoFormError(f"Linear takes {leaf.in_features} inputs, it gets {width}")
         layers.append(Layer(width, leaf.out_features, leaf.weight, leaf.bias))
     elif isinstance(leaf, nn.Dropout) and kind is nn.Dropout:
-        if last is None or last.dropout is not None or last.kind == layout.COLUMNS:
+        if last is None or last.dropout is not None or last.kind in (layout.COLUMNS, layout.SCALE):
             last = Layer(width, width, kind=layout.PLAIN)
             layers.append(last)
         layers[-1] = replace(last, dropout=leaf)
@@ -182,7 +186,12 @@ def _add(leaf: nn.Module, width: int, layers: list[Layer]) -> None:
         found: Named | None = ACTIVATIONS[kind](leaf)
         if found is None:
             raise NoFormError(f"{leaf} has no fused form")
-        if last is None or last.activation != NONE or last.dropout is not None or last.kind == layout.COLUMNS:
+        if (
+            last is None
+            or last.activation != NONE
+            or last.dropout is not None
+            or last.kind in (layout.COLUMNS, layout.SCALE)
+        ):
             last = Layer(width, width, kind=layout.PLAIN)
             layers.append(last)
         layers[-1] = replace(last, activation=found)
@@ -197,9 +206,8 @@ def _table_model(model: TableModel, example: Rows) -> tuple[list[Layer], list[Co
     inputs = inputs_of(example.x)
     if isinstance(example.x, dict) or len(inputs) != 2 or inputs[1].dtype != torch.int64:
         raise NoFormError("a table model takes numbers and int64 codes, in a tuple")
-    if not n_codes:
-        return _stack(model.body, model.n_numbers, []), [], model.n_numbers, 0
-    front, place, tables = [], model.n_numbers, iter(model.embeddings)
+    front, place, tables = _bent(model), model.n_numbers, iter(model.embeddings)
+    place += sum(column.width for column in front)
     sizes = list(enumerate(model.cardinalities))
     for code, size in sizes:
         if size - 1 <= model.one_hot_up_to:
@@ -209,8 +217,26 @@ def _table_model(model: TableModel, example: Rows) -> tuple[list[Layer], list[Co
         if size - 1 > model.one_hot_up_to:
             front.append(Column(code, place, model.embedding_size, next(tables)))
             place += model.embedding_size
-    joined = Layer(place, place, kind=layout.COLUMNS)
-    return _stack(model.body, place, [joined]), front, model.n_numbers, n_codes
+    first = [Layer(place, place, kind=layout.COLUMNS)] if front else []
+    if model.scaled:
+        first.append(Layer(place, place, model.scale, kind=layout.SCALE))
+    return _stack(model.body, place, first), front, model.n_numbers, n_codes
+
+
+def _bent(model: TableModel) -> list[Column]:
+    """The numbers that are embedded."""
+    size, columns = model.number_size, model._bent.tolist()
+    return [
+        Column(
+            number,
+            model.n_numbers + e * size,
+            size,
+            model.number_embedding,
+            entry=e * model.number_embedding[0].numel(),
+            edges=torch.stack([model._left[e], model._per_bin[e]])[:, : len(model.edges[number]) - 1],
+        )
+        for e, number in enumerate(columns)
+    ]
 
 
 def _check_data(example: Rows, dtype: torch.dtype) -> None:

@@ -15,8 +15,8 @@ from mbgd.compiled.kernel import Leaf
 from mbgd.data.chunk import Chunk
 from mbgd.data.source import Rows, inputs_of
 from mbgd.step.evaluation import evaluating
-from mbgd.step.fused import activations, front, losses, products, tiles, updates
-from mbgd.step.fused.arena import NUMPY, uses_blas
+from mbgd.step.fused import activations, bent, front, losses, products, scale, tiles, updates
+from mbgd.step.fused.arena import NUMPY, bent_columns, edges_of, uses_blas
 from mbgd.step.fused.binding import Binding
 from mbgd.step.fused.blas import address_of_gemm
 from mbgd.step.fused.blas_threads import blas_threads
@@ -58,6 +58,7 @@ class FusedEngine:
         self._threads: Threads | None = None
         self._dtype = NUMPY[program.dtype]
         self._calls = _calls(self._dtype)
+        self._edges = edges_of(program)
         self.reads_in_place = self._is_linear = _is_linear(program)
         self._lying: tuple[Rows, Data] | None = None  # rows that were not gathered, and what kernels read of them
 
@@ -131,6 +132,8 @@ class FusedEngine:
             settings=np.array([layer.activation.setting for layer in program.layers]),
             dropout=np.array([_rate(layer.dropout) for layer in program.layers]),
             front=binding.front,
+            edges=self._edges,
+            n_bent=len(bent_columns(program)),
             block=binding.block,
             n_numbers=program.n_numbers,
             n_codes=program.n_codes,
@@ -200,7 +203,7 @@ def _flat(tensor: Tensor) -> Floats:
 
 def _calls(dtype: np.dtype[Any]) -> Calls:
     """The leaves that every program uses, compiled or read from disk."""
-    rooms = (products, tiles, activations, front, losses, updates)
+    rooms = (products, tiles, activations, front, bent, scale, losses, updates)
     named = {name: found for room in rooms for name, found in vars(room).items() if isinstance(found, Leaf)}
     addresses = {name: named[name].address(dtype) for name in Calls._fields if name != "gemm"}
     return Calls(gemm=address_of_gemm(dtype), **addresses)

@@ -1,0 +1,47 @@
+"""A number of training rows in, the defaults of a table out: what few rows need is not what many need.
+
+From RealMLP (Holzmueller et al. 2024) and trials on small tables and the flights; docs/accuracy.md has the figures.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+FEW, MANY = 30_000, 200_000  # rows: up to the one a network has to be held back, from the other on it must not be
+RATE_OF_CLASSES, RATE_OF_FEW, RATE_OF_MANY = 0.04, 0.2, 0.05
+DROPOUT, DECAY = 0.15, 0.02
+
+
+def default_batch_size(n_rows: int) -> int:
+    """64 up to 1,024 rows, 128 up to 8,192, then 256."""
+    return 64 if n_rows <= 1_024 else 128 if n_rows <= 8_192 else 256
+
+
+def default_epochs(n_rows: int, batch_size: int) -> float:
+    """3.2 million rows in all, but at least 12 and at most 32 passes, and at least 1,000 updates within 256 passes."""
+    passes = min(max(3.2e6 / n_rows, 12.0), 32.0)
+    per_epoch = -(-n_rows // batch_size)
+    return float(min(256, max(round(passes), math.ceil(1_000 / per_epoch))))
+
+
+def default_rate(optimizer: Any, n_rows: int, *, classes: bool) -> float | None:
+    """Of `tabular` 0.04 for classes; for numbers 0.2, falling to 0.05 where there are many rows."""
+    if optimizer == "tabular":
+        return RATE_OF_CLASSES if classes else RATE_OF_FEW * (RATE_OF_MANY / RATE_OF_FEW) ** _how_many(n_rows)
+    return {"adam": 2e-3, "adamw": 2e-3}.get(optimizer) if isinstance(optimizer, str) else None
+
+
+def default_dropout(n_rows: int) -> float:
+    """0.15, none where there are many rows."""
+    return DROPOUT * (1 - _how_many(n_rows))
+
+
+def default_decay(n_rows: int) -> float:
+    """0.02, none where there are many rows."""
+    return DECAY * (1 - _how_many(n_rows))
+
+
+def _how_many(n_rows: int) -> float:
+    """0 up to FEW rows, 1 from MANY on, by their logarithm between."""
+    return min(1.0, max(0.0, math.log(max(n_rows, 1) / FEW) / math.log(MANY / FEW)))

@@ -1,0 +1,76 @@
+"""Sizes in, the layers of a multilayer perceptron out, with start values that are a function of a seed alone."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from mbgd.errors import PlanError, did_you_mean
+from mbgd.seeds import Purpose, counter
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU}
+EMBEDDING_SPREAD = 0.1
+"""Standard deviation of embeddings at the start: small beside the numbers, which have spread 1."""
+
+
+def body(
+    n_inputs: int, n_outputs: int, hidden_layer_sizes: tuple[int, ...], *, activation: str, dropout: float
+) -> nn.Sequential:
+    """Layers without memory yet: nothing is drawn from torch's own generator."""
+    if activation not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        raise PlanError(f"activation must be one of {known}, got {activation!r}{did_you_mean(activation, ACTIVATIONS)}")
+    if not 0 <= dropout < 1:
+        raise PlanError(f"dropout must be at least 0 and below 1, got {dropout}; 0.1 leaves out every tenth unit")
+    layers: list[nn.Module] = []
+    for size in hidden_layer_sizes:
+        layers += [
+            nn.Linear(n_inputs, at_least_one("hidden_layer_sizes", size), device="meta"),
+            ACTIVATIONS[activation](),
+        ]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        n_inputs = size
+    return nn.Sequential(*layers, nn.Linear(n_inputs, at_least_one("n_outputs", n_outputs), device="meta"))
+
+
+def start(model: nn.Module, seed: int) -> None:
+    """Start values, parameter by parameter in the order of `named_parameters`, from one generator on the CPU.
+
+    A layer of d inputs: weights and biases U(-1/sqrt(d), 1/sqrt(d)), torch's own rule; embeddings N(0, 0.1^2);
+    embeddings of numbers 0, scales of inputs 1.
+    """
+    _give_memory(model, torch.get_default_device())
+    if torch.get_default_device().type == "meta":
+        return
+    generator = torch.Generator().manual_seed(int(counter(seed, Purpose.INIT).random_raw()))
+    bound = 0.0
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            drawn = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
+            if name in ("number_embedding", "scale"):
+                parameter.fill_(float(name == "scale"))
+                continue
+            if name.startswith("embeddings."):
+                parameter.copy_(drawn.normal_(0.0, EMBEDDING_SPREAD, generator=generator))
+                continue
+            if parameter.ndim == 2:
+                bound = 1 / math.sqrt(parameter.shape[1])  # a layer's bias follows its weight
+            parameter.copy_(drawn.uniform_(-bound, bound, generator=generator))
+
+
+def _give_memory(model: nn.Module, device: torch.device) -> None:
+    """What `to_empty` does, without the half second in which it loads torch's symbolic shapes."""
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            module.register_parameter(
+                name, nn.Parameter(torch.empty(parameter.shape, dtype=parameter.dtype, device=device))
+            )
+
+
+def at_least_one(name: str, value: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise PlanError(f"{name} must be a whole number of at least 1, got {value!r}; give a positive number")
+    return value

@@ -1,0 +1,128 @@
+"""Numbers and category codes in, predictions out: embeddings in front of a multilayer perceptron."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from mbgd.errors import PlanError
+from mbgd.model.body import at_least_one, body, start
+
+# B rows · F numbers · E of them embedded · K bins · C category columns · H columns of ones and zeros
+
+
+class TableModel(nn.Module):
+    """A multilayer perceptron over numbers (B, F) and category codes (B, C), int64, with code 0 for missing or unseen.
+
+    A column of up to `one_hot_up_to` categories, code 0 not counted, becomes a column of ones and zeros for each of them
+    (all zero for code 0); one of more becomes an embedding of `embedding_size` numbers, code 0 a row of its own.
+
+    A number with `edges` l_0 < ... < l_K stays and is embedded as well, in `number_size` numbers that bend at the edges
+    and are constant beyond them (piecewise linear, Gorishniy et al. 2022, equation 1):
+
+        e(x) = sum over j of clip((x - l_j-1) / (l_j - l_j-1), 0, 1) V_j
+
+    With `scaled` each input of the first layer is multiplied by a number of its own (Holzmueller et al. 2024, RealMLP).
+    """
+
+    def __init__(
+        self,
+        n_numbers: int,
+        cardinalities: Sequence[int] = (),
+        n_outputs: int = 1,
+        *,
+        hidden_layer_sizes: Sequence[int] = (256, 256),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        one_hot_up_to: int = 8,
+        embedding_size: int = 8,
+        edges: Sequence[Sequence[float]] = (),
+        number_size: int = 3,
+        scaled: bool = False,
+        seed: int = 0,
+    ) -> None:
+        """`cardinalities`: codes of each category column, code 0 counted. `edges`: those of each number, none where it is
+        not embedded; no entry at all where no number is."""
+        super().__init__()
+        self.n_numbers, self.cardinalities, self.n_outputs = n_numbers, tuple(cardinalities), n_outputs
+        self.hidden_layer_sizes, self.activation, self.dropout = tuple(hidden_layer_sizes), activation, dropout
+        self.one_hot_up_to, self.embedding_size = one_hot_up_to, at_least_one("embedding_size", embedding_size)
+        self.edges, self.number_size, self.scaled = tuple(map(tuple, edges)), number_size, scaled
+        if n_numbers < 0:
+            raise PlanError(f"n_numbers must be at least 0, got {n_numbers}; give the columns of the numbers")
+        sizes = list(enumerate(at_least_one("cardinalities", size) for size in self.cardinalities))
+        self._embedded = [column for column, size in sizes if size - 1 > one_hot_up_to]
+        hot = [(column, code) for column, size in sizes if size - 1 <= one_hot_up_to for code in range(1, size)]
+        bent = self._bent_numbers()
+        self.width = n_numbers + number_size * len(bent) + len(hot) + embedding_size * len(self._embedded)
+        if self.width < 1:
+            raise PlanError("model must have at least one input, got no numbers and no categories; give it a column")
+        tables = [torch.empty(self.cardinalities[column], embedding_size, device="meta") for column in self._embedded]
+        self.embeddings = nn.ParameterList(nn.Parameter(table) for table in tables)
+        if bent:
+            most = max(len(self.edges[column]) for column in bent) - 1
+            self.number_embedding = nn.Parameter(torch.empty(len(bent), most, number_size, device="meta"))
+        if scaled:
+            self.scale = nn.Parameter(torch.empty(self.width, device="meta"))
+        self.body = body(self.width, n_outputs, self.hidden_layer_sizes, activation=activation, dropout=dropout)
+        start(self, seed)
+        self._keep("_hot_column", torch.tensor([column for column, _ in hot], dtype=torch.int64))
+        self._keep("_hot_code", torch.tensor([code for _, code in hot], dtype=torch.int64))
+        self._keep("_bent", torch.tensor(bent, dtype=torch.int64))
+        self._keep("_left", _padded([self.edges[column][:-1] for column in bent], 0.0))
+        self._keep("_per_bin", _padded([[1 / (b - a) for a, b in _bins(self.edges[column])] for column in bent], 0.0))
+        self._any_hot, self._any_bent = bool(hot), bool(bent)
+
+    def forward(self, numbers_BF: Tensor, codes_BC: Tensor) -> Tensor:
+        output: Tensor = self.body(self.inputs(numbers_BF, codes_BC))
+        return output.squeeze(1) if self.n_outputs == 1 else output
+
+    def inputs(self, numbers_BF: Tensor, codes_BC: Tensor) -> Tensor:
+        """What the first layer gets, (B, width)."""
+        parts = [numbers_BF]
+        if self._any_bent:
+            parts.append(self._embed(numbers_BF))
+        if self._any_hot:  # all columns in one comparison: several times quicker than a lookup for each
+            parts.append((codes_BC.index_select(1, self._hot_column) == self._hot_code).to(numbers_BF.dtype))
+        for column, table in zip(self._embedded, self.embeddings, strict=True):
+            parts.append(nn.functional.embedding(codes_BC[:, column], table))
+        joined = torch.cat(parts, dim=1) if len(parts) > 1 else numbers_BF
+        return joined * self.scale if self.scaled else joined
+
+    def _embed(self, numbers_BF: Tensor) -> Tensor:
+        x_BE1 = numbers_BF.index_select(1, self._bent).unsqueeze(2)
+        share_BEK = ((x_BE1 - self._left) * self._per_bin).clamp(0, 1)
+        return torch.einsum("bek,eks->bes", share_BEK, self.number_embedding).flatten(1)
+
+    def _bent_numbers(self) -> list[int]:
+        """The numbers that are embedded."""
+        if self.edges and len(self.edges) != self.n_numbers:
+            demand = f"edges must have one entry for each of the {self.n_numbers} numbers"
+            raise PlanError(f"{demand}, got {len(self.edges)}; an empty one leaves a number as it is")
+        for edges in self.edges:
+            if edges and (len(edges) < 2 or any(b <= a for a, b in _bins(edges))):
+                raise PlanError(f"edges must rise, two at least, got {list(edges)[:4]}; leave out what is equal")
+        return [column for column, edges in enumerate(self.edges) if edges]
+
+    def _keep(self, name: str, values: Tensor) -> None:
+        """A buffer that follows the model to a device, and that the architecture makes again."""
+        self.register_buffer(name, values, persistent=False)
+
+    _hot_column: Tensor
+    _hot_code: Tensor
+    _bent: Tensor
+    _left: Tensor
+    _per_bin: Tensor
+
+
+def _bins(edges: Sequence[float]) -> list[tuple[float, float]]:
+    return list(pairwise(edges))
+
+
+def _padded(rows: Sequence[Sequence[float]], value: float) -> Tensor:
+    """(E, K) in torch's own floating type, the shorter rows filled up."""
+    most = max((len(row) for row in rows), default=0)
+    return torch.tensor([[*row, *[value] * (most - len(row))] for row in rows]).reshape(len(rows), most)
