@@ -97,6 +97,25 @@ def test_each_training_starts_from_weights_of_its_own(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(second.model.parameters(), saved.parameters(), strict=True))
 
 
+def range_of(run: Any) -> tuple[float, float]:
+    return run.predictor.target.low, run.predictor.target.high
+
+
+def test_predictions_may_reach_what_a_model_was_trained_on_and_no_further(tmp_path: Path) -> None:
+    """The training rows alone; with `refit` the validation rows, too; with `init` those of both trainings."""
+    data = table()
+    sets, y = read_rows(data, table_plan(NUMBER)).sets, data["y"].to_numpy().copy()
+    y[sets.validation[0]], y[sets.test[0]] = 50.0, -60.0  # further out than any training row
+    data = data.assign(y=y)
+    seen = y[sets.training]
+    run = mbgd.fit_table(data, out=tmp_path / "r", **NUMBER)
+    assert range_of(run) == (seen.min(), seen.max())
+    assert range_of(mbgd.fit_table(data, refit=True, **NUMBER)) == (seen.min(), 50.0)
+    shifted = data.assign(y=y + 100)
+    again = mbgd.fit_table(shifted, init=tmp_path / "r", **NUMBER)
+    assert range_of(again) == (seen.min(), seen.max() + 100)
+
+
 def unfinished(folder: Path) -> None:
     """As a kill in the midst of it leaves it: no result, no model."""
     for name in ("result.json", "model.safetensors"):

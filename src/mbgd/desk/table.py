@@ -72,6 +72,8 @@ def read_rows(
         raise PlanError("refit needs validation rows to take in, got none; give validation=0.1, or leave refit out")
     if init is None and _loss_name(plan, target) in STANDARDISED:
         target = target.fit_scale(y[0], sets.training)
+    elif not target.classes:
+        target = target.widened(y[0], sets.training)  # its scale is one that the weights have learned
     encoder = kept[0] or learn_encoder(
         table, training_rows=sets.training, drop=_left_out(plan), numeric=plan.numeric, categorical=plan.categorical
     )
@@ -231,6 +233,7 @@ def parts_of(
         stop_after=stop_after,
         n_classes=max(2, len(rows.target.classes)),
         target_scale=(rows.target.center, rows.target.scale),
+        target_range=(rows.target.low, rows.target.high),
     )
 
 

@@ -147,6 +147,7 @@ def _trained(run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) ->
         trained = yield from going(parts, run.plan, recorder=recorder, start=start)
     scores = {} if parts.validation is None else {"validation": scored(parts, parts.validation)}
     if run.plan.refit:
+        run = replace(run, rows=_with_validation_range(run.rows))
         parts, again = yield from _refit(run, trained, saved)
         trained = replace(again, ending=trained.ending)
     finished = _result(run, parts, trained=trained, recorder=recorder, scores=scores, notices=notices)
@@ -177,6 +178,13 @@ def _start(
     if folder is None or saved is None:
         return Standing(), Recorder(folder, checkpoint_every=plan.checkpoint_every), ()
     return go_on(folder, parts, plan, saved)
+
+
+def _with_validation_range(rows: TableRows) -> TableRows:
+    """Predictions may reach the targets of validation rows, too: those are trained on now."""
+    if rows.target.classes:
+        return rows
+    return replace(rows, target=rows.target.widened(rows.y, rows.sets.validation))
 
 
 def _refit(run: TableRun, first: Trained, saved: Mapping[str, Any] | None) -> Any:

@@ -150,6 +150,7 @@ def scored(parts: Parts, held: Held) -> dict[str, float]:
             batch_rows=parts.rows_at_once(held.source),
             n_classes=parts.n_classes,
             target_scale=parts.target_scale,
+            target_range=parts.target_range,
         )
 
 
