@@ -152,6 +152,10 @@ def test_scores_stand_in_their_sets_beside_two_baselines(mbgd: Command, tables: 
     assert lines[5:] == ["saved r/model.safetensors"]
     assert said.err == ""
     said = mbgd("train", tables / "t.csv", *LABEL, "--epochs", "3", "--quiet", "--out", "s")
+    calibrated = (
+        r"^  calibrated  log_loss +0\.\d{4} -> 0\.\d{4}  by temperature \d+\.\d{3}   \(on the validation rows\)$"
+    )
+    assert re.search(calibrated, said.out, re.MULTILINE), said.out
     assert re.search(r"  majority    accuracy +0\.\d{4}  log_loss +0\.\d{4}  roc_auc +0\.5000 ", said.out)
 
 

@@ -144,6 +144,16 @@ def test_predictions_of_counts_are_not_clamped() -> None:
     assert (run.predictor.target.low, run.predictor.target.high) == (-np.inf, np.inf)
 
 
+def test_a_model_saved_without_a_temperature_is_read_with_1(tmp_path: Path) -> None:
+    run = mbgd.fit_table(table(), target="label", epochs=2, drop=("y",))
+    held = module.load_table(run.save(tmp_path / "m.safetensors"))
+    facts = {name: value for name, value in (held.facts or {}).items() if name != "temperature"}
+    saved.save_model(tmp_path / "old.safetensors", held.model, facts=facts)
+    old = module.load_table(tmp_path / "old.safetensors")
+    assert old.temperature == 1
+    assert old.predict(table()).tolist() == run.predict(table()).tolist()
+
+
 def test_frames_files_and_row_order_make_no_difference(tmp_path: Path) -> None:
     data = table()
     run = mbgd.fit_table(data, target="y", epochs=2, drop=("label",))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,56 @@ def test_scores_are_those_of_the_predictions_on_the_test_rows() -> None:
     share, label = run.predict_proba(data)[rows, 1], data["label"].to_numpy()[rows]
     assert run.scores["test"]["accuracy"] == metrics.accuracy_score(label, run.predict(data)[rows])
     assert run.scores["test"]["roc_auc"] == pytest.approx(metrics.roc_auc_score(label == "yes", share), rel=1e-6)
+
+
+@pytest.mark.parametrize("target", ["label", "c"])  # two classes and three
+def test_probabilities_are_calibrated_on_the_validation_rows_alone(target: str, tmp_path: Path) -> None:
+    data, how = table(), {**LABEL, "target": target, "epochs": 40}
+    rows = read_rows(data, table_plan(how))
+    run = mbgd.fit_table(data, **how)
+    found, label = run.calibration, data[target].to_numpy()
+    assert found is not None
+    assert abs(found.temperature - 1) > 1e-4
+    assert found.log_loss_after < found.log_loss_before
+    assert found.log_loss_before == pytest.approx(min(run.history["validation_log_loss"]), rel=1e-6)
+    p = run.predict_proba(data)
+    assert p.sum(1) == pytest.approx(1, abs=1e-14)
+    for name, held in (("validation", rows.sets.validation), ("test", rows.sets.test)):
+        # float32: 400 rows at once and 80 may differ in their last digits
+        assert run.scores[name]["log_loss"] == pytest.approx(metrics.log_loss(label[held], p[held]), rel=1e-5)
+    assert run.scores["validation"]["log_loss"] == pytest.approx(found.log_loss_after, rel=1e-9)
+    raw = replace(run.predictor, temperature=1.0)
+    assert run.predict(data).tolist() == raw.predict(data).tolist()
+    q = raw.predict_proba(data)
+    odds, raw_odds = np.log(p[:, 1] / p[:, 0]), np.log(q[:, 1] / q[:, 0])
+    assert odds * found.temperature == pytest.approx(raw_odds, rel=1e-6, abs=1e-9)  # logits are divided, no more
+    again = mbgd.load(run.save(tmp_path / "m.safetensors"))
+    assert again.predict_proba(data).tolist() == p.tolist()
+    assert json.loads(json.dumps(run.summary()))["calibration"]["temperature"] == again.temperature
+
+
+def test_test_rows_have_no_say_in_the_temperature() -> None:
+    data = table()
+    held = read_rows(data, table_plan(LABEL)).sets.test
+    x = data["x"].to_numpy().copy()
+    x[held] = x[held][::-1]
+    assert mbgd.fit_table(data.assign(x=x), **LABEL).calibration == mbgd.fit_table(data, **LABEL).calibration
+
+
+def test_without_validation_rows_or_a_log_loss_nothing_is_calibrated() -> None:
+    for how in ({**LABEL, "validation": "none"}, {**LABEL, "loss": "hinge"}, NUMBER):
+        run = mbgd.fit_table(table(), **{**how, "epochs": 2})
+        assert run.calibration is None
+        assert run.predictor.temperature == 1
+        assert run.summary()["calibration"] is None
+
+
+def test_a_model_trained_once_more_keeps_the_temperature_found_before() -> None:
+    first = mbgd.fit_table(table(), **LABEL)
+    second = mbgd.fit_table(table(), refit=True, **LABEL)
+    assert first.calibration is not None
+    assert second.calibration == first.calibration
+    assert second.predictor.temperature == first.calibration.temperature
 
 
 def test_the_dumb_baselines_know_the_training_rows_alone() -> None:

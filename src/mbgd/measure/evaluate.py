@@ -39,6 +39,19 @@ def predict(
         yield _predicted(loss, output), _on_cpu(data.y), _on_cpu(data.w)
 
 
+def outputs(
+    model: nn.Module,
+    source: Source,
+    *,
+    device: torch.device,
+    rows: IntArray | None = None,
+    batch_rows: int = BATCH_ROWS,
+) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
+    """As `predict`, but the model's outputs as they are: logits, where a loss would make probabilities of them."""
+    for data, output, _ in _outputs(model, source, loss=None, rows=rows, device=device, batch_rows=batch_rows):
+        yield output.cpu().double(), _on_cpu(data.y), _on_cpu(data.w)
+
+
 def evaluate(
     model: nn.Module,
     source: Source,
