@@ -19,6 +19,7 @@ from mbgd.data.order import IntArray
 from mbgd.data.places import Places
 from mbgd.data.source import ArraySource, Rows, row_bytes
 from mbgd.data.table import Table, check_column, open_table
+from mbgd.desk.hints import hints
 from mbgd.desk.machine import choose_device, fits
 from mbgd.desk.parts import Held, Parts, assemble
 from mbgd.desk.plan import Plan
@@ -84,7 +85,9 @@ def read_rows(
     targets = np.concatenate(y)
     w = _weights(parts, plan, target, targets, sets)
     places = tuple(part.places for part in parts)
-    return TableRows(table.name, encoder, target, encoded, targets, w, sets, (*notices, *encoder.notices), said, places)
+    hinted = hints(table, plan, target=target, encoder=encoder, encoded=encoded, y=y[0], training=sets.training)
+    notices = (*notices, *encoder.notices, *hinted)
+    return TableRows(table.name, encoder, target, encoded, targets, w, sets, notices, said, places)
 
 
 def _with_target(table: Table, target: str) -> tuple[Table, tuple[str, ...]]:
