@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mbgd.data.encode.target import Target
 from mbgd.data.order import Cursor, draw, shuffle
 from mbgd.model.saved import load_model, restore, save_model
 from mbgd.model.table import TableModel
@@ -90,6 +91,14 @@ def test_a_model_of_the_first_version_is_read_and_predicts_the_same() -> None:
     outputs = restore(saved)(*inputs())
     # all weights are eighths, so that every sum is exact on any machine
     assert outputs.tolist() == model()(*inputs()).tolist() == ORDER["outputs"]
+
+
+def test_a_target_written_without_a_range_is_read_and_clamps_nothing() -> None:
+    saved = {"name": "y", "task": "regression", "classes": [], "center": 3.0, "scale": 2.0}
+    assert Target.from_json(saved).restore(np.array([-1e300, 0.5, 1e300])).tolist() == [-2e300, 4.0, 2e300]
+    bounded = {**saved, "low": 2.5, "high": None}
+    assert Target.from_json(bounded).restore(np.array([-1e300, 0.5, 1e300])).tolist() == [2.5, 4.0, 2e300]
+    assert Target.from_json(bounded).to_json() == bounded
 
 
 def test_a_history_of_the_first_version_is_read_without_its_torn_line() -> None:

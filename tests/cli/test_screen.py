@@ -104,7 +104,8 @@ def test_a_terminal_has_a_bar_that_goes_away_and_a_log_has_lines(mbgd: Command, 
         r"epoch 1\.00/60  step 9  loss \d\.\d{4}  [\d,]+ rows/s  validation rmse \d\.\d{4}  validation r2 -?\d\.\d{4}"
         r"  \d+\.\d s", first,
     )  # fmt: skip
-    assert said.err.splitlines()[-1].startswith("epoch 60.00/60  step 540  loss ")
+    looks = [line for line in said.err.splitlines() if not line.startswith("note: ")]
+    assert looks[-1].startswith("epoch 60.00/60  step 540  loss ")
     assert "\x1b" not in said.err + said.out
 
 
@@ -152,6 +153,10 @@ def test_scores_stand_in_their_sets_beside_two_baselines(mbgd: Command, tables: 
     assert lines[5:] == ["saved r/model.safetensors"]
     assert said.err == ""
     said = mbgd("train", tables / "t.csv", *LABEL, "--epochs", "3", "--quiet", "--out", "s")
+    calibrated = (
+        r"^  calibrated  log_loss +0\.\d{4} -> 0\.\d{4}  by temperature \d+\.\d{3}   \(on the validation rows\)$"
+    )
+    assert re.search(calibrated, said.out, re.MULTILINE), said.out
     assert re.search(r"  majority    accuracy +0\.\d{4}  log_loss +0\.\d{4}  roc_auc +0\.5000 ", said.out)
 
 
@@ -186,6 +191,7 @@ def test_quiet_says_the_scores_and_no_more(mbgd: Command, tables: Path) -> None:
     assert notes == [
         "note: column 'key' is left out: 288 different values in 288 rows look like a key; --categorical key keeps it",
         "note: column 'two' is left out: one value only",
+        "note: when orders the rows: a random split may flatter; try --split time:when",
     ]
 
 

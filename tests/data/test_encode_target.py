@@ -89,8 +89,31 @@ def test_standardised_training_targets_have_mean_0_and_deviation_1_and_come_back
         assert np.std(z[rows], dtype=np.float64) == pytest.approx(1, abs=1e-5)
     back = target.restore(z)
     assert back.dtype == np.float64
+    # a value outside of the training range comes back as the end on its side;
     # float32 keeps 2^-24 of z, which is worth that share of the distance from the centre
-    np.testing.assert_allclose(back, values, rtol=1e-6, atol=1e-6 * (np.abs(values - target.center).max() + 1e-9))
+    inside = [min(max(value, min(values[rows])), max(values[rows])) for value in values]
+    np.testing.assert_allclose(back, inside, rtol=1e-6, atol=1e-6 * (np.abs(values - target.center).max() + 1e-9))
+
+
+@given(
+    y=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=9),
+    outputs=st.lists(st.floats(allow_nan=False), min_size=1, max_size=9),
+)
+def test_no_output_is_restored_to_a_value_outside_of_the_training_targets(y: list[float], outputs: list[float]) -> None:
+    target = Target("y", "regression").fit_scale(np.array(y), np.arange(len(y)))
+    with np.errstate(over="ignore"):
+        found = target.restore(np.array(outputs)).tolist()
+    assert all(min(y) <= value <= max(y) for value in found)
+    assert Target.from_json(json.loads(json.dumps(target.to_json()))) == target
+
+
+def test_a_target_is_widened_by_rows_trained_on_later_and_stays_unbounded_where_it_was() -> None:
+    y = np.array([1.0, 5.0, -2.0, 7.0])
+    target = Target("y", "regression").fit_scale(y, np.array([0, 1]))
+    wider = target.widened(y, np.array([1, 3]))
+    assert (wider.low, wider.high) == (1.0, 7.0)
+    assert (wider.center, wider.scale) == (target.center, target.scale) == (3.0, 2.0)
+    assert Target("y", "regression").widened(y, np.array([0])) == Target("y", "regression")
 
 
 def test_a_class_target_has_no_scale() -> None:

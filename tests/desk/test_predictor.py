@@ -13,6 +13,8 @@ from torch import Tensor, nn
 import mbgd
 from command import table
 from mbgd.desk import predictor as module
+from mbgd.desk.table import read_rows
+from mbgd.desk.table_plan import table_plan
 from mbgd.errors import DataError, PlanError, SavedFileError
 from mbgd.model import saved
 
@@ -119,6 +121,37 @@ def test_a_loaded_table_model_predicts_labels_and_numbers_as_before(target: str,
         assert set(found.tolist()) <= set(data[target].tolist())
         assert type(found.tolist()[0]) is type(data[target].tolist()[0])
         assert again.classes == tuple(sorted(set(data[target].tolist())))
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber", "quantile"])
+def test_predictions_stay_among_the_training_targets_whatever_the_input(loss: str, tmp_path: Path) -> None:
+    data = table()[["x", "z", "c", "y"]]
+    run = mbgd.fit_table(data, target="y", loss=loss, epochs=3)
+    seen = data["y"].to_numpy()[read_rows(data, table_plan({"target": "y"})).sets.training]
+    far = data.assign(x=np.where(np.arange(400) % 2, 1e30, -1e30), z=np.where(np.arange(400) % 3, -1e30, 1e30))
+    found = run.predict(far)
+    assert found.min() == seen.min()  # without the clamp they would lie beyond
+    assert found.max() == seen.max()
+    run.save(tmp_path / "m.safetensors")
+    assert mbgd.load(tmp_path / "m.safetensors").predict(far).tolist() == found.tolist()
+
+
+def test_predictions_of_counts_are_not_clamped() -> None:
+    """Their mean is a power of e: it may rightly exceed the largest count that was seen."""
+    data = table()[["x", "z"]].assign(y=np.arange(400.0) % 25)
+    run = mbgd.fit_table(data, target="y", loss="poisson", epochs=3)
+    assert run.predictor.target is not None
+    assert (run.predictor.target.low, run.predictor.target.high) == (-np.inf, np.inf)
+
+
+def test_a_model_saved_without_a_temperature_is_read_with_1(tmp_path: Path) -> None:
+    run = mbgd.fit_table(table(), target="label", epochs=2, drop=("y",))
+    held = module.load_table(run.save(tmp_path / "m.safetensors"))
+    facts = {name: value for name, value in (held.facts or {}).items() if name != "temperature"}
+    saved.save_model(tmp_path / "old.safetensors", held.model, facts=facts)
+    old = module.load_table(tmp_path / "old.safetensors")
+    assert old.temperature == 1
+    assert old.predict(table()).tolist() == run.predict(table()).tolist()
 
 
 def test_frames_files_and_row_order_make_no_difference(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,10 @@ def test_init_takes_over_encoder_target_and_weights_and_leaves_the_model_as_it_w
     second = mbgd.fit_table(other, target="y", epochs=2, drop=("label",), init=path)
     assert path.read_bytes() == before
     assert second.predictor.encoder == first.predictor.encoder
-    assert second.predictor.target == first.predictor.target
+    kept, was = second.predictor.target, first.predictor.target
+    assert kept is not None
+    assert was is not None
+    assert replace(kept, low=was.low, high=was.high) == was  # the range is that of both trainings
     assert not np.allclose(second.predict(data), first.predict(data))
     with pytest.raises(PlanError, match=r"init must be a model of the target 'label', got .*, which predicts 'y'"):
         mbgd.fit_table(other, target="label", init=path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,56 @@ def test_scores_are_those_of_the_predictions_on_the_test_rows() -> None:
     share, label = run.predict_proba(data)[rows, 1], data["label"].to_numpy()[rows]
     assert run.scores["test"]["accuracy"] == metrics.accuracy_score(label, run.predict(data)[rows])
     assert run.scores["test"]["roc_auc"] == pytest.approx(metrics.roc_auc_score(label == "yes", share), rel=1e-6)
+
+
+@pytest.mark.parametrize("target", ["label", "c"])  # two classes and three
+def test_probabilities_are_calibrated_on_the_validation_rows_alone(target: str, tmp_path: Path) -> None:
+    data, how = table(), {**LABEL, "target": target, "epochs": 40}
+    rows = read_rows(data, table_plan(how))
+    run = mbgd.fit_table(data, **how)
+    found, label = run.calibration, data[target].to_numpy()
+    assert found is not None
+    assert abs(found.temperature - 1) > 1e-4
+    assert found.log_loss_after < found.log_loss_before
+    assert found.log_loss_before == pytest.approx(min(run.history["validation_log_loss"]), rel=1e-6)
+    p = run.predict_proba(data)
+    assert p.sum(1) == pytest.approx(1, abs=1e-14)
+    for name, held in (("validation", rows.sets.validation), ("test", rows.sets.test)):
+        # float32: 400 rows at once and 80 may differ in their last digits
+        assert run.scores[name]["log_loss"] == pytest.approx(metrics.log_loss(label[held], p[held]), rel=1e-5)
+    assert run.scores["validation"]["log_loss"] == pytest.approx(found.log_loss_after, rel=1e-9)
+    raw = replace(run.predictor, temperature=1.0)
+    assert run.predict(data).tolist() == raw.predict(data).tolist()
+    q = raw.predict_proba(data)
+    odds, raw_odds = np.log(p[:, 1] / p[:, 0]), np.log(q[:, 1] / q[:, 0])
+    assert odds * found.temperature == pytest.approx(raw_odds, rel=1e-6, abs=1e-9)  # logits are divided, no more
+    again = mbgd.load(run.save(tmp_path / "m.safetensors"))
+    assert again.predict_proba(data).tolist() == p.tolist()
+    assert json.loads(json.dumps(run.summary()))["calibration"]["temperature"] == again.temperature
+
+
+def test_test_rows_have_no_say_in_the_temperature() -> None:
+    data = table()
+    held = read_rows(data, table_plan(LABEL)).sets.test
+    x = data["x"].to_numpy().copy()
+    x[held] = x[held][::-1]
+    assert mbgd.fit_table(data.assign(x=x), **LABEL).calibration == mbgd.fit_table(data, **LABEL).calibration
+
+
+def test_without_validation_rows_or_a_log_loss_nothing_is_calibrated() -> None:
+    for how in ({**LABEL, "validation": "none"}, {**LABEL, "loss": "hinge"}, NUMBER):
+        run = mbgd.fit_table(table(), **{**how, "epochs": 2})
+        assert run.calibration is None
+        assert run.predictor.temperature == 1
+        assert run.summary()["calibration"] is None
+
+
+def test_a_model_trained_once_more_keeps_the_temperature_found_before() -> None:
+    first = mbgd.fit_table(table(), **LABEL)
+    second = mbgd.fit_table(table(), refit=True, **LABEL)
+    assert first.calibration is not None
+    assert second.calibration == first.calibration
+    assert second.predictor.temperature == first.calibration.temperature
 
 
 def test_the_dumb_baselines_know_the_training_rows_alone() -> None:
@@ -97,6 +148,25 @@ def test_each_training_starts_from_weights_of_its_own(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(second.model.parameters(), saved.parameters(), strict=True))
 
 
+def range_of(run: Any) -> tuple[float, float]:
+    return run.predictor.target.low, run.predictor.target.high
+
+
+def test_predictions_may_reach_what_a_model_was_trained_on_and_no_further(tmp_path: Path) -> None:
+    """The training rows alone; with `refit` the validation rows, too; with `init` those of both trainings."""
+    data = table()
+    sets, y = read_rows(data, table_plan(NUMBER)).sets, data["y"].to_numpy().copy()
+    y[sets.validation[0]], y[sets.test[0]] = 50.0, -60.0  # further out than any training row
+    data = data.assign(y=y)
+    seen = y[sets.training]
+    run = mbgd.fit_table(data, out=tmp_path / "r", **NUMBER)
+    assert range_of(run) == (seen.min(), seen.max())
+    assert range_of(mbgd.fit_table(data, refit=True, **NUMBER)) == (seen.min(), 50.0)
+    shifted = data.assign(y=y + 100)
+    again = mbgd.fit_table(shifted, init=tmp_path / "r", **NUMBER)
+    assert range_of(again) == (seen.min(), seen.max() + 100)
+
+
 def unfinished(folder: Path) -> None:
     """As a kill in the midst of it leaves it: no result, no model."""
     for name in ("result.json", "model.safetensors"):
@@ -129,7 +199,8 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_notice(tmp_path: Path) -> No
     unfinished(folder)
     newest = max((folder / "checkpoints").iterdir())
     state = newest / "state.safetensors"
-    state.write_bytes(state.read_bytes()[:-1] + b"?")
+    whole_state = state.read_bytes()
+    state.write_bytes(whole_state[:-1] + bytes([whole_state[-1] ^ 1]))
     run = mbgd.resume(folder, data=data)
     assert any(newest.name in notice for notice in run.notices)
     assert (folder / "model.safetensors").read_bytes() == whole

@@ -53,6 +53,23 @@ def test_scores_of_regression_are_in_the_units_of_the_target(batch_rows: int, we
     assert next(iter(found)) == "loss"
 
 
+def test_scores_are_of_predictions_clamped_to_the_range_and_of_targets_as_they_are() -> None:
+    x, y = torch.tensor([[-3.0], [0.5], [9.0]]), torch.tensor([-2.0, 0.0, 4.0])
+    loss = make_loss("squared_error", output_shape=(1,))
+    found = evaluate(
+        nn.Identity(),
+        ArraySource(Rows(x, y, None)),
+        loss=loss,
+        device=CPU,
+        target_scale=(1.0, 2.0),
+        target_range=(-1, 7),
+    )
+    # outputs * 2 + 1 are -5, 2 and 19, clamped -1, 2 and 7; targets -3, 1 and 9
+    assert found["mae"] == pytest.approx((2 + 1 + 2) / 3)
+    assert found["rmse"] == pytest.approx(((4 + 1 + 4) / 3) ** 0.5)
+    assert found["loss"] == pytest.approx((1 + 0.25 + 25) / 3)  # of the outputs as they are
+
+
 @pytest.mark.parametrize(("n_classes", "n_outputs"), [(2, 1), (2, 2), (3, 3)])
 def test_scores_of_classes_are_those_of_scikit_learn(n_classes: int, n_outputs: int) -> None:
     source, model = rows(n_classes, weighted=True), nn.Linear(4, n_outputs)

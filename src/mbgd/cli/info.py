@@ -68,6 +68,7 @@ def _run_facts(run: Path) -> dict[str, Any]:
         "loss": predictor.loss.name,
         "target": None if target is None else target.name,
         "classes": list(predictor.classes),
+        "temperature": predictor.temperature,
         "inputs": {} if encoder is None else dict(encoder.columns),
         "parameters": sum(p.numel() for p in predictor.model.parameters()),
         "scores": (predictor.facts or {}).get("scores"),

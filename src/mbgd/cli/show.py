@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from mbgd.desk.result import Run
+from mbgd.measure.calibrate import Calibration
 from mbgd.store import finite
 
 SHOWN = {"regression": ("r2", "rmse", "mae"), "classification": ("accuracy", "log_loss", "roc_auc")}
@@ -31,10 +32,17 @@ def print_run(run: Run) -> None:
     )
     for rows, scores in run.scores.items():
         print(f"  {rows:<11} {_scores(scores, names)}   ({ROLES.get(rows, '')})")
+    if run.calibration is not None:
+        print(f"  {'calibrated':<11} {_calibrated(run.calibration)}   (on the validation rows)")
     for name, scores in run.baselines.items():
         print(f"  {name:<11} {_scores(scores, names)}   (baseline on the same rows)")
     if run.folder is not None:
         print(f"saved {run.folder / 'model.safetensors'}")
+
+
+def _calibrated(found: Calibration) -> str:
+    before, after = _shown(found.log_loss_before), _shown(found.log_loss_after).strip()
+    return f"log_loss {before} -> {after}  by temperature {found.temperature:.3f}"
 
 
 def _scores(scores: dict[str, float], names: tuple[str, ...]) -> str:

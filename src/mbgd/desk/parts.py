@@ -72,6 +72,7 @@ class Parts:
         0.0,
         1.0,
     )  # (center, scale) of a standardised target: scores are in its own units
+    target_range: tuple[float, float] = (-math.inf, math.inf)  # of its predictions, in those units
 
     @property
     def steps_per_epoch(self) -> int:
@@ -136,6 +137,7 @@ def assemble(
     stop_after: int | None = None,
     n_classes: int = 2,
     target_scale: tuple[float, float] = (0.0, 1.0),
+    target_range: tuple[float, float] = (-math.inf, math.inf),
 ) -> Parts:
     """The parts from a source whose rows are ready: batch size, length, schedule, optimizer, engine, machine."""
     n_rows = source.n_rows if chosen is None else len(chosen)
@@ -177,6 +179,7 @@ def assemble(
         output_shape=output_shape,
         n_classes=n_classes,
         target_scale=target_scale,
+        target_range=target_range,
         engine=engine,
         rate_factor=make_schedule(
             plan.schedule, horizon_rows=_rows_planned(planned, n_rows, batch_size, tail), warmup=plan.warmup

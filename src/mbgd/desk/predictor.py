@@ -16,6 +16,7 @@ from torch import nn
 from mbgd.data.given import as_source
 from mbgd.data.source import ArraySource, Rows, Source
 from mbgd.errors import PlanError, SavedFileError
+from mbgd.measure.calibrate import tempered
 from mbgd.measure.evaluate import predict
 from mbgd.model.saved import FILE_NAME, SavedModel, load_model, put_into, save_model
 from mbgd.model.saved import restore as rebuild
@@ -40,6 +41,7 @@ class Predictor:
     encoder: Encoder | None = None
     target: Target | None = None
     facts: Mapping[str, Any] | None = None
+    temperature: float = 1.0  # probabilities are those of outputs / temperature
 
     @property
     def classes(self) -> tuple[Any, ...]:
@@ -108,7 +110,8 @@ class Predictor:
 
     def _of_source(self, source: Source) -> NDArray[np.float64]:
         device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
-        parts = [p.double().cpu().numpy() for p, _, _ in predict(self.model, source, loss=self.loss, device=device)]
+        loss = tempered(self.loss, self.temperature)
+        parts = [p.double().cpu().numpy() for p, _, _ in predict(self.model, source, loss=loss, device=device)]
         shape = (0, self.output_shape[0]) if self.loss.kind == "multiclass" else (0,)
         return np.concatenate(parts) if parts else np.zeros(shape)
 
@@ -121,6 +124,7 @@ class Predictor:
             "output_shape": list(self.output_shape),
             "encoder": None if self.encoder is None else self.encoder.to_json(),
             "target": None if self.target is None else self.target.to_json(),
+            "temperature": self.temperature,
         }
         save_model(Path(path), self.model, facts=facts)
         return Path(path)
@@ -173,6 +177,7 @@ def _of_a_table(saved: SavedModel) -> Predictor:
         encoder=Encoder.from_json(facts["encoder"]),
         target=Target.from_json(facts["target"]),
         facts=facts,
+        temperature=float(facts.get("temperature", 1.0)),
     )
 
 

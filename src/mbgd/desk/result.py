@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import nn
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
 from mbgd.loop.stop import Ending
+from mbgd.measure.calibrate import Calibration
 from mbgd.record.history import History
 
 
@@ -29,6 +30,7 @@ class Run:
     resolved: dict[str, Any]
     seconds: float
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    calibration: Calibration | None = None  # of a table's classes, by its validation rows
     folder: Path | None = None
     notices: tuple[str, ...] = field(default=())
 
@@ -78,6 +80,7 @@ class Run:
             **self.scores.get("test", self.scores.get("validation", {})),
             "scores": self.scores,
             "baselines": self.baselines,
+            "calibration": None if self.calibration is None else asdict(self.calibration),
             "notices": list(self.notices),
         }
 

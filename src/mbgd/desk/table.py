@@ -19,6 +19,7 @@ from mbgd.data.places import Places
 from mbgd.data.source import ArraySource, Rows, row_bytes
 from mbgd.data.table import Table, check_column, open_table
 from mbgd.desk.by_size import default_batch_size, default_decay, default_dropout, default_epochs, default_rate
+from mbgd.desk.hints import hints
 from mbgd.desk.machine import choose_device, fits
 from mbgd.desk.parts import Held, Parts, assemble
 from mbgd.desk.plan import Plan
@@ -74,6 +75,8 @@ def read_rows(
         raise PlanError("refit needs validation rows to take in, got none; give validation=0.1, or leave refit out")
     if init is None and _loss_name(plan, target) in STANDARDISED:
         target = target.fit_scale(y[0], sets.training)
+    elif not target.classes:
+        target = target.widened(y[0], sets.training)  # its scale is one that the weights have learned
     encoder = kept[0] or learn_encoder(
         table, training_rows=sets.training, drop=_left_out(plan), numeric=plan.numeric, categorical=plan.categorical
     )
@@ -84,7 +87,9 @@ def read_rows(
     targets = np.concatenate(y)
     w = _weights(parts, plan, target, targets, sets)
     places = tuple(part.places for part in parts)
-    return TableRows(table.name, encoder, target, encoded, targets, w, sets, (*notices, *encoder.notices), said, places)
+    hinted = hints(table, plan, target=target, encoder=encoder, encoded=encoded, y=y[0], training=sets.training)
+    notices = (*notices, *encoder.notices, *hinted)
+    return TableRows(table.name, encoder, target, encoded, targets, w, sets, notices, said, places)
 
 
 def _with_target(table: Table, target: str) -> tuple[Table, tuple[str, ...]]:
@@ -237,6 +242,7 @@ def parts_of(
         stop_after=stop_after,
         n_classes=max(2, len(rows.target.classes)),
         target_scale=(rows.target.center, rows.target.scale),
+        target_range=(rows.target.low, rows.target.high),
     )
 
 

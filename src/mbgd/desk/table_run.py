@@ -37,10 +37,11 @@ from mbgd.desk.run import Fitting, finish
 from mbgd.desk.standing import Standing
 from mbgd.desk.table import TableRows, by_size, facts_of, new_model, parts_of, read_rows
 from mbgd.desk.table_plan import table_plan
-from mbgd.desk.train import Trained, scored
+from mbgd.desk.train import Trained, calibrated, scored
 from mbgd.errors import DivergenceError, PlanError
 from mbgd.loop.steps import diverged
 from mbgd.measure.baselines import dumb, linear
+from mbgd.measure.calibrate import Calibration
 from mbgd.measure.metrics import scorer
 from mbgd.store import new_folder, read_json, write_json
 
@@ -145,11 +146,16 @@ def _trained(run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) ->
     start, recorder, notices = _start(folder, parts, run.plan, saved)
     with _rows_named(run, parts):
         trained = yield from going(parts, run.plan, recorder=recorder, start=start)
-    scores = {} if parts.validation is None else {"validation": scored(parts, parts.validation)}
+    calibration = calibrated(parts)
+    heat = 1.0 if calibration is None else calibration.temperature
+    scores = {} if parts.validation is None else {"validation": scored(parts, parts.validation, temperature=heat)}
     if run.plan.refit:
+        run = replace(run, rows=_with_validation_range(run.rows))
         parts, again = yield from _refit(run, trained, saved)
         trained = replace(again, ending=trained.ending)
-    finished = _result(run, parts, trained=trained, recorder=recorder, scores=scores, notices=notices)
+    finished = _result(
+        run, parts, trained=trained, recorder=recorder, scores=scores, calibration=calibration, notices=notices
+    )
     if folder is not None:
         finished.save(folder / MODEL)
         write_json(folder / RESULT, finished.summary())
@@ -179,6 +185,13 @@ def _start(
     return go_on(folder, parts, plan, saved)
 
 
+def _with_validation_range(rows: TableRows) -> TableRows:
+    """Predictions may reach the targets of validation rows, too: those are trained on now."""
+    if rows.target.classes:
+        return rows
+    return replace(rows, target=rows.target.widened(rows.y, rows.sets.validation))
+
+
 def _refit(run: TableRun, first: Trained, saved: Mapping[str, Any] | None) -> Any:
     """Train a fresh model on training and validation rows, for as many passes as were best the first time."""
     sets = run.rows.sets
@@ -203,14 +216,15 @@ def _result(
     trained: Trained,
     recorder: Recorder,
     scores: dict[str, dict[str, float]],
+    calibration: Calibration | None,
     notices: tuple[str, ...],
 ) -> Run:
-    rows = run.rows
+    rows, heat = run.rows, 1.0 if calibration is None else calibration.temperature
     if len(rows.sets.test):
-        scores = {**scores, "test": scored(parts, Held(parts.source, rows.sets.test))}
+        scores = {**scores, "test": scored(parts, Held(parts.source, rows.sets.test), temperature=heat)}
     shown = "test" if "test" in scores else "validation" if "validation" in scores else None
     return Run(
-        predictor=_predictor(run, parts, scores=scores),
+        predictor=_predictor(run, parts, scores=scores, temperature=heat),
         plan=run.plan,
         history=recorder.lines,
         ending=trained.ending,
@@ -218,14 +232,17 @@ def _result(
         baselines={} if shown is None else baselines(rows, getattr(rows.sets, shown)),
         resolved={**facts_of(rows), **parts.resolved},
         seconds=trained.standing.seconds,
+        calibration=calibration,
         folder=run.folder,
         notices=(*rows.notices, *notices),
     )
 
 
-def _predictor(run: TableRun, parts: Parts, *, scores: Mapping[str, Any] | None = None) -> Predictor:
+def _predictor(
+    run: TableRun, parts: Parts, *, scores: Mapping[str, Any] | None = None, temperature: float = 1.0
+) -> Predictor:
     facts = {"plan": run.plan.to_json(), "scores": scores}
-    return Predictor(parts.model, parts.loss, parts.output_shape, run.rows.encoder, run.rows.target, facts)
+    return Predictor(parts.model, parts.loss, parts.output_shape, run.rows.encoder, run.rows.target, facts, temperature)
 
 
 def baselines(rows: TableRows, held: IntArray) -> dict[str, dict[str, float]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from mbgd.data.chance import drawing
@@ -18,7 +19,8 @@ from mbgd.errors import DivergenceError
 from mbgd.loop.progress import Progress
 from mbgd.loop.steps import Steps, steps, weighted_mean
 from mbgd.loop.stop import Ending, StopReason
-from mbgd.measure.evaluate import evaluate
+from mbgd.measure.calibrate import Calibration, calibrate, tempered
+from mbgd.measure.evaluate import evaluate, outputs
 from mbgd.seeds import step_seed
 from mbgd.step.state import model_tensors
 from mbgd.step.update import averaged
@@ -137,20 +139,43 @@ def score(parts: Parts, held: Held) -> dict[str, float]:
         return scored(parts, held)
 
 
-def scored(parts: Parts, held: Held) -> dict[str, float]:
-    """Every metric of some held-out rows, with the weights that the model has. Where a dataset draws at random, or a layer
-    does in evaluation, each look draws the same."""
+def scored(parts: Parts, held: Held, *, temperature: float = 1.0) -> dict[str, float]:
+    """Every metric of some held-out rows, with the weights that the model has; its probabilities are those of outputs /
+    temperature. Where a dataset draws at random, or a layer does in evaluation, each look draws the same."""
     with drawing(step_seed(parts.engine.seed, OUTSIDE_OF_STEPS)):
         return evaluate(
             parts.model,
             held.source,
             rows=held.rows,
-            loss=parts.loss,
+            loss=tempered(parts.loss, temperature),
             device=parts.device,
             batch_rows=parts.rows_at_once(held.source),
             n_classes=parts.n_classes,
             target_scale=parts.target_scale,
+            target_range=parts.target_range,
         )
+
+
+def calibrated(parts: Parts) -> Calibration | None:
+    """The temperature by the validation rows, with the weights that the model has; None where there are no such rows, or no
+    probabilities that a log loss has taught."""
+    held = parts.validation
+    if held is None or parts.loss.name != "log_loss":
+        return None
+    coming = outputs(
+        parts.model,
+        held.source,
+        rows=held.rows,
+        device=parts.device,
+        batch_rows=parts.rows_at_once(held.source),
+    )
+    logits, labels, weights = [], [], []
+    for output, y, w in coming:
+        assert y is not None  # the desk refuses data without a target
+        logits.append(output.numpy())
+        labels.append(y.numpy())
+        weights.append(np.ones(len(y)) if w is None else w.double().numpy())
+    return calibrate(np.concatenate(logits), np.concatenate(labels), np.concatenate(weights))
 
 
 def _judged(parts: Parts, plan: Plan, standing: Standing, *, scores: dict[str, float]) -> Standing:

@@ -6,7 +6,7 @@ B rows of a batch
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import nan
+from math import inf, nan
 
 import numpy as np
 import torch
@@ -39,6 +39,19 @@ def predict(
         yield _predicted(loss, output), _on_cpu(data.y), _on_cpu(data.w)
 
 
+def outputs(
+    model: nn.Module,
+    source: Source,
+    *,
+    device: torch.device,
+    rows: IntArray | None = None,
+    batch_rows: int = BATCH_ROWS,
+) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
+    """As `predict`, but the model's outputs as they are: logits, where a loss would make probabilities of them."""
+    for data, output, _ in _outputs(model, source, loss=None, rows=rows, device=device, batch_rows=batch_rows):
+        yield output.cpu().double(), _on_cpu(data.y), _on_cpu(data.w)
+
+
 def evaluate(
     model: nn.Module,
     source: Source,
@@ -48,12 +61,14 @@ def evaluate(
     rows: IntArray | None = None,
     n_classes: int = 2,
     target_scale: tuple[float, float] = (0.0, 1.0),
+    target_range: tuple[float, float] = (-inf, inf),
     batch_rows: int = BATCH_ROWS,
 ) -> dict[str, float]:
     """Scores by name, weighted; "loss" first, the weighted mean of the loss of each row, as training sees it.
 
     y must have gone through `loss.prepare`. `target_scale` = (center, scale) takes a standardised target back to its
-    own units, in which r2, rmse and mae are given; the loss stays in standardised ones. NaN where there are no rows.
+    own units, in which r2, rmse and mae are given, of predictions clamped to `target_range`; the loss stays in standardised
+    ones, of outputs as they are. NaN where there are no rows.
     """
     center, scale = target_scale
     scores = scorer(loss.kind, n_classes)
@@ -67,8 +82,9 @@ def evaluate(
         if loss.kind == "custom":
             continue  # what such outputs mean, nobody but the user knows
         prediction, y = _predicted(loss, output).numpy(), data.y.cpu().numpy()
-        if loss.kind == "regression" and target_scale != (0.0, 1.0):
-            prediction, y = prediction * scale + center, y.astype(np.float64) * scale + center
+        if loss.kind == "regression":
+            prediction = np.clip(prediction * scale + center, *target_range)
+            y = y.astype(np.float64) * scale + center
         scores.add(prediction, y, w_B)
     return {"loss": loss_sum / weight_sum if weight_sum else nan, **scores.result()}
 

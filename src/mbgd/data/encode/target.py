@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import inf, isfinite
 from typing import Any, Literal
 
 import numpy as np
@@ -25,13 +26,18 @@ FEW = 20  # distinct whole numbers up to which a target is read as class labels
 
 @dataclass(frozen=True)
 class Target:
-    """What is predicted: a number, centred and scaled by the training rows, or one of `classes` in rising order."""
+    """What is predicted: a number, centred and scaled by the training rows, or one of `classes` in rising order.
+
+    `low` and `high` are the least and the greatest training target: no prediction lies outside of them.
+    """
 
     name: str
     task: Task
     classes: tuple[Label, ...] = ()
     center: float = 0.0
     scale: float = 1.0
+    low: float = -inf
+    high: float = inf
 
     def encode(self, table: Table) -> FloatArray | IntArray:
         """Regression: float64 with NaN where missing; classification: the class number, -1 where missing.
@@ -45,31 +51,49 @@ class Target:
         return y
 
     def fit_scale(self, y: FloatArray, training_rows: IntArray) -> Target:
-        """With mean and standard deviation (divisor n) of the training rows; a constant target keeps scale 1."""
+        """With mean, standard deviation (divisor n) and range of the training rows; a constant target keeps scale 1."""
         if self.task == "classification":
             return self
         seen = y[training_rows]
         seen = seen[~np.isnan(seen)]
         if not len(seen):
             raise DataError(f"target {self.name!r} needs at least one training row with a value, got none")
-        return replace(self, center=float(seen.mean()), scale=float(seen.std()) or 1.0)
+        low, high = float(seen.min()), float(seen.max())
+        return replace(self, center=float(seen.mean()), scale=float(seen.std()) or 1.0, low=low, high=high)
+
+    def widened(self, y: FloatArray, training_rows: IntArray) -> Target:
+        """With a range that holds these training rows, too: of a model that is trained further. No range stays none."""
+        seen = y[training_rows]
+        return replace(self, low=min(self.low, float(seen.min())), high=max(self.high, float(seen.max())))
 
     def standardise(self, y: FloatArray) -> NDArray[np.float32]:
         """(y - center) / scale, what a network learns; unweighted."""
         return ((y - self.center) / self.scale).astype(np.float32)
 
     def restore(self, outputs: NDArray[Any]) -> FloatArray:
-        """The inverse of `standardise`, in float64."""
-        return outputs.astype(np.float64) * self.scale + self.center
+        """The inverse of `standardise`, in float64, clamped to the range of the training rows."""
+        means: FloatArray = outputs.astype(np.float64) * self.scale + self.center
+        return np.clip(means, self.low, self.high)
 
     def to_json(self) -> dict[str, Any]:
+        ends = {"low": self.low, "high": self.high}
         return {"name": self.name, "task": self.task, "classes": list(self.classes), "center": self.center,
-                "scale": self.scale}  # fmt: skip
+                "scale": self.scale, **{name: end if isfinite(end) else None for name, end in ends.items()}}  # fmt: skip
 
     @staticmethod
     def from_json(saved: Mapping[str, Any]) -> Target:
+        """`to_json` undone; without an end, as before there were such, predictions are unbounded on that side."""
         classes = tuple(saved["classes"])
-        return Target(saved["name"], saved["task"], classes, float(saved["center"]), float(saved["scale"]))
+        low, high = saved.get("low"), saved.get("high")
+        return Target(
+            saved["name"],
+            saved["task"],
+            classes,
+            center=float(saved["center"]),
+            scale=float(saved["scale"]),
+            low=-inf if low is None else float(low),
+            high=inf if high is None else float(high),
+        )
 
     def _codes(self, table: Table) -> IntArray:
         values, index = _labels(table, self.name)

@@ -1,0 +1,106 @@
+"""A table, its target and training rows in, sentences on what looks too good or too rare to go unsaid out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mbgd.data.encode.encoder import Encoded, Encoder
+from mbgd.data.encode.numbers import as_floats
+from mbgd.data.encode.target import Target
+from mbgd.data.order import IntArray
+from mbgd.data.table import Table
+from mbgd.desk.plan import Plan
+from mbgd.measure.one_column import binned, entropy_explained, variance_explained
+from mbgd.measure.row_order import sortedness
+from mbgd.seeds import Purpose, hash_rows
+
+MOST_ROWS, MOST_CELLS = 20_000, 2_000_000  # looked at: under 0.2 s
+FEWEST_ROWS = 50  # below, chance alone explains much
+EXPLAINED = 0.8  # share of the target from which one column alone is suspect
+MOST_COLUMNS = 3  # that are named
+ORDERED = 0.99  # correlation of ranks
+RARE = 0.01
+
+
+def hints(
+    table: Table, plan: Plan, *, target: Target, encoder: Encoder, encoded: Encoded, y: IntArray, training: IntArray
+) -> tuple[str, ...]:
+    """One sentence each: a rare class, columns that explain the target alone, a time that orders the rows of a random split.
+
+    Only training rows are looked at; encoded and y hold them by their row numbers.
+    """
+    n_rows = min(MOST_ROWS, MOST_CELLS // max(1, len(encoder.columns)))
+    rows = _sample(training, n_rows, seed=plan.seed)
+    said = [*_rare(target, y[training])]
+    if len(rows) >= FEWEST_ROWS:
+        said += _alone(table, target, encoder=encoder, codes=encoded.codes[rows], y=y[rows], rows=rows)
+        held_out_at_random = plan.split == "random" and isinstance(plan.test, float)
+        said += _ordered(table, np.sort(rows), target=target) if held_out_at_random else ()
+    return tuple(said)
+
+
+def _sample(training: IntArray, n_rows: int, *, seed: int) -> IntArray:
+    """At most so many rows, those of lowest hash, in the order of their hashes: an order of chance."""
+    hashed = hash_rows(training, seed=seed, purpose=Purpose.SAMPLE)
+    if len(training) > n_rows:
+        lowest = np.argpartition(hashed, n_rows)[:n_rows]
+        training, hashed = training[lowest], hashed[lowest]
+    return training[np.argsort(hashed)]
+
+
+def _rare(target: Target, y: IntArray) -> Iterator[str]:
+    if len(target.classes) != 2:
+        return
+    counts = np.bincount(y, minlength=2)
+    rare = int(counts.argmin())
+    if counts[rare] < RARE * len(y):
+        yield (
+            f"{target.name} is {target.classes[rare]!r} in {counts[rare]:,} of {len(y):,} training rows: accuracy says "
+            "little of so rare a class; go by log_loss and roc_auc"
+        )
+
+
+def _alone(
+    table: Table,
+    target: Target,
+    *,
+    encoder: Encoder,
+    codes: IntArray,
+    y: NDArray[Any],
+    rows: IntArray,
+) -> list[str]:
+    numbers = [name for name, kind in encoder.columns.items() if kind == "number"]
+    seen = table.drop(name for name in table.names if name not in numbers).take(rows)
+    shares = {name: _of_number(as_floats(seen, name), y, target) for name in numbers}
+    for column, name in enumerate(encoder.code_names):
+        explained = entropy_explained if target.classes else variance_explained
+        shares[name] = explained(codes[:, column], y)
+    suspects = sorted((name for name, share in shares.items() if share >= EXPLAINED), key=lambda name: -shares[name])
+    return [
+        f"column {name} alone explains {100 * shares[name]:.0f} % of {target.name}: is it known when you predict?"
+        for name in suspects[:MOST_COLUMNS]
+    ]
+
+
+def _of_number(x: NDArray[np.float64], y: NDArray[Any], target: Target) -> float:
+    if target.classes:
+        return entropy_explained(binned(x), y)
+    return variance_explained(binned(x), y, x_N=x)
+
+
+def _ordered(table: Table, rows: IntArray, *, target: Target) -> Iterator[str]:
+    """The first column of times in whose order the rows come."""
+    for field in table.arrow.schema:
+        if field.name == target.name or not (pa.types.is_timestamp(field.type) or pa.types.is_date(field.type)):
+            continue
+        times = table.column(field.name).take(pa.array(rows)).drop_null()
+        whole = pa.int32() if pa.types.is_date32(field.type) else pa.int64()
+        ticks = times.cast(whole).to_numpy().astype(np.int64)
+        if len(ticks) >= FEWEST_ROWS and sortedness(ticks) > ORDERED:
+            yield f"{field.name} orders the rows: a random split may flatter; try --split time:{field.name}"
+            return

@@ -1,0 +1,124 @@
+"""Hints: what looks too good, too rare or in order is said in one line each; by training rows alone, and quickly."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from command import table
+from mbgd.desk import table as module
+from mbgd.desk.table import read_rows
+from mbgd.desk.table_plan import table_plan
+
+N = 2000
+
+
+def notices(data: pd.DataFrame, target: str, **words: Any) -> list[str]:
+    return list(read_rows(data, table_plan({"target": target, **words})).notices)
+
+
+def plain(n: int = N) -> pd.DataFrame:
+    chance = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "x": chance.normal(size=n),
+            "c": chance.choice(["u", "v", "w"], n),
+            "when": pd.to_datetime("2024-01-01") + pd.to_timedelta(chance.permutation(n), "h"),
+            "y": chance.normal(size=n),
+        }
+    )
+
+
+def test_a_plain_table_has_no_hints() -> None:
+    assert notices(plain(), "y") == []
+    assert notices(plain(), "c") == []
+    assert notices(plain(20), "y") == []
+
+
+def test_a_column_that_explains_the_target_alone_is_named() -> None:
+    data = plain()
+    late = data.assign(departure=data["y"] * 3 + 0.3 * np.random.default_rng(1).normal(size=N))
+    said = notices(late, "y")
+    assert len(said) == 1
+    # y of variance 9 against noise of variance 0.09: 99 %
+    assert said[0] == "column departure alone explains 99 % of y: is it known when you predict?"
+    answer = data.assign(grade=data["c"].map({"u": "one", "v": "two", "w": "three"}))
+    assert notices(answer, "c") == ["column grade alone explains 100 % of c: is it known when you predict?"]
+    many = answer.assign(**{f"copy{i}": answer["grade"] for i in range(5)})
+    assert len(notices(many, "c")) == 3
+    assert notices(late, "y", drop=("departure",)) == []
+
+
+def test_only_training_rows_are_looked_at() -> None:
+    data = plain()
+    sets = read_rows(data, table_plan({"target": "y"})).sets
+    leak = np.where(np.isin(np.arange(N), sets.training), data["x"], data["y"])
+    assert notices(data.assign(x=leak), "y") == []
+    leak = np.where(np.isin(np.arange(N), sets.training), data["y"], 1e9 * data["x"])
+    assert len(notices(data.assign(x=leak), "y")) == 1
+
+
+ORDER = "when orders the rows: a random split may flatter; try --split time:when"
+
+
+def test_a_time_that_orders_the_rows_is_named_where_rows_are_held_out_at_random() -> None:
+    data = plain().sort_values("when", ignore_index=True)
+    assert notices(data, "y") == [ORDER]
+    assert notices(data[::-1].reset_index(drop=True), "y") == [ORDER]
+    assert notices(data.assign(when=data["when"].dt.date), "y") == [ORDER]
+    gaps = data.assign(when=data["when"].where(data.index % 5 != 0))
+    assert notices(gaps, "y") == [ORDER]
+    assert notices(data, "y", split="time:when") == []
+    assert notices(data, "y", test="none") == []
+    assert notices(data, "y", drop=("when",)) == [ORDER]  # it orders them all the same
+
+
+@pytest.mark.parametrize(("rare", "said"), [(0.004, True), (0.05, False)])
+def test_a_rare_class_is_counted(rare: float, said: bool) -> None:
+    data = plain(5000)
+    data["ill"] = np.where(np.arange(5000) < 5000 * rare, "yes", "no")
+    found = [notice for notice in notices(data, "ill") if "accuracy" in notice]
+    expected = (
+        "ill is 'yes' in 14 of 3,600 training rows: accuracy says little of so rare a class; go by log_loss and roc_auc"
+    )
+    assert found == ([expected] if said else [])
+
+
+def test_odd_columns_hint_nothing_and_fail_nothing() -> None:
+    data = table().assign(
+        huge=np.where(np.arange(400) % 2, 1.7e308, -1.7e308), tiny=5e-324, empty=None, late=pd.NaT,
+        stamp=pd.to_datetime("2024-01-01"), spans=pd.to_timedelta(np.arange(400) % 7, "s"),
+        zoned=np.random.default_rng(0).permutation(pd.date_range("2024-01-01", periods=400, tz="Europe/Berlin")),
+        kind=pd.Categorical(np.arange(400) % 3),
+    )  # fmt: skip
+    for target in ("y", "label", "c", "kind"):
+        drop = tuple({"y", "label"} - {target})
+        assert [
+            notice for notice in notices(data, target, drop=drop) if "explains" in notice or "orders" in notice
+        ] == []
+
+
+def test_hints_of_a_large_table_take_less_than_a_fifth_of_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """300,000 rows of 12 numbers, 5 categories and a time; the shortest of three, since other work disturbs the clock."""
+    chance, n = np.random.default_rng(0), 300_000
+    data = pd.DataFrame(chance.normal(size=(n, 12)), columns=[f"n{i}" for i in range(12)])
+    for i in range(5):
+        data[f"c{i}"] = pd.Categorical.from_codes(chance.integers(0, 100, n), [f"v{k}" for k in range(100)])
+    data["when"], data["y"] = pd.date_range("2000-01-01", periods=n, freq="min"), chance.normal(size=n)
+    seconds: list[float] = []
+    original = module.hints
+
+    def timed(*args: Any, **kwargs: Any) -> tuple[str, ...]:
+        for _ in range(3):
+            start = time.perf_counter()
+            said = original(*args, **kwargs)
+            seconds.append(time.perf_counter() - start)
+        return said
+
+    monkeypatch.setattr(module, "hints", timed)
+    assert notices(data, "y") == [ORDER]
+    assert min(seconds) < 0.2
