@@ -61,7 +61,7 @@ PROBLEMS = {
             {32: 5e-4, 256: 2e-3},
             optimizer="adamw",
             loss="squared_error",
-            note=", the default table model on the flights, AdamW",
+            note=", numbers and categories of the flights, AdamW",
         ),
     )
 }

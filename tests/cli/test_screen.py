@@ -223,8 +223,8 @@ def test_info_knows_the_machine_a_run_and_a_model(mbgd: Command, runs: Path, tab
     model = json.loads(mbgd("info", runs / "label" / "model.safetensors", "--json").out)
     assert (model["target"], model["classes"]) == ("label", ["no", "yes"])
     assert model["inputs"] == {"x": "number", "z": "number", "c": "category"}
-    # 6 inputs and 6 more of 64 bins, a scale for each, three layers of 256 units, one output
-    assert model["parameters"] == 64 * 3 + 12 + 13 * 256 + 2 * 257 * 256 + 257
+    # 6 inputs and 6 more of 64 bins, a scale for each, two layers of 256 units, one output
+    assert model["parameters"] == 64 * 3 + 12 + 13 * 256 + 257 * 256 + 257
     plain = mbgd("info", runs / "number").out
     assert re.search(r"^command +fit_table$", plain, re.MULTILINE)
 

@@ -10,11 +10,10 @@ from typing import Any
 from mbgd.desk.plan import Plan, from_json, make_plan, shallow
 
 TABLE_DEFAULTS: Mapping[str, Any] = {
-    "hidden_layer_sizes": (256, 256, 256),
     "number_embeddings": True,
     "input_scales": True,
     "dropout": "auto",
-    "optimizer": "tabular",
+    "optimizer": "adamw",
     "learning_rate": "auto",
     "batch_size": "auto",
     "epochs": "auto",
