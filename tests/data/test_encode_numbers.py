@@ -147,3 +147,37 @@ def test_a_ratio_beyond_the_largest_float_is_cut_to_its_asinh() -> None:
     z = summary.part.encode(table)[0]
     assert z[4] == 711  # asinh(1.8e308) = ln(2 * 1.8e308) = 710.5: nothing finite lies above
     assert z[5] == -711
+
+
+@given(values=st.lists(st.floats(-1e6, 1e6, width=32), min_size=60, max_size=90), beyond=FINITE)
+def test_what_training_never_saw_lies_at_its_nearest_end(values: list[float], beyond: float) -> None:
+    table, summary = learned(values)
+    if summary.part is None:
+        return
+    z = summary.part.encode(table)[0]
+    new = summary.part.encode(open_table({"x": [beyond]}))[0]
+    assert z.min() <= new[0] <= z.max()
+    assert (z[np.argsort(values)] == np.sort(z)).all()  # order is kept
+    assert (z.min(), z.max()) == (summary.part.edges[0], summary.part.edges[-1])
+
+
+def test_edges_are_quantiles_of_the_training_rows_alone() -> None:
+    values = np.random.default_rng(0).normal(size=700)
+    values[500:] *= 1000
+    _, summary = learned(values, np.arange(500))
+    part = summary.part
+    expected = np.arcsinh((np.quantile(values[:500], np.arange(33) / 32) - part.median) / part.scale)
+    assert np.asarray(part.edges) == pytest.approx(expected, rel=1e-6)
+
+
+def test_few_values_are_edges_each() -> None:
+    _, summary = learned([3.0, 1.0, 2.0, 2.0, None, 1.0])
+    part = summary.part
+    assert np.asarray(part.edges) == pytest.approx(np.arcsinh((np.array([1.0, 2.0, 3.0]) - part.median) / part.scale))
+    assert NumberColumn.from_json({k: v for k, v in part.to_json().items() if k != "edges"}).edges == ()
+
+
+def test_a_huge_column_has_edges_that_rise() -> None:
+    _, summary = learned([-1.7e308, -1e300, 0.0, 1.0, 1e300, 1.7e308])
+    assert np.isfinite(summary.part.edges).all()
+    assert (np.diff(summary.part.edges) > 0).all()

@@ -14,7 +14,7 @@ from mbgd.data import manifest
 from mbgd.data.encode.encoder import Encoded, Encoder, learn_encoder
 from mbgd.data.encode.target import Target, has_target, learn_target
 from mbgd.data.encode.weights import class_weights, row_weights
-from mbgd.data.order import IntArray, draw
+from mbgd.data.order import IntArray
 from mbgd.data.places import Places
 from mbgd.data.source import ArraySource, Rows, row_bytes
 from mbgd.data.table import Table, check_column, open_table
@@ -29,6 +29,7 @@ from mbgd.errors import DataError, PlanError
 from mbgd.model.start import ROWS as ROWS_OF_A_START
 from mbgd.model.start import start_from_data
 from mbgd.model.table import TableModel
+from mbgd.seeds import Purpose, hash_rows
 from mbgd.step.loss import Loss, make_loss
 
 STANDARDISED = ("squared_error", "absolute_error", "huber", "quantile")  # losses whose target is centred and scaled
@@ -202,7 +203,8 @@ def new_model(rows: TableRows, plan: Plan) -> TableModel:
     if plan.optimizer == "tabular":
         chosen = rows.sets.training
         if len(chosen) > ROWS_OF_A_START:
-            chosen = chosen[np.sort(draw(len(chosen), seed=plan.seed, epoch=0)[:ROWS_OF_A_START])]
+            lowest = np.argsort(hash_rows(chosen, seed=plan.seed, purpose=Purpose.SAMPLE), kind="stable")
+            chosen = np.sort(chosen[lowest[:ROWS_OF_A_START]])
         numbers, codes = torch.from_numpy(rows.encoded.numbers[chosen]), torch.from_numpy(rows.encoded.codes[chosen])
         start_from_data(model, numbers, codes, seed=plan.seed)
     return model
