@@ -22,7 +22,7 @@ SECONDS = {
     "compiled": 25,
     "data": 40,
     "desk": 80,
-    "laws": 160,
+    "laws": 200,
     "loop": 5,
     "measure": 15,
     "model": 15,
