@@ -13,8 +13,8 @@ import torch
 
 import mbgd
 from command import table
-from mbgd.desk.by_size import default_batch_size, default_epochs
 from mbgd.desk.table import by_size, facts_of, new_model, read_rows
+from mbgd.desk.table_defaults import default_batch_size, default_epochs
 from mbgd.desk.table_plan import table_plan
 from mbgd.errors import DataError, PlanError, SavedFileError
 

@@ -235,7 +235,8 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(tmp_path: Path) -> None:
     found = newest(copy)
     assert found is not None
     state = found.checkpoint.path / "state.safetensors"
-    state.write_bytes(state.read_bytes()[:-1] + b"?")
+    whole_state = state.read_bytes()
+    state.write_bytes(whole_state[:-1] + bytes([whole_state[-1] ^ 1]))
     model = other_net()
     run = mbgd.resume(copy, model, (X, Y, W), **AGAIN["everything"])
     assert len(run.notices) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+import mbgd.step.fused.step
 import mbgd.step.fused.team
 from engines import Case, Trained, close, engine, target, train
 from mbgd.data.stream import ChunkEnds
 from mbgd.model.table import TableModel
+from mbgd.step.fused.team import Threads
 
 N = 77
 TEAMS = [2, 3, 5]
@@ -101,3 +104,34 @@ def test_what_one_thread_raises_is_raised_and_nobody_waits(monkeypatch: pytest.M
     monkeypatch.setattr(mbgd.step.fused.team, "run_chunk", failing)
     with pytest.raises(MemoryError, match="none left"):
         end(network(32, torch.float32), 3)
+
+
+def test_where_no_further_thread_can_be_started_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    class Full(ThreadPoolExecutor):
+        def submit(self, *arguments: Any, **more: Any) -> Any:
+            asked.append(arguments)
+            if len(asked) == 2:
+                raise RuntimeError("can't start new thread")
+            return super().submit(*arguments, **more)
+
+    monkeypatch.setattr(mbgd.step.fused.team, "ThreadPoolExecutor", Full)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        end(network(32, torch.float32), 3)
+
+
+def test_fit_shares_its_batches_where_threads_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    class Counted(Threads):
+        def __init__(self, size: int, *rest: Any) -> None:
+            sizes.append(size)
+            super().__init__(size, *rest)
+
+    monkeypatch.setattr(mbgd.step.fused.step, "Threads", Counted)
+    x = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
+    for m, threads in ((31, 2), (64, 2), (200, 3), (200, 1)):
+        model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 1))
+        mbgd.fit(model, (x, x[:, 0]), loss="squared_error", batch_size=m, epochs=1, threads=threads)
+    assert sizes == [2, 3]  # a thread takes 32 rows at least; one alone is no team

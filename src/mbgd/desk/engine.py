@@ -42,8 +42,10 @@ def make_engine(
         if isinstance(found_or_program, Program):
             from mbgd.step.fused.step import FusedEngine, shares_batches
 
-            team = choose_team(plan.threads, work, batch_size) if shares_batches(found_or_program) else 1
-            threads = threads if isinstance(plan.threads, int) or not shares_batches(found_or_program) else team
+            team = 1
+            if shares_batches(found_or_program):
+                team = choose_team(plan.threads, work, batch_size)
+                threads = plan.threads if isinstance(plan.threads, int) else team
             fused = FusedEngine(found_or_program, updater, rule=rule, seed=plan.seed, threads=threads, team=team)
             return fused, FUSED, threads
         found = found_or_program

@@ -18,13 +18,13 @@ from mbgd.data.order import IntArray
 from mbgd.data.places import Places
 from mbgd.data.source import ArraySource, Rows, row_bytes
 from mbgd.data.table import Table, check_column, open_table
-from mbgd.desk.by_size import default_batch_size, default_decay, default_dropout, default_epochs, default_rate
 from mbgd.desk.hints import hints
 from mbgd.desk.machine import choose_device, fits
 from mbgd.desk.parts import Held, Parts, assemble
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.sets import Sets, split, split_column
+from mbgd.desk.table_defaults import default_batch_size, default_decay, default_dropout, default_epochs, default_rate
 from mbgd.errors import DataError, PlanError
 from mbgd.model.start import ROWS as ROWS_OF_A_START
 from mbgd.model.start import start_from_data

@@ -71,9 +71,9 @@ class TableModel(nn.Module):
         start(self, seed)
         self._keep("_hot_column", torch.tensor([column for column, _ in hot], dtype=torch.int64))
         self._keep("_hot_code", torch.tensor([code for _, code in hot], dtype=torch.int64))
-        self._keep("_bent", torch.tensor(bent, dtype=torch.int64))
-        self._keep("_left", _padded([self.edges[column][:-1] for column in bent], 0.0))
-        self._keep("_per_bin", _padded([[1 / (b - a) for a, b in _bins(self.edges[column])] for column in bent], 0.0))
+        self._keep("bent", torch.tensor(bent, dtype=torch.int64))
+        self._keep("left", _padded([self.edges[column][:-1] for column in bent], 0.0))
+        self._keep("per_bin", _padded([[1 / (b - a) for a, b in _bins(self.edges[column])] for column in bent], 0.0))
         self._any_hot, self._any_bent = bool(hot), bool(bent)
 
     def forward(self, numbers_BF: Tensor, codes_BC: Tensor) -> Tensor:
@@ -93,8 +93,8 @@ class TableModel(nn.Module):
         return joined * self.scale if self.scaled else joined
 
     def _embed(self, numbers_BF: Tensor) -> Tensor:
-        x_BE1 = numbers_BF.index_select(1, self._bent).unsqueeze(2)
-        share_BEK = ((x_BE1 - self._left) * self._per_bin).clamp(0, 1)
+        x_BE1 = numbers_BF.index_select(1, self.bent).unsqueeze(2)
+        share_BEK = ((x_BE1 - self.left) * self.per_bin).clamp(0, 1)
         return torch.einsum("bek,eks->bes", share_BEK, self.number_embedding).flatten(1)
 
     def _bent_numbers(self) -> list[int]:
@@ -113,9 +113,9 @@ class TableModel(nn.Module):
 
     _hot_column: Tensor
     _hot_code: Tensor
-    _bent: Tensor
-    _left: Tensor
-    _per_bin: Tensor
+    bent: Tensor
+    left: Tensor
+    per_bin: Tensor
 
 
 def _bins(edges: Sequence[float]) -> list[tuple[float, float]]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mbgd.compiled.vectors import LANES
 from mbgd.step.fused import layout
 from mbgd.step.fused.activations import ACTIVATIONS
 from mbgd.step.fused.codes import NONE, RELU
@@ -19,11 +20,10 @@ from mbgd.step.fused.layout import Floats, Ints
 from mbgd.step.fused.program import Column, Layer, Program
 from mbgd.step.fused.tiles import TALL, widest_tile
 
-CACHE_LINE = 64
+CACHE_LINE = 64  # bytes; tensors are filled up to whole vectors of LANES numbers, whole cache lines in any dtype
 BLOCK_BYTES = 600_000  # what the activations of a block may take of the second-level cache
 STRIP_NUMBERS = 4_096  # of a gradient that are learnt at once, so that they stay in the first-level cache
 BLAS_WEIGHTS = 1 << 18  # a layer of so many goes through BLAS, which copies what no cache holds into order
-LANES = 16  # tensors are filled up to so many numbers, the longest vector of a kernel: whole cache lines in any dtype
 NUMPY: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
 

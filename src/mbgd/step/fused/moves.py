@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 from mbgd.compiled.kernel import at, call, part
+from mbgd.compiled.vectors import LANES
 from mbgd.step.fused.gate import meet
 from mbgd.step.fused.layout import LAYER, LENGTH, RULE, SETTINGS, START, Calls, Memory, Moves, Team
 
 Pointer = Any
-LINE = 16  # numbers, a cache line or two
 
 
 @part
@@ -104,7 +104,7 @@ def finish_together(calls: Calls, memory: Memory, moves: Moves, factor: float, t
 def _share(moves: Moves, t: int, team: Team) -> tuple[int, int]:
     """Where a thread's share of a tensor begins, and its length: whole cache lines."""
     length = moves.tensors[t, LENGTH]
-    each = (length + team.size * LINE - 1) // (team.size * LINE) * LINE
+    each = (length + team.size * LANES - 1) // (team.size * LANES) * LANES
     first = min(length, each * team.rank)
     return moves.tensors[t, START] + first, min(length - first, each)
 

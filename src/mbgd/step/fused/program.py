@@ -225,7 +225,7 @@ def _table_model(model: TableModel, example: Rows) -> tuple[list[Layer], list[Co
 
 def _bent(model: TableModel) -> list[Column]:
     """The numbers that are embedded."""
-    size, columns = model.number_size, model._bent.tolist()
+    size, columns = model.number_size, model.bent.tolist()
     return [
         Column(
             number,
@@ -233,7 +233,7 @@ def _bent(model: TableModel) -> list[Column]:
             size,
             model.number_embedding,
             entry=e * model.number_embedding[0].numel(),
-            edges=torch.stack([model._left[e], model._per_bin[e]])[:, : len(model.edges[number]) - 1],
+            edges=torch.stack([model.left[e], model.per_bin[e]])[:, : len(model.edges[number]) - 1],
         )
         for e, number in enumerate(columns)
     ]

@@ -6,7 +6,9 @@ happen to run changes nothing. The number of threads does, to rounding: it is a 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ def alone(dtype: np.dtype[Any]) -> Team:
 
 
 class Threads:
-    """Some threads and what each needs for itself, from `start` to `stop`; the first is the caller's own."""
+    """Some threads and what each needs for itself, until `stop`; the first is the caller's own."""
 
     def __init__(self, size: int, program: Program, binding: Binding) -> None:
         whole = len(binding.memory.theta)
@@ -48,19 +50,27 @@ class Threads:
 
         def one(member: tuple[Memory, Team]) -> None:
             memory, team = member
-            try:
+            with self._told_of_failure():
                 run_chunk(calls, net, memory, data, batches, moves, team)
-            except BaseException:
-                self._gate[GIVE_UP] = 1  # or the others would wait for ever
-                raise
 
-        others = [self._pool.submit(one, member) for member in self._members[1:]]
+        others: list[Future[None]] = []
         try:
-            one(self._members[0])
+            with self._told_of_failure():
+                others.extend(self._pool.submit(one, member) for member in self._members[1:])  # each may find no room
+                one(self._members[0])
         finally:
             for other in others:
                 other.result()
         assert self._gate[ARRIVED] % len(self._members) == 0
+
+    @contextmanager
+    def _told_of_failure(self) -> Iterator[None]:
+        """Let all of the team give up where one fails, or the others would wait for it for ever."""
+        try:
+            yield
+        except BaseException:
+            self._gate[GIVE_UP] = 1
+            raise
 
     def stop(self) -> None:
         self._pool.shutdown()

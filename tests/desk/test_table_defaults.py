@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mbgd.desk.by_size import default_decay, default_dropout, default_rate
+from mbgd.desk.table_defaults import default_decay, default_dropout, default_rate
 
 
 def test_few_rows_are_held_back_and_many_are_not() -> None:

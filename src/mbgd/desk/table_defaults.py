@@ -1,6 +1,6 @@
 """A number of training rows in, the defaults of a table out: what few rows need is not what many need.
 
-From RealMLP (Holzmueller et al. 2024), and from trials on six small tables and the flights: there AdamW with one rate did
+From RealMLP (Holzmueller et al. 2024), and from trials on five small tables and the flights: there AdamW with one rate did
 better than RealMLP's rate for each tensor, which `tabular` is; bench/accuracy has the means to try again.
 """
 
