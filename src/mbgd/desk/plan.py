@@ -122,7 +122,11 @@ class Plan:
         (256, 256), Whole(1, many=True), "units of each hidden layer; none: a linear model", group="Model", first=True
     )
     dropout: Any = _knob(
-        0.0, Either(Number(0, 1, open_high=True), Choice("auto")), "share of units left out in training", group="Model"
+        0.0,
+        Either(Number(0, 1, open_high=True), Choice("auto")),
+        "share of units left out in training",
+        group="Model",
+        hint="0.1 is usual, 0 is none",
     )
     number_embeddings: bool = _knob(False, Switch(), "let each number bend at quantiles of its values", group="Model")
     input_scales: bool = _knob(False, Switch(), "let each input of the first layer have a scale", group="Model")
@@ -195,7 +199,10 @@ class Plan:
     compile: bool = _knob(False, Switch(), "run the model through torch.compile", group="Machine")
     device: str = _knob("auto", Device(), "auto, cpu, cuda, cuda:1 or mps", group="Machine")
     threads: Any = _knob(
-        "auto", Either(Whole(1), Choice("auto")), "CPU threads; auto: by the work of a step", group="Machine"
+        "auto",
+        Either(Whole(1), Choice("auto")),
+        "CPU threads; auto: by a step's work, beside nothing else",
+        group="Machine",
     )
     workers: int = _knob(0, Whole(0), "processes that read a dataset", group="Machine")
     prefetch: int | None = _knob(
@@ -250,15 +257,8 @@ def _check_together(plan: Plan) -> None:
         raise PlanError("metric needs validation rows to score, got none; give validation=0.1")
 
 
-RESUMABLE = (
-    "device",
-    "threads",
-    "engine",
-    "workers",
-    "prefetch",
-    "checkpoint_every",
-    "time_limit",
-)  # may change at resume
+# what may change at resume
+RESUMABLE = ("device", "threads", "engine", "workers", "prefetch", "checkpoint_every", "time_limit")
 
 
 def from_json(saved: Mapping[str, Any], **given: Any) -> Plan:
