@@ -73,6 +73,12 @@ def _hold(
     return rows[kept], rows[held]
 
 
+def times_of(table: Table, plan: Plan) -> IntArray | None:
+    """The time of each row, shape (n_rows,), where the split is by time; else None."""
+    kind, _, column = plan.split.partition(":")
+    return _times(table, column) if kind == "time" else None
+
+
 def _times(table: Table, column: str) -> IntArray:
     """Nanoseconds or whatever whole or real number the column counts in, shape (n_rows,)."""
     values = table.column(column)

@@ -23,7 +23,7 @@ from mbgd.desk.machine import choose_device, fits
 from mbgd.desk.parts import Held, Parts, assemble
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
-from mbgd.desk.sets import Sets, split, split_column
+from mbgd.desk.sets import Sets, split, split_column, times_of
 from mbgd.desk.table_defaults import default_batch_size, default_decay, default_dropout, default_epochs, default_rate
 from mbgd.errors import DataError, PlanError
 from mbgd.model.start import ROWS as ROWS_OF_A_START
@@ -79,7 +79,12 @@ def read_rows(
     elif not target.classes:
         target = target.widened(y[0], sets.training)  # its scale is one that the weights have learned
     encoder = kept[0] or learn_encoder(
-        table, training_rows=sets.training, drop=_left_out(plan), numeric=plan.numeric, categorical=plan.categorical
+        table,
+        training_rows=sets.training,
+        drop=_left_out(plan),
+        numeric=plan.numeric,
+        categorical=plan.categorical,
+        times=times_of(table, plan),
     )
     codes_and_numbers = [encoder.encode(part) for part in parts]
     encoded = Encoded(
@@ -172,17 +177,18 @@ def by_size(plan: Plan, rows: TableRows) -> Plan:
     n = len(rows.sets.training)
     batch_size = plan.batch_size if plan.batch_size != "auto" else default_batch_size(n)
     m = n if batch_size == "full" else min(int(batch_size), n)
+    later = plan.split.startswith("time:")
     tabular, linear = plan.optimizer == "tabular", not plan.hidden_layer_sizes
     return replace(
         plan,
         number_embeddings=plan.number_embeddings and not linear,
         input_scales=plan.input_scales and not linear,
         batch_size=batch_size,
-        epochs=plan.epochs if plan.epochs != "auto" else default_epochs(n, m),
+        epochs=plan.epochs if plan.epochs != "auto" else default_epochs(n, m, later=later),
         learning_rate=plan.learning_rate
         if plan.learning_rate != "auto"
-        else default_rate(plan.optimizer, n, classes=bool(rows.target.classes)),
-        dropout=plan.dropout if plan.dropout != "auto" else default_dropout(n),
+        else default_rate(plan.optimizer, n, m, classes=bool(rows.target.classes)),
+        dropout=plan.dropout if plan.dropout != "auto" else default_dropout(n, later=later),
         weight_decay=default_decay(n) if tabular and plan.weight_decay is None else plan.weight_decay,
         loss=_loss_name(plan, rows.target),
     )

@@ -45,6 +45,8 @@ def table_plan(words: Mapping[str, Any], *, plain: bool = False, like: Mapping[s
     defaults = dict(PLAIN if plain else TABLE_DEFAULTS)
     if words.get("steps") is not None and words.get("epochs") is None:
         defaults["epochs"] = None
+    if str(words.get("split", "")).startswith("time:") and words.get("validation", defaults["validation"]) is not None:
+        defaults["refit"] = not plain  # validation rows are the latest: what comes after them is most like them
     if words.get("optimizer") == "sgd" and not plain:
         defaults["learning_rate"] = 0.05
     return make_plan(words, defaults=defaults)
