@@ -90,7 +90,7 @@ def test_a_bar_counts_the_models_and_says_each(mbgd: Command, tables: Path) -> N
     ("words", "message"),
     [
         (("--plain", "--preset", "best"),
-         "preset and plain exclude each other, got both: plain names every knob; leave one of them out"),
+         "preset and plain exclude each other, got both; leave one of them out"),
         (("--preset", "quick"), "preset must be one of 'fast', 'default', 'best', got 'quick'; leave it out if there is none"),
         (("--folds", "3", "--split", "time:when"),
          "folds need a random split or one by group, got split='time:when', which says itself which rows stop a model; "

@@ -46,7 +46,12 @@ def test_folds_of_groups_are_whole_and_even() -> None:
 
 
 def test_more_folds_than_rows_or_groups_are_refused() -> None:
-    with pytest.raises(PlanError, match="folds must be at most the number of rows, 3, got 4; give fewer"):
+    with pytest.raises(
+        PlanError, match="folds must be at most the number of rows besides the test rows, 3, got 4; give fewer"
+    ):
         folds_of_rows(np.arange(3), 4, seed=0)
-    with pytest.raises(PlanError, match="folds must be at most the number of groups, 2, got 3; give fewer"):
+    with pytest.raises(
+        PlanError,
+        match="folds must be at most the number of groups besides those of the test rows, 2, got 3; give fewer",
+    ):
         folds_of_groups(np.array([5, 5, 9]), 3, seed=0)

@@ -44,9 +44,9 @@ def test_what_is_given_wins() -> None:
 
 
 @pytest.mark.parametrize("n_rows", [100, 5_000, 269_000])
-def test_fast_takes_half_of_the_passes(n_rows: int) -> None:
-    whole, half = default_epochs(n_rows, 256), default_epochs(n_rows, 256, preset="fast")
-    assert abs(2 * half - whole) <= 1
+def test_fast_takes_three_fifths_of_the_passes(n_rows: int) -> None:
+    whole, fewer = default_epochs(n_rows, 256), default_epochs(n_rows, 256, preset="fast")
+    assert 0 <= 5 * fewer - 3 * whole < 5  # a pass is whole
     assert default_epochs(n_rows, 256, preset="best") == whole
     assert default_epochs(n_rows, 256, preset="default") == whole
 
@@ -64,9 +64,7 @@ def test_the_plan_file_says_the_preset_and_its_values(tmp_path: Path) -> None:
 def test_a_preset_does_not_go_with_what_names_every_knob(how: dict[str, Any], other: str) -> None:
     with pytest.raises(PlanError) as caught:
         table_plan({"target": "y", "preset": "fast"}, **how)
-    assert str(caught.value) == (
-        f"preset and {other} exclude each other, got both: {other} names every knob; leave one of them out"
-    )
+    assert str(caught.value) == f"preset and {other} exclude each other, got both; leave one of them out"
 
 
 def test_folds_may_be_given_to_a_plan_of_one_model() -> None:

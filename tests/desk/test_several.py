@@ -290,7 +290,7 @@ REFUSED = [
      "leave it out"),
     ({"members": 2, "refit": True}, "refit is for one model, got it with folds or members; folds use every row already: "
      "leave it out"),
-    ({"folds": 321}, "folds must be at most the number of rows, 320, got 321; give fewer"),
+    ({"folds": 321}, "folds must be at most the number of rows besides the test rows, 320, got 321; give fewer"),
 ]  # fmt: skip
 
 

@@ -18,7 +18,9 @@ def folds_of_rows(rows: IntArray, count: int, *, seed: int, labels: IntArray | N
     (len(rows),), is given. The hash is that of validation rows.
     """
     if count > len(rows):
-        raise PlanError(f"folds must be at most the number of rows, {len(rows):,}, got {count}; give fewer")
+        raise PlanError(
+            f"folds must be at most the number of rows besides the test rows, {len(rows):,}, got {count}; give fewer"
+        )
     hashed = hash_rows(rows, seed=seed, purpose=Purpose.VALIDATION_ROWS)
     order = np.argsort(hashed, kind="stable") if labels is None else np.lexsort((hashed, labels))
     fold = np.empty(len(rows), dtype=np.int64)
@@ -30,7 +32,9 @@ def folds_of_groups(groups: IntArray, count: int, *, seed: int) -> IntArray:
     """The same of whole groups, shape (n_rows,) codes: the largest first, each to the fold that has the fewest rows yet."""
     names, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if count > len(names):
-        raise PlanError(f"folds must be at most the number of groups, {len(names):,}, got {count}; give fewer")
+        raise PlanError(
+            f"folds must be at most the number of groups besides those of the test rows, {len(names):,}, got {count}; give fewer"
+        )
     hashed = hash_rows(names.astype(np.int64), seed=seed, purpose=Purpose.VALIDATION_ROWS)
     of_group = np.empty(len(names), dtype=np.int64)
     filled = [(0, fold) for fold in range(count)]

@@ -95,7 +95,7 @@ class Plan:
     preset: str | None = _knob(
         None,
         Choice("fast", "default", "best"),
-        "values for what is not given; fast: a third of the seconds, best: 8 folds, 7 times the seconds",
+        "values for what is not given, at a third, all and 8 times the seconds",
         group="Model",
     )
     # mini-batch gradient descent

@@ -45,9 +45,7 @@ def table_plan(words: Mapping[str, Any], *, plain: bool = False, like: Mapping[s
             words[name] = None
     if words.get("preset") is not None and (plain or like is not None):
         other = "plain" if plain else "plan"
-        raise PlanError(
-            f"preset and {other} exclude each other, got both: {other} names every knob; leave one of them out"
-        )
+        raise PlanError(f"preset and {other} exclude each other, got both; leave one of them out")
     if like is not None:
         return _checked(words, shallow(from_json(like)))
     defaults = dict(PLAIN if plain else TABLE_DEFAULTS) | preset_values(words.get("preset"), words)

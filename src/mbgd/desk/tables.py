@@ -41,7 +41,9 @@ def fit_table(
 
     data: a CSV, Parquet or Arrow file, a folder, glob or list of them, or a pandas, polars or pyarrow frame. Rows without
     a target are left out and counted. A test set (20 %) is used for the last score alone, a validation set (10 % of the
-    rest) picks the weights; encoder and scales see training rows only. `out` names a new run folder, `init` a finished
+    rest) picks the weights; encoder and scales see training rows only. `folds` or `members` train several models whose
+    mean predicts, with an encoder for each fold; `run.out_of_fold` has each row as the models not trained on it predict it.
+    `preset` ("fast", "default", "best") gives values to what is not given. `out` names a new run folder, `init` a finished
     run or model whose weights and encoder are taken over. Raises PlanError, DataError, DivergenceError.
     """
     plan = table_plan({"target": target, **knobs})
