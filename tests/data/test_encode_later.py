@@ -83,7 +83,7 @@ def test_a_month_is_left_out_until_it_has_come_round_and_kept_where_it_is_asked_
 
 
 def test_a_day_of_the_year_is_left_out_until_it_has_come_round() -> None:
-    why = "the training rows do not span a whole round of its day of year, so later rows have none that is known"
+    why = "day of year not used, for the training rows span less than a whole round of it"
     for days, parts, said in ((300, ("hour", "weekday"), why), (364, ("hour", "weekday", "day_of_year"), "")):
         table = flown(days)
         summary = learn_date(table, "when", training_rows=np.arange(table.n_rows), later=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from mbgd.desk.presets import SHARE_OF_PASSES
+
 FEW, MANY = 30_000, 200_000  # rows: up to the one a network has to be held back, from the other on it must not be
 RATE_OF_CLASSES, RATE_OF_FEW, RATE_OF_MANY = 0.04, 0.2, 0.05
 DROPOUT, DECAY = 0.15, 0.02
@@ -20,15 +22,17 @@ def default_batch_size(n_rows: int) -> int:
     return 64 if n_rows <= 1_024 else 128 if n_rows <= 8_192 else 256
 
 
-def default_epochs(n_rows: int, batch_size: int, *, later: bool = False) -> float:
-    """2 million rows in all, but at least 8 and at most 32 passes, and at least 1,000 updates within 256 passes.
+def default_epochs(n_rows: int, batch_size: int, *, preset: str | None = None, later: bool = False) -> float:
+    """2 million rows in all, but at least 8 and at most 32 passes, and at least 1,000 updates within 256 passes; of all
+    that the preset's share.
 
     Half as many passes where `later` rows are to be predicted: what is peculiar to a time is learnt last, and the model
     is trained once more for as long as was best.
     """
     passes = min(max(2e6 / n_rows, 8.0), 32.0) * (0.5 if later else 1.0)
     per_epoch = -(-n_rows // batch_size)
-    return float(min(256, max(round(passes), math.ceil(1_000 / per_epoch))))
+    planned = min(256, max(round(passes), math.ceil(1_000 / per_epoch)))
+    return float(math.ceil(planned * SHARE_OF_PASSES.get(preset or "default", 1.0)))
 
 
 def default_rate(optimizer: Any, n_rows: int, batch_size: int, *, classes: bool) -> float | None:

@@ -85,9 +85,7 @@ def learn_date(table: Table, name: str, *, training_rows: IntArray, later: bool 
         if (index != index[0]).any():
             (new if later and span < SEEN * SECONDS[part] else parts).append(part)
     distinct = int(pc.count_distinct(pa.array(seen)).as_py())
-    unseen = (
-        f"the training rows do not span a whole round of its {' and '.join(new)}, so later rows have none that is known"
-    )
+    unseen = f"{' and '.join(new)} not used, for the training rows span less than a whole round of it"
     why = unseen.replace("_", " ") if new else ""
     if not parts and not n_missing:
         return DateSummary(None, 0, distinct, why or "hour, weekday and day of the year are the same in all rows")
