@@ -59,14 +59,13 @@ def resume_table(folder: Path, *, data: Any, json: bool, quiet: bool) -> None:
         if json:
             print_json(read_json(folder / RESULT))
         return None
-    plan = make_plan({name: saved["plan"].get(name) for name in ("epochs", "folds", "members")})
+    plan = make_plan({name: saved["plan"].get(name) for name in ("folds", "members")})
     return _finish(table_resuming(folder, data=data), plan, folder=folder, json=json, quiet=quiet or json)
 
 
 def _finish(fitting: Any, plan: Plan, *, folder: Path, json: bool, quiet: bool) -> None:
     try:
-        epochs = plan.epochs if isinstance(plan.epochs, float) else None
-        run: Run = watch(fitting, epochs=epochs, models=how_many(plan), quiet=quiet)
+        run: Run = watch(fitting, models=how_many(plan), quiet=quiet)
     except KeyboardInterrupt:
         raise stopped(folder, begun=(folder / PLAN).exists()) from None
     if not quiet:
