@@ -27,7 +27,7 @@ SECONDS = {
     "measure": 15,
     "model": 15,
     "record": 20,
-    "step": 30,
+    "step": 40,
     "tune": 5,
 }
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

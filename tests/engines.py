@@ -90,7 +90,9 @@ class Trained:
         return torch.cat([part.detach().to(torch.float64).flatten() for part in parts])
 
 
-def engine(case: Case, *, fused: bool, model: nn.Module | None = None, team: int = 1) -> Trained:
+def engine(
+    case: Case, *, fused: bool, model: nn.Module | None = None, team: int = 1, fades_over: int | None = None
+) -> Trained:
     """An engine around a copy of the model; a team of threads shares its batches."""
     model = copy.deepcopy(case.model) if model is None else model
     options = {"learning_rate": 0.05, **case.options}
@@ -101,12 +103,12 @@ def engine(case: Case, *, fused: bool, model: nn.Module | None = None, team: int
     mean_weight = 1.0 if case.w is None else float(case.w.double().mean())
     rule = GradientRule(case.made_loss().per_row, mean_weight=mean_weight)
     if not fused:
-        return Trained(model, AutogradEngine(updater, model, rule, case.seed))
+        return Trained(model, AutogradEngine(updater, model, rule, case.seed, fades_over=fades_over))
     found = make_program(
         model, loss=case.made_loss(), optimizer=optimizer, example=source.read(slice(0, 1)), output_shape=case.outputs
     )
     assert isinstance(found, Program), found
-    return Trained(model, FusedEngine(found, updater, rule=rule, seed=case.seed, team=team))
+    return Trained(model, FusedEngine(found, updater, rule=rule, seed=case.seed, team=team, fades_over=fades_over))
 
 
 def train(

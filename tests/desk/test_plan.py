@@ -40,6 +40,7 @@ SET: dict[str, Any] = {  # every knob at something else than its default
     "hidden_layer_sizes": (),
     "number_embeddings": True,
     "input_scales": True,
+    "dropout_fades": True,
     "members": 4,
     "preset": "best",
     "dropout": 0.5,

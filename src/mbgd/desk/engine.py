@@ -28,9 +28,11 @@ def make_engine(
     output_shape: tuple[int, ...],
     mean_weight: float,
     batch_size: int,
+    total_steps: int | None,
 ) -> tuple[Engine, str, int]:
     """(engine, why, threads): fused wherever it can be, unless the plan says autograd. Raises PlanError where it must and
     cannot."""
+    fades_over = total_steps if plan.dropout_fades and not plan.compile else None
     work = work_of_a_step(model, batch_size)
     threads = choose_threads(plan.threads, work)
     rule = GradientRule(
@@ -46,13 +48,21 @@ def make_engine(
             if shares_batches(found_or_program):
                 team = choose_team(plan.threads, work, batch_size)
                 threads = plan.threads if isinstance(plan.threads, int) else team
-            fused = FusedEngine(found_or_program, updater, rule=rule, seed=plan.seed, threads=threads, team=team)
+            fused = FusedEngine(
+                found_or_program,
+                updater,
+                rule=rule,
+                seed=plan.seed,
+                threads=threads,
+                team=team,
+                fades_over=fades_over,
+            )
             return fused, FUSED, threads
         found = found_or_program
     if plan.engine == "fused":
         raise PlanError(f"engine must have a form for what it trains, got 'fused', but {found}; engine='auto' chooses")
     forward = torch.compile(model) if plan.compile else model
-    return AutogradEngine(updater, forward, rule, plan.seed), found, threads
+    return AutogradEngine(updater, forward, rule, plan.seed, fades_over=fades_over), found, threads
 
 
 def _program(

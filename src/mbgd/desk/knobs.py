@@ -61,6 +61,7 @@ class TableKnobs(Knobs, total=False):
     folds: int | None
     hidden_layer_sizes: tuple[int, ...]
     dropout: float | str
+    dropout_fades: bool
     number_embeddings: bool
     input_scales: bool
     members: int

@@ -166,6 +166,7 @@ def assemble(
         output_shape=output_shape,
         mean_weight=_mean_weight(source, chosen, seed=plan.seed),
         batch_size=batch_size,
+        total_steps=total_steps,
     )
     in_place = engine.reads_in_place and isinstance(source, ArraySource) and source.lies_by_rows
     ends = ChunkEnds(

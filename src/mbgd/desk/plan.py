@@ -87,6 +87,9 @@ class Plan:
         group="Model",
         hint="0.1 is usual, 0 is none",
     )
+    dropout_fades: bool = _knob(
+        False, Switch(), "from half of the steps on let dropout go down to none (not with compile)", group="Model"
+    )
     number_embeddings: bool = _knob(False, Switch(), "let each number bend at quantiles of its values", group="Model")
     input_scales: bool = _knob(False, Switch(), "let each input of the first layer have a scale", group="Model")
     members: int = _knob(

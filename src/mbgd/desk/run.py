@@ -103,6 +103,7 @@ _ELSEWHERE = {  # knobs of a table -> what to do with a module of one's own
     "class_weight": "pass a torch loss with weight, or sample_weight",
     "hidden_layer_sizes": "build the model so",
     "dropout": "build the model so",
+    "dropout_fades": "set the rates between two of its steps",
     "number_embeddings": "build the model so",
     "input_scales": "build the model so",
     "test": "keep test rows out of data",

@@ -16,6 +16,7 @@ TABLE_DEFAULTS: Mapping[str, Any] = {
     "number_embeddings": True,
     "input_scales": True,
     "dropout": "auto",
+    "dropout_fades": True,
     "optimizer": "adamw",
     "learning_rate": "auto",
     "batch_size": "auto",

@@ -15,6 +15,7 @@ from torch import Tensor
 from mbgd.data.chunk import Chunk
 from mbgd.seeds import step_seed
 from mbgd.step.evaluation import evaluating
+from mbgd.step.fading import fade, faded
 from mbgd.step.gradient import Forward, GradientRule, accumulate, gradient_of
 from mbgd.step.state import State, capture, is_finite, restore
 from mbgd.step.update import Updater
@@ -90,6 +91,7 @@ class AutogradEngine:
     packs_tightly: bool = False
     reads_in_place: bool = False
     calls_the_model: bool = True
+    fades_over: int | None = None  # steps over which dropout fades
 
     def bound(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -98,7 +100,8 @@ class AutogradEngine:
         losses = []
         for j, batch in zip(batches, islice(chunk.batches(), batches.start, batches.stop), strict=True):
             reseed(self.seed, steps_done + j, batch.data.leaves()[0].device)
-            losses.append(accumulate(self.forward, batch, self.rule))
+            with faded(self.updater.model, fade(steps_done + j, self.fades_over)):
+                losses.append(accumulate(self.forward, batch, self.rule))
             self.updater.apply(float(rate_factors[j]))
         return torch.cat(losses)
 

@@ -48,12 +48,13 @@ def forward(
     fresh: bool,
     m: int,
     step: int,
+    fade: float,
 ) -> None:
     h = at(data.x, start * net.n_numbers)
     for i in range(len(net.layers)):
         out = at(memory.outputs, net.layers[i, OUTPUT] * net.block)
         if net.layers[i, KIND] == DENSE:
-            _product(calls, net, memory, data, i, start, rows, place, fresh, m, step)
+            _product(calls, net, memory, data, i, start, rows, place, fresh, m, step, fade)
         else:
             if net.layers[i, KIND] == COLUMNS:
                 _look_up(calls, net, memory, data, h, out, start, rows)
@@ -61,7 +62,7 @@ def forward(
                 call(calls.scale, (h, at(memory.theta, net.layers[i, W]), out, rows, net.layers[i, OUTPUTS]))
             else:
                 call(calls.copy, (h, out, rows * net.layers[i, OUTPUTS]))
-            _bend(calls, net, memory, i, 0, rows, place, step)
+            _bend(calls, net, memory, i, 0, rows, place, step, fade)
         h = out
 
 
@@ -94,6 +95,7 @@ def _product(
     fresh: bool,
     m: int,
     step: int,
+    fade: float,
 ) -> None:
     """The outputs of a dense layer i, strip by strip."""
     a, b, by_blas = net.layers[i, INPUTS], net.layers[i, OUTPUTS], net.layers[i, BLAS]
@@ -107,11 +109,13 @@ def _product(
         h = at(data.x, (start + s) * a) if i == 0 else at(memory.outputs, net.layers[i - 1, OUTPUT] * net.block + s * a)
         out = at(memory.outputs, net.layers[i, OUTPUT] * net.block + s * b)
         call(calls.forward, (calls.multiply, h, w, turned, out, some, a, b, from_turned, gemm))
-        _bend(calls, net, memory, i, s, some, place + s, step)
+        _bend(calls, net, memory, i, s, some, place + s, step, fade)
 
 
 @part
-def _bend(calls: Calls, net: Net, memory: Memory, i: int, s: int, rows: int, place: int, step: int) -> None:
+def _bend(
+    calls: Calls, net: Net, memory: Memory, i: int, s: int, rows: int, place: int, step: int, fade: float
+) -> None:
     """Bias, activation and dropout on some rows of the outputs of layer i, from row s of the block on, in place; `place`
     is that row's in the batch."""
     b = net.layers[i, OUTPUTS]
@@ -126,7 +130,7 @@ def _bend(calls: Calls, net: Net, memory: Memory, i: int, s: int, rows: int, pla
         call(net.layers[i, CURVE], (net.settings[i], out, slope, n))
         if net.dropout[i] > 0:
             key = np.int64(mask_key(net.seed, step, i))
-            call(calls.drop, (out, slope, n, net.dropout[i], key, place * b))
+            call(calls.drop, (out, slope, n, net.dropout[i] * fade, key, place * b))
 
 
 @part

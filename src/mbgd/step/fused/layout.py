@@ -119,6 +119,7 @@ class Batches(NamedTuple):
     sizes: Ints
     scales: Floats  # 1 / (divisor times mean weight)
     factors: Floats  # of the learning rate
+    fades: Floats  # of the rates of dropout
     losses: Floats
     first_step: int  # updates before the first of them
 

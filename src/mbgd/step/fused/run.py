@@ -43,7 +43,7 @@ def run_chunk(calls: Calls, net: Net, memory: Memory, data: Data, batches: Batch
             call(calls.add_up, (at(net.front, 0), at(memory.theta, 0), at(memory.sums, 0), len(net.front) // FRONT))
         for place in range(first, end, block):
             rows, start, fresh = min(block, end - place), batches.starts[j] + place, place == first
-            forward(calls, net, memory, data, start, rows, place, fresh, m, batches.first_step + j)
+            forward(calls, net, memory, data, start, rows, place, fresh, m, batches.first_step + j, batches.fades[j])
             loss(calls, net, memory, data, batches, start, rows, done + place, batches.scales[j])
             backward(calls, net, memory, data, moves, start, rows, fresh, at_once, factor)
         if net.n_bent:

@@ -15,6 +15,7 @@ from mbgd.compiled.kernel import Leaf
 from mbgd.data.chunk import Chunk
 from mbgd.data.source import Rows, inputs_of
 from mbgd.step.evaluation import evaluating
+from mbgd.step.fading import fading
 from mbgd.step.fused import activations, bent, front, losses, products, scale, tiles, updates
 from mbgd.step.fused.arena import NUMPY, bent_columns, edges_of, uses_blas
 from mbgd.step.fused.binding import Binding
@@ -49,11 +50,20 @@ class FusedEngine:
     calls_the_model = False
 
     def __init__(
-        self, program: Program, updater: Updater, *, rule: GradientRule, seed: int, threads: int = 1, team: int = 1
+        self,
+        program: Program,
+        updater: Updater,
+        *,
+        rule: GradientRule,
+        seed: int,
+        threads: int = 1,
+        team: int = 1,
+        fades_over: int | None = None,
     ) -> None:
-        """`threads` are those of BLAS; a `team` of threads shares the rows of each batch instead."""
+        """`threads` are those of BLAS; a `team` of threads shares the rows of each batch instead; dropout fades over so
+        many steps."""
         self.program, self.updater, self.rule, self.seed, self.threads = program, updater, rule, seed, threads
-        self._team = team
+        self._team, self._fades_over = team, fades_over
         self._binding: Binding | None = None
         self._threads: Threads | None = None
         self._dtype = NUMPY[program.dtype]
@@ -116,14 +126,15 @@ class FusedEngine:
 
     def _batches(self, chunk: Chunk, which: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Batches:
         part = slice(which.start, which.stop)
-        sizes = chunk.sizes[part]
+        sizes, first = chunk.sizes[part], steps_done + which.start
         return Batches(
             starts=chunk.starts[part],
             sizes=sizes,
             scales=1.0 / (chunk.divisors[part] * self.rule.mean_weight),
             factors=rate_factors[part],
+            fades=np.array(fading(first, len(sizes), self._fades_over)),
             losses=np.empty(int(sizes.sum()), self._dtype),
-            first_step=steps_done + which.start,
+            first_step=first,
         )
 
     def _net(self, binding: Binding | Still) -> Net:
