@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from goals import Verdict, verdicts
+from goals import BEST, Verdict, verdicts
 from peers import BASE, OURS, PEERS, shown
 from results import Kept, Result, failures, kept, read
 from summary import Cell, Overall, cells, overall, seconds
@@ -21,6 +21,7 @@ RESULTS = Path(__file__).parent / "RESULTS.jsonl"
 NETWORK = "sklearn_mlp"  # who is to be beaten nearly everywhere
 NONE = "–"
 OVERALL = ["", "tables", "error / LightGBM's (95 %)", "wins", "sure wins", "sure losses"]
+OPTIONS = ["", "tables", "splits", "error / mbgd's", "from", "to", "worse on"]
 OVERALL += ["better than sklearn's MLP", "worst", "median s", "of the process"]
 
 
@@ -31,6 +32,7 @@ def page(results: list[Result], machines: list[dict[str, Any]], *, threads: int)
         "Goals": goals_table(verdicts(found)),
         "Error, relative to LightGBM's": errors(found),
         "Where mbgd loses to LightGBM": losses(found),
+        "What options change": options(found),
         "Seconds of a fit": fit_seconds(found),
         "What was predicted": what(found),
         "Fits without a result": fails(failures(results, threads=threads)),
@@ -89,6 +91,21 @@ def process(found: Kept, name: str) -> str:
     """The median over tables of the median seconds from a process's start to its predictions."""
     there = [peers[name] for peers in found.values() if name in peers]
     return shown_seconds(median(median(one.facts["seconds_process"] for one in splits.values()) for splits in there))
+
+
+def options(found: Kept) -> str:
+    """MBGD with other options beside MBGD with none, on the tables and splits that both have: above 1, the default is better."""
+    rows = []
+    for name in (name for name in all_names(found) if name not in PEERS and name != BEST):
+        row, each = overall(found, name, against=OURS), cells(found, name, against=OURS)
+        if row is None:
+            continue
+        least, most = (end(each, key=lambda table: each[table].ratio) for end in (min, max))
+        ends = [f"{each[table].ratio:.3f} {table}" for table in (least, most)]
+        worse = f"{sum(cell.ratio > 1 for cell in each.values())} of {len(each)}"
+        splits = sum(cell.n_splits for cell in each.values())
+        rows.append([name, str(row.n_tables), str(splits), f"{row.ratio:.3f}", *ends, worse])
+    return markdown(OPTIONS, rows)
 
 
 def goals_table(all_verdicts: list[Verdict]) -> str:
@@ -171,6 +188,11 @@ def fails(failed: list[Result]) -> str:
 
 
 def names(found: Kept) -> list[str]:
+    """Who is compared with LightGBM: the peers in their order, and MBGD at its best."""
+    return [name for name in all_names(found) if name in PEERS or name == BEST]
+
+
+def all_names(found: Kept) -> list[str]:
     """Everybody who has a result: those of the data in its order, then variants of MBGD."""
     seen = dict.fromkeys(name for peers in found.values() for name in peers)
     return [*(name for name in PEERS if name in seen), *(name for name in seen if name not in PEERS)]

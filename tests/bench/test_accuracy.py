@@ -215,6 +215,15 @@ def test_another_machine_is_named(module: Modules) -> None:
     assert "Some fits ran on old: do not compare their seconds" in text
 
 
+def test_options_are_told_beside_none_and_have_no_column_of_their_own(module: Modules) -> None:
+    """Errors 1.1 and 0.9 times mbgd's own: their geometric mean is sqrt(0.99)."""
+    base = [outcome(module, table, "mbgd", 0, 1.0) for table in ("Wage", "HI")]
+    other = [outcome(module, "Wage", "mbgd:plain", 0, 1.1), outcome(module, "HI", "mbgd:plain", 0, 0.9)]
+    text = module("page").page([*some(module), *base, *other], [], threads=2)
+    assert "| mbgd:plain | 2 | 2 | 0.995 | 0.900 HI | 1.100 Wage | 1 of 2 |" in text
+    assert "mbgd:plain" not in text.split("## What options change")[0].split("## Error, relative")[1]
+
+
 def test_an_empty_page_is_no_error(module: Modules) -> None:
     assert "not measured" in module("page").page([], [], threads=2)
 
