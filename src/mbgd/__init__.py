@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mbgd import reference
     from mbgd.data.batches import batches
+    from mbgd.desk.explain import explain
     from mbgd.desk.plan import Plan
     from mbgd.desk.predictor import Predictor, load
     from mbgd.desk.result import Run
@@ -25,6 +26,7 @@ _WHERE = {  # a public name -> the module that holds it, loaded at its first use
     "steps": "mbgd.desk.run",
     "resume": "mbgd.desk.resume",
     "load": "mbgd.desk.predictor",
+    "explain": "mbgd.desk.explain",
     "batches": "mbgd.data.batches",
     "reference": "mbgd.reference",
     "Plan": "mbgd.desk.plan",
@@ -56,6 +58,7 @@ __all__ = [
     "StorageError",
     "TableModel",
     "batches",
+    "explain",
     "fit",
     "fit_table",
     "linear",
