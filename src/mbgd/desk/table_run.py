@@ -14,6 +14,7 @@ import numpy as np
 
 from mbgd.data.order import IntArray
 from mbgd.data.places import listed, original
+from mbgd.desk.card import write_card
 from mbgd.desk.folder import (
     INIT,
     MANIFEST,
@@ -158,6 +159,7 @@ def _trained(run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) ->
     )
     if folder is not None:
         finished.save(folder / MODEL)
+        write_card(finished)
         write_json(folder / RESULT, finished.summary())
     return finished
 
