@@ -120,7 +120,7 @@ def explain(
     data: Data,
     *,
     out: Annotated[
-        Path | None, typer.Option(help="CSV, TSV, Parquet or Arrow file of contributions to write, one row a row")
+        Path | None, typer.Option(help="CSV, TSV, Parquet or Arrow file for the contributions of rows")
     ] = None,
     rows: Annotated[str, typer.Option(metavar="N", help="first rows of DATA to say the contributions of")] = "10",
     repeats: Annotated[str, typer.Option(metavar="N", help="times that each column is shuffled")] = "5",

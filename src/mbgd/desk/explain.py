@@ -31,7 +31,7 @@ from mbgd.seeds import Purpose, hash_rows
 
 MOST_ROWS, LEAST_ROWS = 20_000, 1_000  # that importance is measured on, where there are so many
 MOST_PREDICTIONS = 4_000_000  # rows x columns x repeats: a wide table takes fewer rows, and seconds all the same
-DEPENDENCE_ROWS, BACKGROUND_ROWS = 2_000, 100
+DEPENDENCE_ROWS, BACKGROUND_ROWS = 2_000, 200
 MOST_COLUMNS = 5  # whose dependence is found, where none is named
 MOST_VALUES = 20  # of a column, that its dependence is found at
 TOGETHER = 0.9  # correlation of ranks from which two columns share what they know
