@@ -12,17 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor
 
+from mbgd.data.encode.encoder import learn_encoder
 from mbgd.data.encode.target import Target
 from mbgd.data.order import Cursor, draw, shuffle
+from mbgd.data.table import open_table
+from mbgd.desk.ensemble import Ensemble
+from mbgd.desk.load import load
+from mbgd.desk.predictor import Predictor
 from mbgd.model.saved import load_model, restore, save_model
 from mbgd.model.table import TableModel
 from mbgd.record import checkpoint
 from mbgd.record.history import HistoryWriter, read_history
-from mbgd.seeds import Purpose, counter, hash_rows, step_seed
+from mbgd.seeds import Purpose, counter, hash_rows, member_seed, step_seed
+from mbgd.step.loss import make_loss
 from mbgd.store import write_json
 from oracles import fisher_yates, halves
 
@@ -118,6 +125,19 @@ def test_the_layout_of_a_run_folder_is_the_one_in_the_docs(tmp_path: Path) -> No
         assert f"| `{purpose.name}` | {int(purpose)} |" in page
 
 
+def test_several_models_of_the_first_version_are_read_and_predict_their_mean() -> None:
+    """Numbers at the median are encoded as 0, so that a prediction is weight of the category and bias, by hand."""
+    found = load(GOLDEN / "ensemble")
+    assert isinstance(found, Ensemble)
+    assert [one.temperature for one in found.predictors] == [1.0, 1.0]
+    rows = pa.table({"x": [2.0, 2.0, 2.0], "c": ["a", "c", "never seen"]})
+    # weights of x, a, b, c and bias: 1/8, 2/8, 3/8, 4/8 and 1, then twice as much; no prediction is above 17
+    first = [(0.25 + 1) * 2 + 10, (0.5 + 1) * 2 + 10, 1 * 2 + 10]
+    second = [min(x, 17.0) for x in ((0.5 + 2) * 4 + 6, (1 + 2) * 4 + 6, 2 * 4 + 6)]
+    assert found.predict(rows).tolist() == [(a + b) / 2 for a, b in zip(first, second, strict=True)]
+    assert golden_ensemble().predict(rows).tolist() == found.predict(rows).tolist()
+
+
 # --- the order ----------------------------------------------------------------------------------------------------------
 
 
@@ -171,6 +191,7 @@ def test_hashes_are_those_that_the_docs_describe() -> None:
         assert step_seed(seed, number) % 2**64 == mixed(mixed(start ^ 3) ^ number)
         row = hash_rows(np.array([number]), seed=seed, purpose=Purpose.TEST_ROWS)
         assert row.tolist() == [mixed(number ^ mixed(start ^ 4))]
+        assert member_seed(seed, number) == (mixed(mixed(start ^ 8) ^ number) >> 1 if number else seed)
 
 
 def test_a_cursor_is_an_epoch_and_a_row_and_orders_in_time() -> None:
@@ -194,6 +215,22 @@ def golden_run(folder: Path) -> Path:
     return run
 
 
+def golden_ensemble() -> Ensemble:
+    frame = pa.table({"x": [0.0, 1.0, 2.0, 3.0, 4.0], "c": ["a", "b", "a", "b", "c"]})
+    models = []
+    for number, (center, scale) in enumerate([(10.0, 2.0), (6.0, 4.0)], 1):
+        table = open_table(frame)
+        encoder = learn_encoder(table, training_rows=np.arange(5), categorical=("c",))
+        made = TableModel(1, encoder.cardinalities, 1, hidden_layer_sizes=())
+        last = made.body[-1]
+        with torch.no_grad():
+            last.weight.copy_(torch.arange(1, 5).reshape(1, 4) * number / 8)
+            last.bias.fill_(float(number))
+        target = Target("y", "regression", center=center, scale=scale, low=0.0, high=17.0)
+        models.append(Predictor(made.eval(), make_loss("squared_error", output_shape=()), (), encoder, target))
+    return Ensemble(tuple(models), {"scores": {"test": {"r2": 0.9}}})
+
+
 def golden_order() -> dict[str, Any]:
     rows = np.arange(3, dtype=np.int64)
     return {
@@ -214,4 +251,6 @@ def golden_order() -> dict[str, Any]:
 if __name__ == "__main__":
     shutil.rmtree(GOLDEN, ignore_errors=True)
     golden_run(GOLDEN)
+    (GOLDEN / "ensemble").mkdir()
+    golden_ensemble().save(GOLDEN / "ensemble" / "model.safetensors")
     write_json(GOLDEN / "order.json", golden_order())

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mbgd import reference
     from mbgd.data.batches import batches
+    from mbgd.desk.ensemble import Ensemble
     from mbgd.desk.explain import explain
+    from mbgd.desk.load import load
     from mbgd.desk.plan import Plan
-    from mbgd.desk.predictor import Predictor, load
+    from mbgd.desk.predictor import Predictor
     from mbgd.desk.result import Run
     from mbgd.desk.resume import resume
     from mbgd.desk.run import fit, steps
-    from mbgd.desk.table_run import fit_table
+    from mbgd.desk.tables import fit_table
     from mbgd.errors import DataError, DivergenceError, MBGDError, PlanError, SavedFileError, StorageError
     from mbgd.loop.stop import Ending, StopReason
     from mbgd.model.build import linear, mlp
@@ -22,16 +24,17 @@ if TYPE_CHECKING:
 
 _WHERE = {  # a public name -> the module that holds it, loaded at its first use: `mbgd --help` needs no torch
     "fit": "mbgd.desk.run",
-    "fit_table": "mbgd.desk.table_run",
+    "fit_table": "mbgd.desk.tables",
     "steps": "mbgd.desk.run",
     "resume": "mbgd.desk.resume",
-    "load": "mbgd.desk.predictor",
+    "load": "mbgd.desk.load",
     "explain": "mbgd.desk.explain",
     "batches": "mbgd.data.batches",
     "reference": "mbgd.reference",
     "Plan": "mbgd.desk.plan",
     "Run": "mbgd.desk.result",
     "Predictor": "mbgd.desk.predictor",
+    "Ensemble": "mbgd.desk.ensemble",
     "TableModel": "mbgd.model.table",
     "linear": "mbgd.model.build",
     "mlp": "mbgd.model.build",
@@ -48,6 +51,7 @@ __all__ = [
     "DataError",
     "DivergenceError",
     "Ending",
+    "Ensemble",
     "MBGDError",
     "Plan",
     "PlanError",

@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     TEST_ROWS = 4
     VALIDATION_ROWS = 5
     SAMPLE = 6
+    MEMBER = 8
 
 
 def counter(seed: int, purpose: Purpose, *key: int) -> np.random.Philox:
@@ -42,6 +43,13 @@ def step_seed(seed: int, step: int) -> int:
     """The 64-bit seed of torch's generators for one step: an integer hash, since a SeedSequence costs as much as a step."""
     mixed = _mix(_mix(_mix((seed + _GOLDEN) & _MASK) ^ Purpose.STEP) ^ step)
     return mixed - (1 << 64) if mixed >> 63 else mixed
+
+
+def member_seed(seed: int, member: int) -> int:
+    """The seed of one of several models, counted from 0: the first has the seed itself, the others 63-bit hashes of it."""
+    if member == 0:
+        return seed
+    return _mix(_mix(_mix((seed + _GOLDEN) & _MASK) ^ Purpose.MEMBER) ^ member) >> 1
 
 
 def _mix(word: int) -> int:

@@ -307,11 +307,11 @@ def test_a_model_of_a_newer_version_is_exit_4(here: Command, runs: Path, monkeyp
     from mbgd import load
 
     with monkeypatch.context() as newer:
-        newer.setattr(model_file, "FORMAT", 2)
+        newer.setattr(model_file, "OF_ONE", 3)
         load(runs / "number").save("m.safetensors")
     said = here("predict", "m.safetensors", "t.csv")
     assert said.code == 4
-    assert said.err.startswith("mbgd: error: m.safetensors has format 2, this MBGD reads 1; install mbgd ")
+    assert said.err.startswith("mbgd: error: m.safetensors has format 3, this MBGD reads 2; install mbgd ")
 
 
 def test_the_weights_of_a_module_are_no_model_of_a_table(here: Command) -> None:

@@ -231,5 +231,12 @@ def test_info_knows_the_machine_a_run_and_a_model(mbgd: Command, runs: Path, tab
 
 def test_a_run_of_few_passes_shows_each_look(mbgd: Command, tables: Path) -> None:
     said = mbgd("train", tables / "t.csv", *NUMBER, "--steps", "5")
-    assert re.match(r"epoch 0\.56  step 5  loss ", said.err)
+    assert re.match(r"epoch 0\.56/0\.5556  step 5  loss ", said.err)
     assert mbgd("train", tables / "t.csv", *NUMBER, *QUICK).code == 0
+
+
+def test_how_far_it_goes_is_shown_where_nobody_said_so(mbgd: Command, tables: Path) -> None:
+    """The passes that "auto" comes to."""
+    said = mbgd("train", tables / "t.csv", *NUMBER, "--hidden-layer-sizes", "4", "--out", "r")
+    (planned,) = set(re.findall(r"^epoch [\d.]+/(\d+)  step ", said.err, re.MULTILINE))
+    assert int(planned) == json.loads(Path("r/plan.json").read_text())["plan"]["epochs"]

@@ -77,7 +77,7 @@ All planned epochs are done: 27 steps, 3 epochs, by the fused engine.
 | batch_size | 32 |
 | drop | label, key, when, group, part |
 | dropout | 0.15 |
-| epochs | 3.0 |
+| epochs | 3 |
 | input_scales | yes |
 | learning_rate | 0.002 |
 | loss | squared_error |
@@ -129,7 +129,7 @@ def card(folder: Path) -> str:
 
 def test_a_tiny_tables_card_to_the_letter(tmp_path: Path) -> None:
     table().to_csv(tmp_path / "t.csv", index=False)
-    how: dict[str, Any] = {"hidden_layer_sizes": (8,), "epochs": 3, "batch_size": 32}
+    how: dict[str, Any] = {"hidden_layer_sizes": (8,), "epochs": 3, "batch_size": 32, "learning_rate": 0.002}
     mbgd.fit_table(tmp_path / "t.csv", "y", drop=("label", "key", "when", "group", "part"), out=tmp_path / "r", **how)
     said = card(tmp_path / "r")
     masked = re.sub(r"-?\d+\.\d{4}", "SCORE", re.sub(r"(MBGD|PyTorch) [\d.]+\d[\w+.]*(?=[,.])", r"\1 VERSION", said))
@@ -145,6 +145,8 @@ RUNS: dict[str, dict[str, Any]] = {
     "three classes": {"target": "c", "drop": ("label", *DROPPED), "validation": "none", "test": "none"},
     "refit": {"target": "y", "refit": True, "hidden_layer_sizes": (), "weight": "two", "split": "column:part"},
     "by time": {"target": "y", "split": "time:when", "optimizer": "sgd", "momentum": 0.9, "time_limit": 500.0},
+    "folds": {"target": "y", "folds": 3, "drop": ("label", *DROPPED)},
+    "members": {"target": "label", "members": 2, "drop": ("y", *DROPPED), "epochs": 1},
     "unscored": {"target": "label", "loss": "hinge", "validation": "none"},
 }
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import mbgd
 from mbgd import DataError, PlanError
-from mbgd.desk.plan import FOREIGN
+from mbgd.desk.foreign import FOREIGN
 from problems import arrays, flat, mlp
 
 N, WIDTH = 20, 3

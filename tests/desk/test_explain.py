@@ -117,6 +117,23 @@ def test_dependence_is_the_mean_prediction_of_a_frame_with_that_value(
     assert kinds["when"].values[0].startswith("2024-01-01")
 
 
+@pytest.mark.parametrize("name", ["y", "label", "c"])
+def test_of_several_models_it_is_their_mean_that_is_explained(name: str) -> None:
+    """Folds have encoders of their own, each with other quantiles, and models of one fold the same."""
+    how = {"y": NUMBER, "label": LABEL, "c": COLOUR}[name]
+    data, new = dated(), dated(seed=5)
+    run = mbgd.fit_table(data, **{**how, "folds": 2, "members": 2, "epochs": 2})
+    said = mbgd.explain(run, new, rows=3, repeats=1, columns=["x", "when"])
+    found = said.contributions
+    expected = numbers(run, new[:3], found.found if name == "c" else None)
+    assert found.predictions == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    assert found.base + sum(found.columns.values()) == pytest.approx(found.predictions, abs=1e-10)
+    for one in said.dependence:
+        there = new.assign(**{one.column: one.values[3]})
+        mean = (run.predict_proba(there) if name == "c" else numbers(run, there)).mean(axis=0)
+        assert one.means[3] == pytest.approx(mean, rel=1e-4, abs=1e-5)
+
+
 def test_columns_are_measured_alone_and_give_the_same(runs: dict[str, mbgd.Run], found: dict[str, Any]) -> None:
     alone = mbgd.explain(runs["y"], dated(seed=5), columns=["c", "x"], rows=0)
     assert {one.column for one in alone.importance} == {"c", "x"} == {one.column for one in alone.dependence}

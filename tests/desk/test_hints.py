@@ -72,7 +72,7 @@ def test_a_time_that_orders_the_rows_is_named_where_rows_are_held_out_at_random(
     assert notices(data.assign(when=data["when"].dt.date), "y") == [ORDER]
     gaps = data.assign(when=data["when"].where(data.index % 5 != 0))
     assert notices(gaps, "y") == [ORDER]
-    assert notices(data, "y", split="time:when") == []
+    assert ORDER not in notices(data, "y", split="time:when")
     assert notices(data, "y", test="none") == []
     assert notices(data, "y", drop=("when",)) == [ORDER]  # it orders them all the same
 

@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from mbgd.desk.bounds import Choice, Either
+from mbgd.desk.foreign import FOREIGN
 from mbgd.desk.knobs import Knobs, TableKnobs
-from mbgd.desk.plan import FOREIGN, Plan, from_json, make_plan, shallow
+from mbgd.desk.plan import Plan, from_json, make_plan, shallow
 from mbgd.errors import PlanError
 from mbgd.measure.metrics import METRICS
 from mbgd.tune.schedule import SCHEDULES
@@ -35,9 +36,12 @@ SET: dict[str, Any] = {  # every knob at something else than its default
     "test": 0.3,
     "validation": 0.1,
     "refit": True,
+    "folds": 5,
     "hidden_layer_sizes": (),
     "number_embeddings": True,
     "input_scales": True,
+    "members": 4,
+    "preset": "best",
     "dropout": 0.5,
     "loss": "huber",
     "optimizer": "adam",
@@ -91,6 +95,9 @@ GOLDEN = {  # word, value -> the whole sentence
     "say 'full' here",
     ("epochs", -1): "epochs must be a number above 0 or 'auto', got -1; 10 is usual, 0.5 is half a pass",
     ("steps", 0): "steps must be a whole number of at least 1, got 0; leave it out if there is none",
+    ("folds", 1): "folds must be a whole number of at least 2, got 1; 5 is usual",
+    ("members", 0): "members must be a whole number of at least 1, got 0; leave it out for 1",
+    ("preset", "bets"): "preset must be one of 'fast', 'default', 'best', got 'bets'; did you mean 'best'?",
     ("momentum", 1.0): "momentum must be a number at least 0 and below 1, got 1.0; 0.9 is usual, 0 is none",
     ("seed", -1): "seed must be a whole number of at least 0, got -1; any whole number will do",
     ("seed", True): "seed must be a whole number of at least 0, got True; any whole number will do",

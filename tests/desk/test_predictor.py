@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import mbgd
 from command import table
-from mbgd.desk import predictor as module
+from mbgd.desk import load as module
 from mbgd.desk.table import read_rows
 from mbgd.desk.table_plan import table_plan
 from mbgd.errors import DataError, PlanError, SavedFileError

@@ -20,6 +20,7 @@ UNUSED = (  # module -> about what it costs: seconds
     "rich",
     "sklearn",
     "pandas",
+    "threadpoolctl",  # and BLAS, for layers so wide that it multiplies them
 )
 FIT = """
 import sys

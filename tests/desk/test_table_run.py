@@ -16,7 +16,7 @@ from sklearn import datasets, metrics
 
 import mbgd
 from command import table
-from mbgd.desk.predictor import load_table
+from mbgd.desk.load import load_table
 from mbgd.desk.table import by_size, read_rows
 from mbgd.desk.table_plan import table_plan
 from mbgd.desk.table_run import TableRun

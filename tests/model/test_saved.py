@@ -144,8 +144,8 @@ def test_foreign_files_get_one_sentence_and_are_never_executed(
 
 
 def test_a_newer_format_names_the_version_that_reads_it(tmp_path: Path) -> None:
-    with pytest.raises(SavedFileError, match=r"has format 2, this MBGD reads 1; install mbgd 9\.9 or later"):
-        load_model(forged(tmp_path / "m", change={"format": 2}))
+    with pytest.raises(SavedFileError, match=r"has format 3, this MBGD reads 2; install mbgd 9\.9 or later"):
+        load_model(forged(tmp_path / "m", change={"format": 3}))
     assert load_model(forged(tmp_path / "m", change={})).architecture is None
 
 

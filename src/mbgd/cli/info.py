@@ -10,11 +10,14 @@ from typing import Any
 import torch
 
 from mbgd.cli.show import print_json, say
+from mbgd.desk.ensemble import Ensemble
 from mbgd.desk.folder import PLAN, RESULT, read_plan, versions
+from mbgd.desk.load import load
 from mbgd.desk.plan import Plan
-from mbgd.desk.predictor import load
+from mbgd.desk.several import how_many
 from mbgd.desk.table import TableRows, by_size, facts_of, read_rows
-from mbgd.desk.table_run import TableRun, taken_over
+from mbgd.desk.table_run import TableRun
+from mbgd.desk.tables import taken_over
 from mbgd.store import read_json
 
 
@@ -63,16 +66,18 @@ def _run_facts(run: Path) -> dict[str, Any]:
             **ended,
         }
     predictor = load(run)
-    encoder, target = predictor.encoder, predictor.target
+    target = predictor.target
+    several = {"models": len(predictor.predictors)} if isinstance(predictor, Ensemble) else {}
     return {
+        **several,
         "loss": predictor.loss.name,
         "target": None if target is None else target.name,
         "classes": list(predictor.classes),
         "temperature": predictor.temperature,
-        "inputs": {} if encoder is None else dict(encoder.columns),
+        "inputs": predictor.columns,
         "parameters": sum(p.numel() for p in predictor.model.parameters()),
         "scores": (predictor.facts or {}).get("scores"),
-        "model": repr(predictor.model),
+        "model": repr(predictor.predictors[0].model if isinstance(predictor, Ensemble) else predictor.model),
     }
 
 
@@ -87,11 +92,12 @@ def show_plan(data: Any, plan: Plan, *, init: Path | None = None, json: bool) ->
     begun = None if init is None else taken_over(init, plan)
     rows = read_rows(data, plan, init=begun)
     plan = by_size(plan, rows)
-    run = TableRun(rows, plan, begun, None)
+    run, models = TableRun(rows, plan, begun, None), how_many(plan)
     parts = run.parts(rows.sets.training, rows.sets.validation)
     facts = {
         **facts_of(rows),
         **parts.resolved,
+        **({"models": models} if models > 1 else {}),
         "epochs": plan.epochs,
         "schedule": plan.schedule,
         "memory_bytes": _memory(rows),
@@ -109,7 +115,8 @@ def show_plan(data: Any, plan: Plan, *, init: Path | None = None, json: bool) ->
     )
     size = f"{facts['parameters']:,} parameters over {facts['numbers']} numbers and {facts['categories']} categories"
     length = f"{facts['steps']:,} steps" if facts["steps"] is not None else "steps until a limit"
-    print(f"model of {size}; {length} of {facts['batch_size']} rows; {facts['memory_bytes'] / 1e6:.0f} MB encoded")
+    each = f"{models} models, each " if models > 1 else "model "
+    print(f"{each}of {size}; {length} of {facts['batch_size']} rows; {facts['memory_bytes'] / 1e6:.0f} MB encoded")
 
 
 def _memory(rows: TableRows) -> int:

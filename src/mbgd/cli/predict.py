@@ -16,7 +16,8 @@ from mbgd.cli.show import SHOWN, print_json
 from mbgd.data.encode.target import has_target
 from mbgd.data.encode.weights import row_weights
 from mbgd.data.table import check_column, open_table, read_batches
-from mbgd.desk.predictor import Predictor, blocks, load_table
+from mbgd.desk.ensemble import Predicting, blocks
+from mbgd.desk.load import load_table
 from mbgd.errors import DataError, PlanError
 from mbgd.measure.metrics import scorer
 from mbgd.store import writing
@@ -49,14 +50,13 @@ def writer(out: Path, *, force: bool) -> Callable[[Iterator[pa.Table], Any], Non
     return kinds[out.suffix]
 
 
-def _predicted(predictor: Predictor, data: Any, *, keep: list[str], delimiter: str | None) -> Iterator[pa.Table]:
-    assert predictor.encoder is not None
-    columns = list(dict.fromkeys([*predictor.encoder.columns, *keep]))
+def _predicted(predictor: Predicting, data: Any, *, keep: list[str], delimiter: str | None) -> Iterator[pa.Table]:
+    columns = list(dict.fromkeys([*predictor.columns, *keep]))
     written = ["prediction", *(f"probability_{label}" for label in predictor.classes)]
     if twice := [name for name in keep if name in written]:
         raise PlanError(f"keep must name other columns than those of the predictions, got {twice[0]!r}; rename it")
-    schema = predictor.encoder.schema
-    carried = [pa.field(name, pa.string()) for name in keep if name not in predictor.encoder.columns]
+    schema = predictor.inputs
+    carried = [pa.field(name, pa.string()) for name in keep if name not in predictor.columns]
     schema = pa.schema([*schema, *carried])  # of a CSV file as they stand: an id 007 stays 007
     tables = read_batches(data, delimiter=delimiter, columns=columns, schema_like=schema, rows=ROWS)
     for table, prediction, probabilities in blocks(predictor, tables):
@@ -122,7 +122,7 @@ def evaluate_file(run: Path, data: Any, *, delimiter: str | None, weight: str | 
         )
     table = table.take(np.flatnonzero(there))
     outputs = predictor.of_table(table)
-    means = target.restore(outputs) if not target.classes else outputs
+    means = predictor.decide(outputs) if not target.classes else outputs
     scores = scorer(predictor.loss.kind, max(2, len(target.classes)))
     scores.add(means, target.encode(table), None if weight is None else row_weights(table, weight))
     found = scores.result()

@@ -8,8 +8,10 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from mbgd.cli.show import say, trained
 from mbgd.compiled.news import told_of_compiling
 from mbgd.desk.result import Run
+from mbgd.desk.several import ModelTrained
 from mbgd.desk.train import Look
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -18,31 +20,38 @@ SECONDS_BETWEEN_LINES = 5.0
 class Display(Protocol):
     def show(self, look: Look) -> None: ...
 
+    def next(self, done: ModelTrained) -> None:
+        """Say what one of several models has come to; the looks that follow are of the next."""
+        ...
+
     def wait(self, why: str) -> None:
         """Say why nothing moves for some seconds."""
         ...
 
 
-def watch(fitting: Generator[Look, None, Run], *, epochs: float | None, quiet: bool) -> Run:
+def watch(fitting: Generator[Look | ModelTrained, None, Run], *, models: int = 1, quiet: bool) -> Run:
     """Let a training go to its end, shown as it goes."""
-    with _display(epochs, quiet=quiet) as display, told_of_compiling(Compiling(display.wait)):
+    with _display(models, quiet=quiet) as display, told_of_compiling(Compiling(display.wait)):
         while True:
             try:
                 look = next(fitting)
             except StopIteration as ended:
                 run: Run = ended.value
                 return run
-            display.show(look)
+            if isinstance(look, ModelTrained):
+                display.next(look)
+            else:
+                display.show(look)
 
 
 @contextmanager
-def _display(epochs: float | None, *, quiet: bool) -> Iterator[Display]:
+def _display(models: int, *, quiet: bool) -> Iterator[Display]:
     if quiet:
         yield _Nothing()
     elif not sys.stderr.isatty():
-        yield _Lines(epochs)
+        yield _Lines(models)
     else:
-        with _bar(epochs) as bar:
+        with _bar(models) as bar:
             yield bar
 
 
@@ -63,6 +72,9 @@ class _Nothing:
     def show(self, look: Look) -> None:
         pass
 
+    def next(self, done: ModelTrained) -> None:
+        pass
+
     def wait(self, why: str) -> None:
         pass
 
@@ -76,29 +88,41 @@ def described(look: Look) -> str:
 class _Lines:
     """A line now and then, for logs."""
 
-    def __init__(self, epochs: float | None) -> None:
-        self._epochs, self._next = epochs, 0.0
+    def __init__(self, models: int) -> None:
+        self._next = 0.0
+        self._model, self._models = 1, models
 
     def show(self, look: Look) -> None:
         now = time.monotonic()
-        if now < self._next and not (self._epochs is not None and look.epoch >= self._epochs):
+        if now < self._next and not (look.epochs is not None and look.epoch >= look.epochs):
             return
         self._next = now + SECONDS_BETWEEN_LINES
-        of = "" if self._epochs is None else f"/{self._epochs:g}"
-        line = f"epoch {look.epoch:.2f}{of}  step {look.progress.steps_done:,}  {described(look)}  {look.seconds:.1f} s"
-        print(line, file=sys.stderr, flush=True)
+        line = f"epoch {look.epoch:.2f}{_of(look)}  step {look.progress.steps_done:,}  {described(look)}  {look.seconds:.1f} s"
+        print(_which(self._model, self._models) + line, file=sys.stderr, flush=True)
+
+    def next(self, done: ModelTrained) -> None:
+        self._model, self._next = done.number + 1, 0.0
+        say(trained(done))
 
     def wait(self, why: str) -> None:
         print(f"note: {why}", file=sys.stderr, flush=True)
 
 
+def _of(look: Look) -> str:
+    return "" if look.epochs is None else f"/{look.epochs:.4g}"
+
+
+def _which(model: int, models: int) -> str:
+    return f"model {model}/{models}  " if models > 1 else ""
+
+
 @contextmanager
-def _bar(epochs: float | None) -> Iterator[Display]:
+def _bar(models: int) -> Iterator[Display]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("epoch {task.fields[epoch]}"),
+        TextColumn("{task.fields[model]}epoch {task.fields[epoch]}"),
         BarColumn(bar_width=24),
         TextColumn("{task.fields[said]}"),
         TimeElapsedColumn(),
@@ -106,19 +130,30 @@ def _bar(epochs: float | None) -> Iterator[Display]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=5) as progress:
-        task = progress.add_task("train", total=epochs, epoch="0", said="")
+        task = progress.add_task("train", total=None, model=_which(1, models), epoch="0", said="")
 
         class _Bar:
-            scores = ""
+            scores, before, epochs = "", 0, 0.0
 
             def show(self, look: Look) -> None:
-                of = "" if epochs is None else f"/{epochs:g}"
+                self.epochs = look.epochs or 0.0
                 if look.scores:
                     self.scores = "  " + "  ".join(
                         f"{name} {value:.4f}" for name, value in list(look.scores.items())[1:3]
                     )
                 said = f"loss {look.loss:.4f}  {look.rows_per_second:,.0f} rows/s{self.scores}"
-                progress.update(task, completed=look.epoch, epoch=f"{look.epoch:.1f}{of}", said=said)
+                total = self.epochs * models or None
+                completed = self.before * self.epochs + look.epoch
+                progress.update(task, total=total, completed=completed, epoch=f"{look.epoch:.1f}{_of(look)}", said=said)
+
+            def next(self, done: ModelTrained) -> None:
+                self.before, self.scores = done.number, ""
+                progress.console.print(trained(done), highlight=False, soft_wrap=True)
+                if done.number < done.of:
+                    completed = done.number * self.epochs
+                    progress.update(
+                        task, completed=completed, model=_which(done.number + 1, models), epoch="0", said=""
+                    )
 
             def wait(self, why: str) -> None:
                 progress.update(task, said=why)

@@ -13,8 +13,9 @@ from mbgd.cli.stopped import stopped
 from mbgd.desk.folder import PLAN, RESULT, free_name, read_plan
 from mbgd.desk.plan import Plan, make_plan
 from mbgd.desk.result import Run
+from mbgd.desk.several import how_many
 from mbgd.desk.table_plan import table_plan
-from mbgd.desk.table_run import table_fitting, table_resuming
+from mbgd.desk.tables import table_fitting, table_resuming
 from mbgd.errors import PlanError, SavedFileError
 from mbgd.store import read_json
 
@@ -58,13 +59,13 @@ def resume_table(folder: Path, *, data: Any, json: bool, quiet: bool) -> None:
         if json:
             print_json(read_json(folder / RESULT))
         return None
-    plan = make_plan({"epochs": saved["plan"]["epochs"]})
+    plan = make_plan({name: saved["plan"].get(name) for name in ("folds", "members")})
     return _finish(table_resuming(folder, data=data), plan, folder=folder, json=json, quiet=quiet or json)
 
 
 def _finish(fitting: Any, plan: Plan, *, folder: Path, json: bool, quiet: bool) -> None:
     try:
-        run: Run = watch(fitting, epochs=plan.epochs if isinstance(plan.epochs, float) else None, quiet=quiet)
+        run: Run = watch(fitting, models=how_many(plan), quiet=quiet)
     except KeyboardInterrupt:
         raise stopped(folder, begun=(folder / PLAN).exists()) from None
     if not quiet:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mbgd.data.encode.categories import CategoryColumn
@@ -19,6 +20,7 @@ from mbgd.data.encode.numbers import as_floats
 from mbgd.data.encode.target import Target
 from mbgd.data.order import IntArray
 from mbgd.data.table import Table
+from mbgd.desk.ensemble import Ensemble, Predicting
 from mbgd.desk.explanation import Value
 from mbgd.desk.predictor import Predictor
 from mbgd.errors import DataError
@@ -40,12 +42,38 @@ class Behind(nn.Module):
         return self.model.outputs(inputs_NF)
 
 
+def table_model(predictor: Predictor) -> TableModel:
+    """The network of a predictor for tables."""
+    assert isinstance(predictor.model, TableModel)
+    return predictor.model
+
+
+def _first_layer(predictor: Predictor, table: Table, names: list[str]) -> tuple[NDArray[np.float32], IntArray]:
+    """(what the first layer takes of each row, the number of the column that each of its numbers is made of)."""
+    encoder, model = predictor.encoder, table_model(predictor)
+    assert encoder is not None
+    encoded = encoder.encode(table)
+    device = next(model.parameters()).device
+    both = (torch.from_numpy(part).to(device) for part in (encoded.numbers, encoded.codes))
+    with evaluating(model), torch.no_grad():
+        values = model.inputs(*both).cpu().numpy()
+    of_number = [names.index(part.name) for part in encoder.numbers for _ in part.outputs]
+    of_code = [names.index(part.name) for part in encoder.categories]
+    numbers, codes = model.origins()
+    return values, np.array([*(of_number[k] for k in numbers), *(of_code[k] for k in codes)], dtype=np.int64)
+
+
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """Rows of a table and the model that is asked about them."""
+    """Rows of a table and the model that is asked about them, or several models whose mean predicts."""
 
-    predictor: Predictor
+    predictor: Predicting
     table: Table
+
+    @property
+    def models(self) -> tuple[Predictor, ...]:
+        """Those whose mean predicts; often one."""
+        return self.predictor.predictors if isinstance(self.predictor, Ensemble) else (self.predictor,)
 
     @property
     def target(self) -> Target:
@@ -53,19 +81,9 @@ class Asked:
         return self.predictor.target
 
     @property
-    def encoder(self) -> Encoder:
-        assert self.predictor.encoder is not None
-        return self.predictor.encoder
-
-    @property
-    def model(self) -> TableModel:
-        assert isinstance(self.predictor.model, TableModel)
-        return self.predictor.model
-
-    @property
     def columns(self) -> dict[str, str]:
-        """The inputs of the model, each with its kind."""
-        return self.encoder.columns
+        """The inputs of the models, each with its kind."""
+        return self.predictor.columns
 
     @property
     def explained(self) -> str:
@@ -76,29 +94,24 @@ class Asked:
         return f"probability of {self.target.name} " + (repr(classes[1]) if len(classes) == 2 else "as predicted")
 
     def inputs(self, rows: IntArray) -> Inputs:
-        """Some rows as the first layer takes them: each number of it is made of one column, so that columns are exchanged
-        there, and encoded once. Raises DataError where a column is absent or a value cannot be what it was in training."""
-        encoder, model = self.encoder, self.model
-        encoded = encoder.encode(self.table.take(rows))
-        device = next(model.parameters()).device
-        both = (torch.from_numpy(part).to(device) for part in (encoded.numbers, encoded.codes))
-        with evaluating(model), torch.no_grad():
-            values = model.inputs(*both).cpu().numpy()
-        at = {name: number for number, name in enumerate(encoder.columns)}
-        of_number = [at[part.name] for part in encoder.numbers for _ in part.outputs]
-        of_code = [at[part.name] for part in self.encoder.categories]
-        numbers, codes = model.origins()
-        of = np.array([*(of_number[k] for k in numbers), *(of_code[k] for k in codes)], dtype=np.int64)
-        return Inputs(values, of, tuple(encoder.columns))
+        """Some rows as the first layers take them, those of several models side by side: each number there is made of one
+        column, so that columns are exchanged there, and encoded once. Raises DataError where a column is absent or a value
+        cannot be what it was in training."""
+        table, names = self.table.take(rows), list(self.columns)
+        each = [_first_layer(predictor, table, names) for predictor in self.models]
+        return Inputs(np.concatenate([x for x, _ in each], 1), np.concatenate([of for _, of in each]), tuple(names))
 
     def outputs(self, inputs: Inputs) -> Array:
         """(N, K) numbers in the target's own units, the probability of the second of two classes, or of each of more."""
-        if not len(inputs):
-            return np.empty((0, max(1, *self.predictor.output_shape, 1)))
-        behind = replace(self.predictor, model=Behind(self.model), encoder=None)
-        found = behind.outputs(inputs.values)
-        found = found if self.target.classes else self.target.restore(found)
-        return found.reshape(len(inputs), -1)
+        total, start = np.zeros((len(inputs), max(1, *self.models[0].output_shape, 1))), 0
+        for predictor in self.models if len(inputs) else ():
+            model = table_model(predictor)
+            behind = replace(predictor, model=Behind(model), encoder=None)
+            found = behind.outputs(np.ascontiguousarray(inputs.values[:, start : start + model.width]))
+            found = found if predictor.classes or predictor.target is None else predictor.target.restore(found)
+            total += found.reshape(len(inputs), -1)
+            start += model.width
+        return total / len(self.models)
 
     def probabilities(self, inputs: Inputs) -> Array:
         """(N, C) of all classes."""
@@ -117,7 +130,7 @@ class Asked:
     def order(self, name: str, rows: IntArray) -> Array:
         """(N,) a number that rises with the values of a column of numbers or dates; NaN where they are missing."""
         seen = self.table.take(rows)
-        part = next(part for part in self.encoder.numbers if part.name == name)
+        part = next(part for encoder in self._encoders for part in encoder.numbers if part.name == name)
         if not isinstance(part, DateColumn):
             return as_floats(seen, name)
         seconds, missing = as_seconds(seen, name, zone=part.zone)
@@ -128,7 +141,11 @@ class Asked:
         return self._category(name).encode(self.table.take(rows))
 
     def _category(self, name: str) -> CategoryColumn:
-        return next(part for part in self.encoder.categories if part.name == name)
+        return next(part for encoder in self._encoders for part in encoder.categories if part.name == name)
+
+    @property
+    def _encoders(self) -> list[Encoder]:
+        return [predictor.encoder for predictor in self.models if predictor.encoder is not None]
 
     def values(self, name: str, rows: IntArray) -> tuple[Value, ...]:
         """What stands in a column, one value a row: a number, or text; None where it is missing or a label never seen."""

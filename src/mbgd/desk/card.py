@@ -6,16 +6,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mbgd.desk.ensemble import Ensemble, Predicting
 from mbgd.desk.folder import INIT, MANIFEST, read_plan
 from mbgd.desk.markdown import escaped, listed, table
 from mbgd.desk.plan import Plan
-from mbgd.desk.predictor import Predictor
 from mbgd.desk.result import Run
 from mbgd.store import finite, read_json, write_bytes
 
 CARD = "README.md"
 SCORES = ("r2", "rmse", "mae", "accuracy", "log_loss", "roc_auc")
-ROLES = {"validation": "used to stop", "test": "never used"}
+ROLES = {
+    "validation": "used to stop",
+    "out_of_fold": "each row by the model not trained on it; used to stop",
+    "test": "never used",
+}
 ALWAYS = ("loss", "optimizer", "learning_rate", "batch_size", "epochs", "schedule", "seed", "threads")
 ELSEWHERE = ("target", "task", "split", "test", "validation", "hidden_layer_sizes")  # said by other lines
 MOST_NAMES = 8
@@ -45,7 +49,7 @@ def _lines(run: Run, saved: Mapping[str, Any], result: Any) -> Iterator[str]:
     yield from ("", "## Repeat", "", *_repeat(run.folder, saved, of_table=of_table))
 
 
-def _head(predictor: Predictor, plan: Mapping[str, Any], resolved: Mapping[str, Any], versions: Any) -> Iterator[str]:
+def _head(predictor: Predicting, plan: Mapping[str, Any], resolved: Mapping[str, Any], versions: Any) -> Iterator[str]:
     size = f"{resolved['parameters']:,} parameters"
     made = f"trained by MBGD {versions['mbgd']}, mini-batch gradient descent, with PyTorch {versions['torch']}."
     if predictor.target is None:
@@ -55,6 +59,8 @@ def _head(predictor: Predictor, plan: Mapping[str, Any], resolved: Mapping[str, 
     target = predictor.target
     sizes = ", ".join(map(str, plan["hidden_layer_sizes"]))
     body = f"a network with hidden layers of {sizes} units" if sizes else "a linear model"
+    if isinstance(predictor, Ensemble):
+        body = f"the mean of {len(predictor.predictors)} models, each {body}"
     what = f"one of the classes {listed(target.classes, most=MOST_NAMES)}" if target.classes else "a number"
     yield from (f"# A model of {escaped(target.name)}", "")
     yield f"Predicts {escaped(target.name)}, {what}, by {body}: {size}, {made}"
@@ -76,12 +82,14 @@ def _scores(result: Mapping[str, Any]) -> Iterator[str]:
         yield from ("", f"Probabilities are calibrated on the validation rows by {by}.")
 
 
-def _inputs(predictor: Predictor) -> Iterator[str]:
-    assert predictor.encoder is not None
-    facts = predictor.encoder.facts
-    used = ([escaped(fact.name), escaped(fact.type), fact.kind] for fact in facts if fact.kind != "left out")
+def _inputs(predictor: Predicting) -> Iterator[str]:
+    facts = () if predictor.encoder is None else predictor.encoder.facts  # of several models the first one's
+    kinds = {fact.name: fact.kind for fact in facts} | predictor.columns
+    used = (
+        [escaped(fact.name), escaped(fact.type), kinds[fact.name]] for fact in facts if fact.name in predictor.columns
+    )
     yield from table(["column", "type", "read as"], used)
-    if unused := [fact.name for fact in facts if fact.kind == "left out"]:
+    if unused := [name for name in kinds if name not in predictor.columns]:
         yield from ("", f"Left out: {listed(unused, most=MOST_NAMES)}.")
 
 
@@ -96,6 +104,9 @@ def _data(folder: Path, plan: Mapping[str, Any], resolved: Mapping[str, Any], *,
         "validation": "looked at in training, to stop it and to pick the weights",
         "test": "scored it at the end, and nothing else",
     }
+    if plan.get("folds") is not None:
+        roles["training"] = "taught the first model; each learns from all folds but its own"
+        roles["validation"] = "the fold of the first model: looked at in training, to stop it and to pick the weights"
     if plan["refit"]:
         roles["validation"] += ", then taught them once more"
     counts = {name: resolved.get(f"{name}_rows") for name in roles}
@@ -126,10 +137,12 @@ def _value(given: Any) -> str:
         return listed(given, most=MOST_NAMES)
     if isinstance(given, dict):  # what JSON cannot hold is named
         return escaped(given.get("object", "an object"))
+    if isinstance(given, float):
+        return f"{given:.6g}"
     return escaped({True: "yes", False: "no"}[given] if isinstance(given, bool) else given)
 
 
-def _use(predictor: Predictor) -> Iterator[str]:
+def _use(predictor: Predicting) -> Iterator[str]:
     if predictor.encoder is None:
         yield from ("RUN is this folder, model an instance of the module.", "", "```python", "import mbgd", "")
         yield from ('predictor = mbgd.load("RUN", model)', "predictor.predict(X)", "```")
@@ -140,12 +153,12 @@ def _use(predictor: Predictor) -> Iterator[str]:
     yield from ("```python", "import mbgd", "", 'mbgd.load("RUN").predict("new.csv")  # a file or a frame', "```")
 
 
-def _limits(predictor: Predictor, plan: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
+def _limits(predictor: Predicting, plan: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
     if predictor.encoder is None or predictor.target is None:
         yield "- Weights alone are saved: the module's code has to be kept."
         yield "- What the rows were is not known here: scores hold for rows like those of the validation."
         return
-    kinds = set(predictor.encoder.columns.values())
+    kinds = set(predictor.columns.values())
     how = "of the last rows by time" if plan["split"].startswith("time:") else "of rows held out of the same data"
     yield f"- Scores are {how}; they hold for rows like those." if result["scores"] else "- It was never scored."
     if "number" in kinds:
@@ -156,7 +169,7 @@ def _limits(predictor: Predictor, plan: Mapping[str, Any], result: Mapping[str, 
         yield "- Of a date the hour, the weekday and the day of the year are read: it knows of no years and no trend."
     if predictor.target.classes:
         yield "- Classes that the training rows lack are never predicted."
-        if result["calibration"] is None:
+        if predictor.temperature == 1 and result["calibration"] is None:
             yield "- Probabilities are not calibrated."
     elif predictor.target.to_json()["low"] is not None:
         yield "- No prediction lies beyond the targets that it was trained on."

@@ -15,11 +15,13 @@ from mbgd.data.order import IntArray
 from mbgd.data.table import open_table
 from mbgd.desk.asked import Asked
 from mbgd.desk.bounds import Names, Whole, check
+from mbgd.desk.ensemble import Ensemble, Predicting
 from mbgd.desk.explanation import Dependence, Explanation, Importance, RowContributions
 from mbgd.desk.folder import PLAN, read_plan
-from mbgd.desk.predictor import Predictor, load_table
+from mbgd.desk.load import load_table
+from mbgd.desk.predictor import Predictor
 from mbgd.desk.result import Run
-from mbgd.desk.table_run import places
+from mbgd.desk.tables import places
 from mbgd.errors import PlanError, did_you_mean
 from mbgd.measure.contributions import contributions
 from mbgd.measure.dependence import dependence, rows_at_quantiles, rows_of_labels
@@ -30,7 +32,9 @@ from mbgd.measure.together import pairs_together
 from mbgd.seeds import Purpose, hash_rows
 
 MOST_ROWS, LEAST_ROWS = 20_000, 1_000  # that importance is measured on, where there are so many
-MOST_PREDICTIONS = 4_000_000  # rows x columns x repeats: a wide table takes fewer rows, and seconds all the same
+MOST_PREDICTIONS = (
+    4_000_000  # rows x columns x repeats x models: a wide table takes fewer rows, and seconds all the same
+)
 DEPENDENCE_ROWS, BACKGROUND_ROWS = 2_000, 200
 MOST_COLUMNS = 5  # whose dependence is found, where none is named
 MOST_VALUES = 20  # of a column, that its dependence is found at
@@ -39,7 +43,7 @@ MOST_PAIRS, MOST_COMPARED = 3, 500  # pairs that are named, columns that are com
 
 
 def explain(
-    model: Run | Predictor | str | os.PathLike[str],
+    model: Run | Predicting | str | os.PathLike[str],
     data: Any,
     *,
     columns: Sequence[str] = (),
@@ -89,11 +93,11 @@ def explain(
     )
 
 
-def _predictor(model: Any) -> Predictor:
+def _predictor(model: Any) -> Predicting:
     if isinstance(model, str | os.PathLike):
         return load_table(model)
     predictor = model.predictor if isinstance(model, Run) else model
-    if not isinstance(predictor, Predictor):
+    if not isinstance(predictor, Predictor | Ensemble):
         given = type(model).__name__
         raise PlanError(f"model must be a run, a predictor or the path of one, got {given}; fit_table makes one")
     if predictor.encoder is None:
@@ -101,8 +105,8 @@ def _predictor(model: Any) -> Predictor:
     return predictor
 
 
-def _chosen(columns: Sequence[str], predictor: Predictor) -> list[str]:
-    known = [] if predictor.encoder is None else list(predictor.encoder.columns)
+def _chosen(columns: Sequence[str], predictor: Predicting) -> list[str]:
+    known = list(predictor.columns)
     chosen = list(dict.fromkeys(check(Names(many=True), "columns", columns, hint="leave it out for all")))
     for name in chosen:
         if name not in known:
@@ -126,7 +130,7 @@ def _sample(
         notices.append(f"{int((~there).sum()):,} rows without {target.name} are left out, but for contributions")
     possible = np.flatnonzero(there).astype(np.int64)
     rows = possible[np.argsort(hash_rows(possible, seed=seed, purpose=Purpose.SAMPLE), kind="stable")]
-    most = min(MOST_ROWS, max(LEAST_ROWS, MOST_PREDICTIONS // (columns * repeats)))
+    most = min(MOST_ROWS, max(LEAST_ROWS, MOST_PREDICTIONS // (columns * repeats * len(asked.models))))
     if len(rows) > most:
         notices.append(f"importance is measured on {most:,} of {len(rows):,} rows, drawn by the seed")
     rows = rows[:most]

@@ -58,7 +58,10 @@ class TableKnobs(Knobs, total=False):
     split: str
     test: float | str
     refit: bool
+    folds: int | None
     hidden_layer_sizes: tuple[int, ...]
     dropout: float | str
     number_embeddings: bool
     input_scales: bool
+    members: int
+    preset: str | None

@@ -139,7 +139,10 @@ def assemble(
     target_scale: tuple[float, float] = (0.0, 1.0),
     target_range: tuple[float, float] = (-math.inf, math.inf),
 ) -> Parts:
-    """The parts from a source whose rows are ready: batch size, length, schedule, optimizer, engine, machine."""
+    """The parts from a source whose rows are ready: batch size, length, schedule, optimizer, engine, machine.
+
+    `stop_after` steps it ends, and there the schedule ends, too: a rate that never came down leaves weights of one moment.
+    """
     n_rows = source.n_rows if chosen is None else len(chosen)
     batch_size = (
         n_rows if plan.batch_size == "full" else min(plan.batch_size if plan.batch_size != "auto" else 32, n_rows)
@@ -182,7 +185,7 @@ def assemble(
         target_range=target_range,
         engine=engine,
         rate_factor=make_schedule(
-            plan.schedule, horizon_rows=_rows_planned(planned, n_rows, batch_size, tail), warmup=plan.warmup
+            plan.schedule, horizon_rows=_rows_planned(total_steps, n_rows, batch_size, tail), warmup=plan.warmup
         ),
         ends=ends,
         batch_size=batch_size,

@@ -22,59 +22,11 @@ from mbgd.desk.bounds import (
     check,
     shown,
 )
+from mbgd.desk.foreign import FOREIGN
 from mbgd.errors import PlanError, did_you_mean
 
 METRIC_NAMES = ("loss", "r2", "rmse", "mae", "accuracy", "balanced_accuracy", "log_loss", "roc_auc")
 SCHEDULE_NAMES = ("constant", "step", "cosine", "one_cycle")
-FOREIGN = {  # words of other libraries -> what to say here
-    "max_iter": "epochs",
-    "n_epochs": "epochs",
-    "num_epochs": "epochs",
-    "max_epochs": "epochs",
-    "lr": "learning_rate",
-    "eta0": "learning_rate",
-    "learning_rate_init": "learning_rate",
-    "criterion": "loss",
-    "loss_fn": "loss",
-    "random_state": "seed",
-    "solver": "optimizer",
-    "optim": "optimizer",
-    "alpha": "weight_decay",
-    "l2": "weight_decay",
-    "eta": "learning_rate",
-    "bs": "batch_size",
-    "minibatch_size": "batch_size",
-    "train_batch_size": "batch_size",
-    "per_device_train_batch_size": "batch_size",
-    "shuffle": "sampling ('reshuffle', 'iid' or 'natural')",
-    "drop_last": "tail ('short', 'even' or 'drop')",
-    "n_iter_no_change": "patience",
-    "early_stopping": "patience with validation",
-    "validation_split": "validation",
-    "validation_fraction": "validation",
-    "validation_data": "validation",
-    "num_workers": "workers",
-    "grad_clip": "clip_norm",
-    "gradient_clip_val": "clip_norm",
-    "max_grad_norm": "clip_norm",
-    "accumulate_grad_batches": "micro_batch (rows of one forward pass)",
-    "gradient_accumulation_steps": "micro_batch (rows of one forward pass)",
-    "amp": "precision='bf16'",
-    "mixed_precision": "precision='bf16'",
-    "max_steps": "steps",
-    "max_time": "time_limit",
-    "scheduler": "schedule",
-    "lr_scheduler": "schedule",
-    "lr_schedule": "schedule",
-    "weights": "sample_weight",
-    "sample_weights": "sample_weight",
-    "val_data": "validation",
-    "valid_data": "validation",
-    "n_jobs": "threads",
-    "num_threads": "threads",
-    "hidden_sizes": "hidden_layer_sizes",
-    "nesterovs_momentum": "nesterov",
-}
 
 
 def _knob(
@@ -117,6 +69,13 @@ class Plan:
         hint="0.1 is every tenth row",
     )
     refit: bool = _knob(False, Switch(), "train once more with the validation rows, as long as was best", group="Data")
+    folds: int | None = _knob(
+        None,
+        Whole(2),
+        "models, each trained on all folds of the rows but one, which stops it; their mean predicts",
+        group="Data",
+        hint="5 is usual",
+    )
     # the model
     hidden_layer_sizes: tuple[int, ...] = _knob(
         (256, 256), Whole(1, many=True), "units of each hidden layer; none: a linear model", group="Model", first=True
@@ -130,6 +89,15 @@ class Plan:
     )
     number_embeddings: bool = _knob(False, Switch(), "let each number bend at quantiles of its values", group="Model")
     input_scales: bool = _knob(False, Switch(), "let each input of the first layer have a scale", group="Model")
+    members: int = _knob(
+        1, Whole(1), "models of the same rows, each by chance of its own, whose mean predicts", group="Model"
+    )
+    preset: str | None = _knob(
+        None,
+        Choice("fast", "default", "best"),
+        "values for what is not given, at a third, all and 8 times the seconds",
+        group="Model",
+    )
     # mini-batch gradient descent
     loss: Any = _knob(
         None,
@@ -251,7 +219,7 @@ def _check_together(plan: Plan) -> None:
     """What two knobs exclude together."""
     if plan.nesterov and not plan.momentum:
         raise PlanError("nesterov needs momentum above 0, got momentum=0.0; give momentum=0.9")
-    if plan.patience is not None and plan.validation is None:
+    if plan.patience is not None and plan.validation is None and plan.folds is None:
         raise PlanError("patience needs validation rows to look at, got none; give validation=0.1")
     if plan.metric is not None and plan.validation is None and plan.target is None:
         raise PlanError("metric needs validation rows to score, got none; give validation=0.1")

@@ -1,9 +1,9 @@
-"""A trained module with its encoder and target in, predictions for new rows out; to and from the one-file model."""
+"""A trained module with its encoder and target in, predictions for new rows out; into the one-file model, and from its facts."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,18 +15,17 @@ from torch import nn
 
 from mbgd.data.given import as_source
 from mbgd.data.source import ArraySource, Rows, Source
-from mbgd.errors import PlanError, SavedFileError
+from mbgd.errors import PlanError
 from mbgd.measure.calibrate import tempered
 from mbgd.measure.evaluate import predict
-from mbgd.model.saved import FILE_NAME, SavedModel, load_model, put_into, save_model
-from mbgd.model.saved import restore as rebuild
+from mbgd.model.saved import save_model
 from mbgd.step.loss import Loss, make_loss
 from mbgd.step.torch_loss import TORCH_LOSSES
 
 if TYPE_CHECKING:  # Arrow takes a fifth of a second to load, and a model of arrays needs none of these
     import pyarrow as pa
 
-    from mbgd.data.encode.encoder import Encoder
+    from mbgd.data.encode.encoder import Encoded, Encoder
     from mbgd.data.encode.target import Target
     from mbgd.data.table import Table
 
@@ -53,16 +52,26 @@ class Predictor:
         return tuple(range(2 if self.loss.kind == "binary" else self.output_shape[0]))
 
     @property
+    def columns(self) -> dict[str, str]:
+        """The input columns that a table must have, each with its kind; none where rows are arrays."""
+        return {} if self.encoder is None else self.encoder.columns
+
+    @property
+    def inputs(self) -> pa.Schema:
+        """Types to force on the input columns of a CSV file, so that they are read as they were in training."""
+        assert self.encoder is not None
+        return self.encoder.schema
+
+    @property
     def schema(self) -> pa.Schema:
-        """Types to force on a CSV file, so that inputs and target are read as they were in training."""
+        """The same of inputs and target."""
         import pyarrow as pa
 
-        assert self.encoder is not None
         assert self.target is not None
         text = bool(self.target.classes) and all(isinstance(label, str) for label in self.target.classes)
         kind = pa.string() if text else pa.float64() if not self.target.classes else None
         target = [] if kind is None else [pa.field(self.target.name, kind)]
-        return pa.schema([*self.encoder.schema, *target])
+        return pa.schema([*self.inputs, *target])
 
     def predict(self, data: Any) -> NDArray[Any]:
         """Shape (n,): the mean in the target's own units, or the class of highest probability."""
@@ -97,9 +106,17 @@ class Predictor:
     def of_table(self, table: Table) -> NDArray[np.float64]:
         """The same of an opened table, its columns found by name."""
         assert self.encoder is not None
-        encoded = self.encoder.encode(table)
+        return self.of_encoded(self.encoder.encode(table))
+
+    def of_encoded(self, encoded: Encoded) -> NDArray[np.float64]:
+        """The same of rows that its encoder has encoded."""
         x = (torch.from_numpy(encoded.numbers), torch.from_numpy(encoded.codes))
         return self._of_source(ArraySource(Rows(x, None, None)))
+
+    def means(self, encoded: Encoded) -> NDArray[np.float64]:
+        """Of rows that its encoder has encoded: means in the target's own units (n,), or probabilities as `outputs`."""
+        outputs = self.of_encoded(encoded)
+        return outputs if self.classes or self.target is None else self.target.restore(outputs)
 
     def _inputs(self, data: Any) -> Source:
         source = as_source(data, need_target=False)
@@ -117,7 +134,12 @@ class Predictor:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write one safetensors file that holds all of this; a user's own module is saved as weights alone."""
-        facts = dict(self.facts or {}) | {
+        save_model(Path(path), self.model, facts=dict(self.facts or {}) | self.described())
+        return Path(path)
+
+    def described(self) -> dict[str, Any]:
+        """What the model file says of it as JSON, its weights and architecture apart."""
+        return {
             "kind": "module" if self.encoder is None else "table",
             "class": f"{type(self.model).__module__}.{type(self.model).__qualname__}",
             "loss": f"own:{self.loss.name}" if self.loss.own else self.loss.name,
@@ -126,62 +148,24 @@ class Predictor:
             "target": None if self.target is None else self.target.to_json(),
             "temperature": self.temperature,
         }
-        save_model(Path(path), self.model, facts=facts)
-        return Path(path)
 
 
-def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Predictor:
-    """A trained model from a run folder or a model file, without pickle.
-
-    A table's model is built anew. A module of your own was saved as weights alone: give `model`, an instance of it,
-    which gets them. Raises SavedFileError for a damaged, foreign or newer file, or another architecture.
-    """
-    saved = _read(Path(path))
-    if saved.facts.get("kind") == "table":
-        return _of_a_table(saved)
-    if model is None:
-        what = f"{saved.path} holds the weights of a module of your own, {saved.facts.get('class')}"
-        raise SavedFileError(f"{what}; give an instance of it: load({str(path)!r}, model)")
-    put_into(saved, model)
-    return Predictor(model, _loss(saved.facts), tuple(saved.facts["output_shape"]), facts=saved.facts)
-
-
-def load_table(path: str | os.PathLike[str]) -> Predictor:
-    """`load` of a table's model, which knows its columns. Raises SavedFileError for any other."""
-    saved = _read(Path(path))
-    if saved.facts.get("kind") != "table":
-        raise SavedFileError(f"{path} is no model of a table; load it in Python: mbgd.load(path, model)")
-    return _of_a_table(saved)
-
-
-def _read(place: Path) -> SavedModel:
-    if place.is_dir() and not (place / FILE_NAME).exists():
-        why = (
-            f"the run has not ended: 'mbgd resume {place}' ends it"
-            if (place / "plan.json").exists()
-            else "it is no run"
-        )
-        raise SavedFileError(f"{place} must hold {FILE_NAME}, got none; {why}")
-    return load_model(place)
-
-
-def _of_a_table(saved: SavedModel) -> Predictor:
-    from mbgd.data.encode.encoder import Encoder
+def of_a_table(facts: Mapping[str, Any], model: nn.Module, *, encoder: Encoder) -> Predictor:
+    """A table's model as its file describes it."""
     from mbgd.data.encode.target import Target
 
-    facts = saved.facts
     return Predictor(
-        model=rebuild(saved),
-        loss=_loss(facts),
+        model=model,
+        loss=loss_of(facts),
         output_shape=tuple(facts["output_shape"]),
-        encoder=Encoder.from_json(facts["encoder"]),
+        encoder=encoder,
         target=Target.from_json(facts["target"]),
         facts=facts,
         temperature=float(facts.get("temperature", 1.0)),
     )
 
 
-def _loss(facts: Mapping[str, Any]) -> Loss:
+def loss_of(facts: Mapping[str, Any]) -> Loss:
     """The loss by its name, ours or torch's; one of the user's own is not needed for predicting: outputs stand as they are."""
     shape = tuple(facts["output_shape"])
     name = str(facts["loss"])
@@ -193,12 +177,3 @@ def _loss(facts: Mapping[str, Any]) -> Loss:
 
 def _unreduced(output: Any, y: Any) -> Any:
     return output
-
-
-def blocks(
-    predictor: Predictor, tables: Iterator[Table]
-) -> Iterator[tuple[Table, NDArray[Any], NDArray[np.float64] | None]]:
-    """(rows, predictions, probabilities or None) of each block of a table that is read piece by piece."""
-    for table in tables:
-        outputs = predictor.of_table(table)
-        yield table, predictor.decide(outputs), predictor.spread(outputs) if predictor.classes else None

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from mbgd.desk.ensemble import Predicting
 from mbgd.desk.plan import Plan
-from mbgd.desk.predictor import Predictor
 from mbgd.loop.stop import Ending
 from mbgd.measure.calibrate import Calibration
 from mbgd.record.history import History
@@ -22,7 +22,7 @@ from mbgd.record.history import History
 class Run:
     """A finished training. `scores` maps a set of rows ('validation', 'test', ...) to its metrics."""
 
-    predictor: Predictor
+    predictor: Predicting
     plan: Plan
     history: History
     ending: Ending
@@ -31,6 +31,10 @@ class Run:
     seconds: float
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     calibration: Calibration | None = None  # of a table's classes, by its validation rows
+    models: tuple[dict[str, Any], ...] = ()  # of several models, the summary of each
+    out_of_fold: dict[str, NDArray[Any]] | None = (
+        None  # of folds: columns row, fold, target, prediction, probability_...
+    )
     folder: Path | None = None
     notices: tuple[str, ...] = field(default=())
 
@@ -77,11 +81,12 @@ class Run:
             "rows_per_second": round(self.resolved["rows_seen"] / self.seconds, 1) if self.seconds else None,
             "engine": self.engine,
             "engine_reason": self.engine_reason,
-            **self.scores.get("test", self.scores.get("validation", {})),
+            **next((self.scores[rows] for rows in ("test", "out_of_fold", "validation") if rows in self.scores), {}),
             "scores": self.scores,
             "baselines": self.baselines,
             "calibration": None if self.calibration is None else asdict(self.calibration),
             "notices": list(self.notices),
+            **({"models": list(self.models)} if self.models else {}),
         }
 
     def __repr__(self) -> str:

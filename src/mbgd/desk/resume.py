@@ -12,7 +12,7 @@ from mbgd.desk.folder import read_plan
 from mbgd.desk.knobs import Knobs
 from mbgd.desk.result import Run
 from mbgd.desk.run import finish, resuming
-from mbgd.desk.table_run import table_resuming
+from mbgd.desk.tables import table_resuming
 from mbgd.errors import PlanError
 
 

@@ -132,7 +132,7 @@ def _of_loader(data: Any) -> dict[str, Any]:
     }
 
 
-def finish(fitting: Fitting) -> Run:
+def finish(fitting: Generator[Any, None, Run]) -> Run:
     """Let a training run to its end without looking."""
     while True:
         try:

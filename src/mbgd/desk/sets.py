@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mbgd.data.folds import folds_of_groups, folds_of_rows
 from mbgd.data.order import IntArray
 from mbgd.data.split import hold_out, hold_out_groups, hold_out_latest
 from mbgd.data.table import Table, check_column
@@ -56,6 +57,20 @@ def split(table: Table, plan: Plan, *, labels: IntArray | None) -> Sets:
     return Sets(training, validation, test)
 
 
+def folded(table: Table, plan: Plan, sets: Sets, *, labels: IntArray | None) -> tuple[Sets, ...]:
+    """The sets of each of `plan.folds` models: its fold of the training rows takes the place of validation rows."""
+    kind, _, column = plan.split.partition(":")
+    if plan.folds is None:
+        return (sets,)
+    rows = sets.training
+    if kind == "group":
+        fold = folds_of_groups(_groups(table, column)[rows], plan.folds, seed=plan.seed)
+    else:
+        within = None if labels is None else labels[rows]
+        fold = folds_of_rows(rows, plan.folds, seed=plan.seed, labels=within)
+    return tuple(Sets(rows[fold != k], rows[fold == k], sets.test) for k in range(plan.folds))
+
+
 def _hold(
     table: Table, plan: Plan, share: object, *, rows: IntArray, labels: IntArray | None, purpose: Purpose
 ) -> tuple[IntArray, IntArray]:
@@ -71,6 +86,12 @@ def _hold(
         within = None if labels is None else labels[rows]
         kept, held = hold_out(len(rows), share, seed=plan.seed, purpose=purpose, labels=within)
     return rows[kept], rows[held]
+
+
+def times_of(table: Table, plan: Plan) -> IntArray | None:
+    """The time of each row, shape (n_rows,), where the split is by time; else None."""
+    kind, _, column = plan.split.partition(":")
+    return _times(table, column) if kind == "time" else None
 
 
 def _times(table: Table, column: str) -> IntArray:

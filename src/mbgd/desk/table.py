@@ -10,20 +10,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mbgd.data import manifest
 from mbgd.data.encode.encoder import Encoded, Encoder, learn_encoder
-from mbgd.data.encode.target import Target, has_target, learn_target
+from mbgd.data.encode.target import Target
 from mbgd.data.encode.weights import class_weights, row_weights
 from mbgd.data.order import IntArray
 from mbgd.data.places import Places
 from mbgd.data.source import ArraySource, Rows, row_bytes
-from mbgd.data.table import Table, check_column, open_table
+from mbgd.data.table import Table
 from mbgd.desk.hints import hints
 from mbgd.desk.machine import choose_device, fits
+from mbgd.desk.opened import Opened, open_rows
 from mbgd.desk.parts import Held, Parts, assemble
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
-from mbgd.desk.sets import Sets, split, split_column
+from mbgd.desk.sets import Sets, split_column, times_of
 from mbgd.desk.table_defaults import default_batch_size, default_decay, default_dropout, default_epochs, default_rate
 from mbgd.errors import DataError, PlanError
 from mbgd.model.start import ROWS as ROWS_OF_A_START
@@ -54,78 +54,46 @@ class TableRows:
 def read_rows(
     data: Any, plan: Plan, *, init: Predictor | None = None, as_before: Mapping[str, Any] | None = None
 ) -> TableRows:
-    """Open, check, split and encode. `init` is the model whose weights are taken over: its encoder and target are kept;
-    `as_before` the manifest of what the data has to be."""
-    if plan.target is None:
-        raise PlanError("target must name the column to predict, got none; give --target COLUMN")
-    table = open_table(data, delimiter=plan.delimiter, numeric=plan.numeric, categorical=plan.categorical)
-    said = manifest.describe(table)
-    others = {name: _other(name, plan, like=table) for name in ("validation", "test")}
-    said |= {name: manifest.describe(other) for name, other in others.items() if other is not None}
-    if as_before is not None:
-        manifest.check(as_before, said)
-    table, notices = _with_target(table, plan.target)
-    files = [None if other is None else _with_target(other, plan.target)[0] for other in others.values()]
-    parts = [table, *(file for file in files if file is not None)]
-    kept = (None, None) if init is None else (init.encoder, init.target)
-    target = kept[1] or learn_target(table, plan.target, task=plan.task)
-    y: list[NDArray[Any]] = [target.encode(part) for part in parts]
-    sets = _with_files(split(table, plan, labels=y[0] if target.classes else None), table, files)
-    _check_sets(table, target, y[0], sets)
-    if plan.refit and not len(sets.validation):
-        raise PlanError("refit needs validation rows to take in, got none; give validation=0.1, or leave refit out")
+    """Open, check, split and encode, as the first model trains on it. `init` is the model whose weights are taken over:
+    its encoder and target are kept; `as_before` the manifest of what the data has to be."""
+    return first_rows(open_rows(data, plan, init=init, as_before=as_before), plan, init=init)
+
+
+def first_rows(opened: Opened, plan: Plan, *, init: Predictor | None = None) -> TableRows:
+    """The rows of the first model, with notices of what looks too good or too rare in them."""
+    table = opened.parts[0]
+    for sets in opened.sets:
+        _check_sets(table, opened.target, opened.y[0], sets)
+    rows = encode_rows(opened, plan, sets=opened.sets[0], init=init)
+    y, training = rows.y[: table.n_rows], rows.sets.training
+    hinted = hints(table, plan, target=rows.target, encoder=rows.encoder, encoded=rows.encoded, y=y, training=training)
+    return replace(rows, notices=(*rows.notices, *hinted))
+
+
+def encode_rows(opened: Opened, plan: Plan, *, sets: Sets, init: Predictor | None = None) -> TableRows:
+    """The rows of one model: encoder, scale and weights are learned from its training rows alone."""
+    table, y, target = opened.parts[0], opened.y[0], opened.target
     if init is None and _loss_name(plan, target) in STANDARDISED:
-        target = target.fit_scale(y[0], sets.training)
+        target = target.fit_scale(y, sets.training)
     elif not target.classes:
-        target = target.widened(y[0], sets.training)  # its scale is one that the weights have learned
-    encoder = kept[0] or learn_encoder(
-        table, training_rows=sets.training, drop=_left_out(plan), numeric=plan.numeric, categorical=plan.categorical
+        target = target.widened(y, sets.training)  # its scale is one that the weights have learned
+    encoder = (None if init is None else init.encoder) or learn_encoder(
+        table,
+        training_rows=sets.training,
+        drop=_left_out(plan),
+        numeric=plan.numeric,
+        categorical=plan.categorical,
+        times=times_of(table, plan),
     )
-    codes_and_numbers = [encoder.encode(part) for part in parts]
+    codes_and_numbers = [encoder.encode(part) for part in opened.parts]
     encoded = Encoded(
         np.concatenate([e.numbers for e in codes_and_numbers]), np.concatenate([e.codes for e in codes_and_numbers])
     )
-    targets = np.concatenate(y)
-    w = _weights(parts, plan, target, targets, sets)
-    places = tuple(part.places for part in parts)
-    hinted = hints(table, plan, target=target, encoder=encoder, encoded=encoded, y=y[0], training=sets.training)
-    notices = (*notices, *encoder.notices, *hinted)
-    return TableRows(table.name, encoder, target, encoded, targets, w, sets, notices, said, places)
-
-
-def _with_target(table: Table, target: str) -> tuple[Table, tuple[str, ...]]:
-    check_column(table, target)
-    there = has_target(table, target)
-    missing = int((~there).sum())
-    if not missing:
-        return table, ()
-    return table.take(np.flatnonzero(there)), (f"{missing:,} rows without {target} are left out",)
-
-
-def _other(name: str, plan: Plan, *, like: Table) -> Table | None:
-    """The rows of a validation or test file, its CSV columns typed as the table's, or None where there is no file."""
-    given = getattr(plan, name)
-    if given is None or isinstance(given, float):
-        return None
-    if not isinstance(given, str):
-        raise PlanError(
-            f"{name} must be a share or a file with fit_table, got {type(given).__name__}; write it to a file, "
-            "or mark its rows in a column: split='column:COLUMN'"
-        )
-    if given == "none":
-        return None
-    forced = {"numeric": plan.numeric, "categorical": plan.categorical, "schema_like": like.kinds(besides=plan.target)}
-    return open_table(given, delimiter=plan.delimiter, **forced)
-
-
-def _with_files(sets: Sets, table: Table, files: list[Table | None]) -> Sets:
-    """Rows of a validation file come behind those of the table, rows of a test file behind both."""
-    at = table.n_rows
-    for name, other in zip(("validation", "test"), files, strict=True):
-        if other is not None:
-            sets = replace(sets, **{name: np.arange(at, at + other.n_rows, dtype=np.int64)})
-            at += other.n_rows
-    return sets
+    targets = np.concatenate(opened.y)
+    w = _weights(list(opened.parts), plan, target, targets, sets)
+    places = tuple(part.places for part in opened.parts)
+    notices = (*opened.notices, *encoder.notices)
+    return TableRows(table.name, encoder, target, encoded, targets, w, sets, notices, opened.manifest, places)
 
 
 def _check_sets(table: Table, target: Target, y: NDArray[Any], sets: Sets) -> None:
@@ -172,17 +140,18 @@ def by_size(plan: Plan, rows: TableRows) -> Plan:
     n = len(rows.sets.training)
     batch_size = plan.batch_size if plan.batch_size != "auto" else default_batch_size(n)
     m = n if batch_size == "full" else min(int(batch_size), n)
+    later = plan.split.startswith("time:")
     tabular, linear = plan.optimizer == "tabular", not plan.hidden_layer_sizes
     return replace(
         plan,
         number_embeddings=plan.number_embeddings and not linear,
         input_scales=plan.input_scales and not linear,
         batch_size=batch_size,
-        epochs=plan.epochs if plan.epochs != "auto" else default_epochs(n, m),
+        epochs=plan.epochs if plan.epochs != "auto" else default_epochs(n, m, preset=plan.preset, later=later),
         learning_rate=plan.learning_rate
         if plan.learning_rate != "auto"
-        else default_rate(plan.optimizer, n, classes=bool(rows.target.classes)),
-        dropout=plan.dropout if plan.dropout != "auto" else default_dropout(n),
+        else default_rate(plan.optimizer, n, m, classes=bool(rows.target.classes)),
+        dropout=plan.dropout if plan.dropout != "auto" else default_dropout(n, later=later),
         weight_decay=default_decay(n) if tabular and plan.weight_decay is None else plan.weight_decay,
         loss=_loss_name(plan, rows.target),
     )

@@ -1,6 +1,6 @@
 """A number of training rows in, the defaults of a table out: what few rows need is not what many need.
 
-From RealMLP (Holzmueller et al. 2024), and from trials on five small tables and the flights: there AdamW with one rate did
+From RealMLP (Holzmueller et al. 2024), and from trials on fourteen tables and the flights: there AdamW with one rate did
 better than RealMLP's rate for each tensor, which `tabular` is; bench/accuracy has the means to try again.
 """
 
@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from mbgd.desk.presets import SHARE_OF_PASSES
+
 FEW, MANY = 30_000, 200_000  # rows: up to the one a network has to be held back, from the other on it must not be
 RATE_OF_CLASSES, RATE_OF_FEW, RATE_OF_MANY = 0.04, 0.2, 0.05
 DROPOUT, DECAY = 0.15, 0.02
+ADAM_RATE, ADAM_BATCH = 8e-3, 256  # a rate goes with the root of the batch size (Malladi et al. 2022, section 4)
 
 
 def default_batch_size(n_rows: int) -> int:
@@ -19,23 +22,30 @@ def default_batch_size(n_rows: int) -> int:
     return 64 if n_rows <= 1_024 else 128 if n_rows <= 8_192 else 256
 
 
-def default_epochs(n_rows: int, batch_size: int) -> float:
-    """2.2 million rows in all, but at least 10 and at most 32 passes, and at least 1,000 updates within 256 passes."""
-    passes = min(max(2.2e6 / n_rows, 10.0), 32.0)
+def default_epochs(n_rows: int, batch_size: int, *, preset: str | None = None, later: bool = False) -> float:
+    """2 million rows in all, but at least 8 and at most 32 passes, and at least 1,000 updates within 256 passes; of all
+    that the preset's share.
+
+    Half as many passes where `later` rows are to be predicted: what is peculiar to a time is learnt last, and the model
+    is trained once more for as long as was best.
+    """
+    passes = min(max(2e6 / n_rows, 8.0), 32.0) * (0.5 if later else 1.0)
     per_epoch = -(-n_rows // batch_size)
-    return float(min(256, max(round(passes), math.ceil(1_000 / per_epoch))))
+    planned = min(256, max(round(passes), math.ceil(1_000 / per_epoch)))
+    return float(math.ceil(planned * SHARE_OF_PASSES.get(preset or "default", 1.0)))
 
 
-def default_rate(optimizer: Any, n_rows: int, *, classes: bool) -> float | None:
-    """Of `tabular` 0.04 for classes; for numbers 0.2, falling to 0.05 where there are many rows."""
+def default_rate(optimizer: Any, n_rows: int, batch_size: int, *, classes: bool) -> float | None:
+    """Of Adam 0.008 sqrt(m / 256), at most 0.008. Of `tabular` 0.04 for classes; for numbers 0.2, falling to 0.05 where
+    there are many rows."""
     if optimizer == "tabular":
         return RATE_OF_CLASSES if classes else RATE_OF_FEW * (RATE_OF_MANY / RATE_OF_FEW) ** _how_many(n_rows)
-    return {"adam": 2e-3, "adamw": 2e-3}.get(optimizer) if isinstance(optimizer, str) else None
+    return ADAM_RATE * math.sqrt(min(1.0, batch_size / ADAM_BATCH)) if optimizer in ("adam", "adamw") else None
 
 
-def default_dropout(n_rows: int) -> float:
-    """0.15, none where there are many rows."""
-    return DROPOUT * (1 - _how_many(n_rows))
+def default_dropout(n_rows: int, *, later: bool = False) -> float:
+    """0.15, none where there are many rows, unless `later` rows are to be predicted."""
+    return DROPOUT if later else DROPOUT * (1 - _how_many(n_rows))
 
 
 def default_decay(n_rows: int) -> float:

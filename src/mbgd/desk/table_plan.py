@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mbgd.desk.bounds import shown
 from mbgd.desk.plan import Plan, from_json, make_plan, shallow
+from mbgd.desk.presets import preset_values
+from mbgd.errors import PlanError
 
 TABLE_DEFAULTS: Mapping[str, Any] = {
     "number_embeddings": True,
@@ -40,11 +43,44 @@ def table_plan(words: Mapping[str, Any], *, plain: bool = False, like: Mapping[s
             words[name] = os.path.abspath(given)
         elif isinstance(given, str) and given and name == "validation":
             words[name] = None
+    if words.get("preset") is not None and (plain or like is not None):
+        other = "plain" if plain else "plan"
+        raise PlanError(f"preset and {other} exclude each other, got both; leave one of them out")
     if like is not None:
-        return make_plan(words, defaults=shallow(from_json(like)))
-    defaults = dict(PLAIN if plain else TABLE_DEFAULTS)
+        return _checked(words, shallow(from_json(like)))
+    defaults = dict(PLAIN if plain else TABLE_DEFAULTS) | preset_values(words.get("preset"), words)
     if words.get("steps") is not None and words.get("epochs") is None:
         defaults["epochs"] = None
+    if not plain:
+        defaults["refit"] = _is_best_refit({**defaults, **words})
     if words.get("optimizer") == "sgd" and not plain:
         defaults["learning_rate"] = 0.05
-    return make_plan(words, defaults=defaults)
+    return _checked(words, defaults)
+
+
+def _is_best_refit(words: Mapping[str, Any]) -> bool:
+    """By time the validation rows are the latest, and most like what is to be predicted: one model takes them in at last."""
+    one = (words.get("members") or 1) == 1 and words.get("folds") is None
+    return one and str(words.get("split", "")).startswith("time:") and words.get("validation") is not None
+
+
+def _checked(words: dict[str, Any], defaults: Mapping[str, Any]) -> Plan:
+    """The plan, once folds and members have been seen to go with the rest."""
+    if words.get("folds", defaults.get("folds")) is not None:
+        words = {"validation": None, **words}
+    plan = make_plan(words, defaults=defaults)
+    if plan.folds is not None and plan.validation is not None:
+        raise PlanError(
+            f"folds and validation exclude each other, got folds={plan.folds} and validation={shown(plan.validation)}: "
+            "each fold is the validation rows of its model; leave validation out"
+        )
+    if plan.folds is not None and plan.split.startswith(("time:", "column:")):
+        raise PlanError(
+            f"folds need a random split or one by group, got split={plan.split!r}, which says itself which rows stop a "
+            "model; give members instead"
+        )
+    if plan.refit and (plan.folds is not None or plan.members > 1):
+        raise PlanError(
+            "refit is for one model, got it with folds or members; folds use every row already: leave it out"
+        )
+    return plan

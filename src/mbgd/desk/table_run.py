@@ -1,127 +1,38 @@
-"""The door for tables: a file or frame and a target in, a finished Run with honest scores out."""
+"""A table's rows and a plan in, one model trained, and its honest scores, out."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 
 from mbgd.data.order import IntArray
 from mbgd.data.places import listed, original
 from mbgd.desk.card import write_card
-from mbgd.desk.folder import (
-    INIT,
-    MANIFEST,
-    MODEL,
-    RESULT,
-    Recorder,
-    check_new,
-    go_on,
-    open_existing,
-    open_new,
-    write_plan,
-)
+from mbgd.desk.folder import MODEL, RESULT, Recorder, go_on
 from mbgd.desk.going import going
-from mbgd.desk.knobs import TableKnobs
-from mbgd.desk.machine import choose_device
 from mbgd.desk.parts import Held, Parts
-from mbgd.desk.plan import Plan, from_json
-from mbgd.desk.predictor import Predictor, load, load_table
+from mbgd.desk.plan import Plan
+from mbgd.desk.predictor import Predictor
 from mbgd.desk.result import Run
-from mbgd.desk.run import Fitting, finish
+from mbgd.desk.run import Fitting
 from mbgd.desk.standing import Standing
-from mbgd.desk.table import TableRows, by_size, facts_of, new_model, parts_of, read_rows
-from mbgd.desk.table_plan import table_plan
+from mbgd.desk.table import TableRows, facts_of, new_model, parts_of
 from mbgd.desk.train import Trained, calibrated, scored
-from mbgd.errors import DivergenceError, PlanError
+from mbgd.errors import DivergenceError
 from mbgd.loop.steps import diverged
+from mbgd.measure.baselines import Predictor as Baseline
 from mbgd.measure.baselines import dumb, linear
 from mbgd.measure.calibrate import Calibration
-from mbgd.measure.metrics import scorer
-from mbgd.store import new_folder, read_json, write_json
+from mbgd.measure.metrics import Scorer, scorer
+from mbgd.store import new_folder, write_json
 
 REFIT = "refit"  # the folder of the second training, inside the run's own
-
-
-def fit_table(
-    data: Any,
-    target: str,
-    *,
-    out: str | os.PathLike[str] | None = None,
-    init: str | os.PathLike[str] | None = None,
-    **knobs: Unpack[TableKnobs],
-) -> Run:
-    """Train on a table: encoder, model, training and scores, with defaults that scale with the number of rows.
-
-    data: a CSV, Parquet or Arrow file, a folder, glob or list of them, or a pandas, polars or pyarrow frame. Rows without
-    a target are left out and counted. A test set (20 %) is used for the last score alone, a validation set (10 % of the
-    rest) picks the weights; encoder and scales see training rows only. `out` names a new run folder, `init` a finished
-    run or model whose weights and encoder are taken over. Raises PlanError, DataError, DivergenceError.
-    """
-    plan = table_plan({"target": target, **knobs})
-    return finish(table_fitting(data, plan=plan, out=out, init=init))
-
-
-def taken_over(init: Any, plan: Plan) -> Predictor:
-    """The finished run or model whose weights a new run of this plan starts from."""
-    begun = load_table(init)
-    assert begun.target is not None
-    if begun.target.name != plan.target:
-        raise PlanError(
-            f"init must be a model of the target {plan.target!r}, got {init}, which predicts {begun.target.name!r}; "
-            "give that target, or leave init out"
-        )
-    return begun
-
-
-def table_fitting(data: Any, *, plan: Plan, out: Any = None, init: Any = None, replace_out: bool = False) -> Fitting:
-    """`fit_table`, look by look. All that can be wrong with rows and plan is said before anything is written."""
-    path = None if out is None else Path(out)
-    check_new(path, replace=replace_out)
-    choose_device(plan.device)  # a wrong word is said before a large file is read
-    begun = None if init is None else taken_over(init, plan)
-    rows = read_rows(data, plan, init=begun)
-    run = TableRun(rows, by_size(plan, rows), begun, path)
-    parts = run.parts(rows.sets.training, rows.sets.validation)
-    run = replace(run, plan=replace(run.plan, threads=parts.threads))  # their number is part of what is repeated
-    with open_new(path, replace=replace_out) as folder:
-        if folder is not None:
-            if begun is not None:
-                begun.save(folder / INIT)
-            write_json(folder / MANIFEST, rows.manifest)
-            resolved = {**facts_of(rows), **parts.resolved}
-            write_plan(folder, command="fit_table", plan=run.plan, resolved=resolved, data=places(data))
-        return (yield from _trained(run, parts, saved=None))
-
-
-def table_resuming(folder: Path, *, data: Any = None) -> Fitting:
-    """`resume` of a table's run, look by look. Raises DataError where the data is not what it was."""
-    with open_existing(folder, command="fit_table") as saved:
-        plan = from_json(saved["plan"])
-        where = saved["data"] if data is None else data
-        if where is None:
-            raise PlanError(
-                f"{folder} was trained on a frame in memory; give it again: resume({str(folder)!r}, data=frame)"
-            )
-        begun = load(folder / INIT) if (folder / INIT).exists() else None
-        rows = read_rows(where, plan, init=begun, as_before=read_json(folder / MANIFEST))
-        run = TableRun(rows, plan, begun, folder)
-        return (yield from _trained(run, run.parts(rows.sets.training, rows.sets.validation), saved=saved))
-
-
-def places(data: Any) -> Any:
-    """The files as absolute paths, for plan.json; None for data in memory."""
-    if isinstance(data, str | Path):
-        return os.path.abspath(data)
-    if isinstance(data, list | tuple) and all(isinstance(path, str | Path) for path in data):
-        return [os.path.abspath(path) for path in data]
-    return None
 
 
 @dataclass(frozen=True)
@@ -132,6 +43,7 @@ class TableRun:
     plan: Plan
     begun: Predictor | None
     folder: Path | None
+    alone: bool = True  # False for one of several: test rows and baselines are for their mean
 
     def parts(self, training: IntArray, validation: IntArray, *, stop_after: int | None = None) -> Parts:
         """Parts around a fresh model, or around a copy of the one whose weights are taken over."""
@@ -141,7 +53,7 @@ class TableRun:
         )
 
 
-def _trained(run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) -> Fitting:
+def train_one(run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) -> Fitting:
     """Train, train once more where asked, score the test rows, write it all."""
     folder = run.folder
     start, recorder, notices = _start(folder, parts, run.plan, saved)
@@ -159,7 +71,8 @@ def _trained(run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) ->
     )
     if folder is not None:
         finished.save(folder / MODEL)
-        write_card(finished)
+        if run.alone:
+            write_card(finished)
         write_json(folder / RESULT, finished.summary())
     return finished
 
@@ -222,7 +135,7 @@ def _result(
     notices: tuple[str, ...],
 ) -> Run:
     rows, heat = run.rows, 1.0 if calibration is None else calibration.temperature
-    if len(rows.sets.test):
+    if run.alone and len(rows.sets.test):
         scores = {**scores, "test": scored(parts, Held(parts.source, rows.sets.test), temperature=heat)}
     shown = "test" if "test" in scores else "validation" if "validation" in scores else None
     return Run(
@@ -231,7 +144,7 @@ def _result(
         history=recorder.lines,
         ending=trained.ending,
         scores=scores,
-        baselines={} if shown is None else baselines(rows, getattr(rows.sets, shown)),
+        baselines=baselines([(rows, getattr(rows.sets, shown))]) if run.alone and shown is not None else {},
         resolved={**facts_of(rows), **parts.resolved},
         seconds=trained.standing.seconds,
         calibration=calibration,
@@ -247,12 +160,28 @@ def _predictor(
     return Predictor(parts.model, parts.loss, parts.output_shape, run.rows.encoder, run.rows.target, facts, temperature)
 
 
-def baselines(rows: TableRows, held: IntArray) -> dict[str, dict[str, float]]:
-    """What two dumb models score on the same held-out rows: the mean or majority, and a linear model of the same encoding."""
-    n_classes, encoder = len(rows.target.classes), rows.encoder
-    kind = "regression" if not n_classes else "binary" if n_classes == 2 else "multiclass"
-    training, classes = rows.sets.training, n_classes or None
-    models = {
+def baselines(each: Iterable[tuple[TableRows, IntArray]]) -> dict[str, dict[str, float]]:
+    """What two dumb models score on the same held-out rows: the mean or majority, and a linear model of the same encoding.
+
+    Of several pairs of rows and held-out ones, each is predicted by dumb models of its own training rows.
+    """
+    found: dict[str, Scorer] = {}
+    for rows, held in each:
+        kind, classes = _kind(rows), len(rows.target.classes)
+        for name, model in _dumb(rows, kind).items():
+            scores = found.setdefault(name, scorer(kind, max(2, classes)))
+            scores.add(model(held), rows.y[held], None if rows.w is None else rows.w[held])
+    return {name: scores.result() for name, scores in found.items()}
+
+
+def _kind(rows: TableRows) -> str:
+    n_classes = len(rows.target.classes)
+    return "regression" if not n_classes else "binary" if n_classes == 2 else "multiclass"
+
+
+def _dumb(rows: TableRows, kind: str) -> dict[str, Baseline]:
+    training, classes = rows.sets.training, len(rows.target.classes) or None
+    return {
         "mean" if kind == "regression" else "majority": dumb(
             kind, rows.y, training_rows=training, w=rows.w, n_classes=classes
         ),
@@ -261,15 +190,9 @@ def baselines(rows: TableRows, held: IntArray) -> dict[str, dict[str, float]]:
             rows.y,
             numbers=rows.encoded.numbers,
             codes=rows.encoded.codes,
-            cardinalities=encoder.cardinalities,
+            cardinalities=rows.encoder.cardinalities,
             training_rows=training,
             w=rows.w,
             n_classes=classes,
         ),
     }
-    found = {}
-    for name, model in models.items():
-        scores = scorer(kind, max(2, n_classes))
-        scores.add(model(held), rows.y[held], None if rows.w is None else rows.w[held])
-        found[name] = scores.result()
-    return found

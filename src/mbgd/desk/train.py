@@ -32,6 +32,7 @@ class Look:
 
     progress: Progress
     epoch: float  # passes over the training rows so far
+    epochs: float | None  # passes that are planned
     loss: float  # weighted mean training loss since the last look, each row's before its update
     learning_rate: float
     seconds: float
@@ -98,6 +99,7 @@ def _look(parts: Parts, plan: Plan, standing: Standing, *, done: Steps, clock: _
     look = Look(
         progress=progress,
         epoch=progress.cursor.epoch + progress.cursor.row / n_rows,
+        epochs=None if parts.total_steps is None else parts.total_steps / parts.steps_per_epoch,
         loss=done.loss,
         learning_rate=float(parts.engine.updater.base_rates[0] * done.rate_factors[-1]),
         seconds=now,

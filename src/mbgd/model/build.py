@@ -68,6 +68,7 @@ def mlp(
     )
 
 
+SEVERAL = "several"  # models beside each other in an nn.ModuleList, for whoever takes their mean
 _LATER = ("edges", "number_size", "scaled")  # words that files of the first models lack
 _COMMON = ("n_outputs", "hidden_layer_sizes", "activation", "dropout")
 _KINDS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
@@ -81,6 +82,10 @@ _KINDS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
 
 def architecture(model: nn.Module) -> dict[str, Any] | None:
     """What `build` needs to make such a model again, as JSON; None for a module that is not of this file."""
+    if type(model) is nn.ModuleList:
+        parts = [architecture(part) for part in model]
+        ours = len(parts) > 0 and all(part is not None and part["kind"] in _KINDS for part in parts)
+        return {"kind": SEVERAL, "models": parts} if ours else None
     for kind, (made, names) in _KINDS.items():
         if type(model) is made:
             values = {name: getattr(model, name) for name in names}
@@ -94,6 +99,13 @@ def _as_json(value: Any) -> Any:
 
 def build(described: Mapping[str, Any], *, seed: int = 0) -> nn.Module:
     """The model that `architecture` described. Raises SavedFileError where it describes none."""
+    kind = described.get("kind")
+    if kind == SEVERAL:
+        return nn.ModuleList(_build_one(part, seed=seed) for part in described["models"])
+    return _build_one(described, seed=seed)
+
+
+def _build_one(described: Mapping[str, Any], *, seed: int) -> nn.Module:
     kind = described.get("kind")
     if kind not in _KINDS:
         known = " or ".join(_KINDS)

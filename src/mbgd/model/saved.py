@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from mbgd.errors import PlanError, SavedFileError
-from mbgd.model.build import architecture, build
+from mbgd.model.build import SEVERAL, architecture, build
 from mbgd.model.tensors import not_tensors, read_tensors, tensor_bytes
 from mbgd.store import announced, finite, write_bytes
 
-FORMAT = 1
+FORMAT, OF_ONE = 2, 1  # the first holds several models, and is written where there are several
 FILE_NAME = "model.safetensors"
 _BLANK = "0" * 64  # stands for the digest while the digest is taken
 _BLOCK = 1 << 20
@@ -47,11 +47,12 @@ def save_model(path: Path, module: nn.Module, *, facts: Mapping[str, object]) ->
     for name, value in held.items():
         if not isinstance(value, Tensor):
             raise PlanError(f"module must hold tensors alone to be saved, got {name!r} of type {type(value).__name__}")
+    described = architecture(module)
     written = {
         "sha256": _BLANK,
-        "format": FORMAT,
+        "format": FORMAT if described is not None and described["kind"] == SEVERAL else OF_ONE,
         "versions": _versions(),
-        "architecture": architecture(module),
+        "architecture": described,
         "facts": finite(facts),
     }
     data = tensor_bytes(held, metadata={"mbgd": json.dumps(written, ensure_ascii=False)})
@@ -133,13 +134,17 @@ def _check_claims(saved: SavedModel) -> None:
     held = sum(tensor.numel() for tensor in saved.tensors.values())
     described = saved.architecture or {}
     try:
-        inputs = [described.get("n_inputs", 0), described.get("n_numbers", 0)]
-        inputs += [codes - 1 for codes in described.get("cardinalities", ())]
-        claimed = sum(inputs) + sum(described["hidden_layer_sizes"]) + described["n_outputs"]
-    except (KeyError, TypeError):
+        claimed = sum(map(_claimed, described["models"] if described.get("kind") == SEVERAL else [described]))
+    except (KeyError, TypeError, AttributeError):
         claimed = held + 1
-    if claimed > held:
+    if not 0 < claimed <= held:
         raise SavedFileError(f"{saved.path} describes a model larger than its weights; the file is damaged")
+
+
+def _claimed(described: Mapping[str, Any]) -> int:
+    inputs = [described.get("n_inputs", 0), described.get("n_numbers", 0)]
+    inputs += [codes - 1 for codes in described.get("cardinalities", ())]
+    return int(sum(inputs) + sum(described["hidden_layer_sizes"]) + described["n_outputs"])
 
 
 def _shown(value: object) -> str:

@@ -21,6 +21,8 @@ DAY, HOUR = 86_400, 3_600  # seconds
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _FEW_DAYS = 200_000
 PERIODS = {"hour": 24.0, "weekday": 7.0, "day_of_year": 365.25}
+SECONDS = {"hour": DAY, "weekday": 7 * DAY, "day_of_year": 365.25 * DAY}
+SEEN = 0.95  # share of a period that training rows must span where later rows are to be predicted
 
 
 @dataclass(frozen=True)
@@ -66,23 +68,28 @@ class DateSummary:
     why: str = ""
 
 
-def learn_date(table: Table, name: str, *, training_rows: IntArray) -> DateSummary:
-    """Keeps those calendar parts that vary among the training rows."""
+def learn_date(table: Table, name: str, *, training_rows: IntArray, later: bool = False) -> DateSummary:
+    """Keeps those calendar parts that vary among the training rows; where `later` rows are to be predicted, those alone
+    that have come round once: of ten months nobody learns what the other two are like."""
     zone = getattr(table.column(name).type, "tz", None)
     seconds, missing = as_seconds(table, name, zone=zone)
     seconds, missing = seconds[training_rows], missing[training_rows]
     seen, n_missing = seconds[~missing], int(missing.sum())
     if not len(seen):
         return DateSummary(None, n_missing, 0, "every value is missing")
-    parts = []
+    parts: list[str] = []
+    new: list[str] = []
+    span = int(seen.max()) - int(seen.min())
     for part in PERIODS:
         index = _calendar(seen, part)
         if (index != index[0]).any():
-            parts.append(part)
+            (new if later and span < SEEN * SECONDS[part] else parts).append(part)
     distinct = int(pc.count_distinct(pa.array(seen)).as_py())
+    unseen = f"{' and '.join(new)} not used, for the training rows span less than a whole round of it"
+    why = unseen.replace("_", " ") if new else ""
     if not parts and not n_missing:
-        return DateSummary(None, 0, distinct, "hour, weekday and day of the year are the same in all rows")
-    return DateSummary(DateColumn(name, tuple(parts), n_missing > 0, zone), n_missing, distinct)
+        return DateSummary(None, 0, distinct, why or "hour, weekday and day of the year are the same in all rows")
+    return DateSummary(DateColumn(name, tuple(parts), n_missing > 0, zone), n_missing, distinct, why)
 
 
 def as_seconds(table: Table, name: str, *, zone: str | None) -> tuple[IntArray, NDArray[np.bool_]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from mbgd.data.encode.categories import CategoryColumn, learn_category, plain_name
 from mbgd.data.encode.dates import DateColumn, learn_date
-from mbgd.data.encode.numbers import NumberColumn, is_text, learn_number
+from mbgd.data.encode.later import tells_time
+from mbgd.data.encode.numbers import NumberColumn, as_floats, is_text, learn_number
 from mbgd.data.order import IntArray
 from mbgd.data.table import Table, check_column
 from mbgd.errors import DataError, PlanError, SavedFileError, did_you_mean
 
 VERSION = 1
+AS_TIME = "it is the time in other words, and later rows lie beyond all that was seen; --numeric keeps it"
 Part = NumberColumn | DateColumn | CategoryColumn
 _LEARNED: dict[str, type[NumberColumn] | type[DateColumn] | type[CategoryColumn]] = {
     "number": NumberColumn,
@@ -148,8 +150,12 @@ def learn_encoder(
     drop: Sequence[str] = (),
     numeric: Sequence[str] = (),
     categorical: Sequence[str] = (),
+    times: IntArray | None = None,
 ) -> Encoder:
     """Learns every column but those of `drop` from the training rows; no other row is looked at.
+
+    `times` (n_rows,) are given where later rows are to be predicted: numbers that tell the time and little else are then
+    left out, unless they are named in `numeric`.
 
     Raises DataError for a name that the table lacks, a nested column, an infinite number, and where no column is left.
     """
@@ -163,7 +169,8 @@ def learn_encoder(
     facts: list[ColumnFacts] = []
     for name in (name for name in table.names if name not in drop):
         kind = _kind(table, name, numeric=numeric, categorical=categorical)
-        part, fact = _learn(table, name, kind=kind, training_rows=training_rows, keep=name in categorical)
+        named = name in numeric or name in categorical
+        part, fact = _learn(table, name, kind=kind, training_rows=training_rows, keep=named, times=times)
         parts += [part] if part is not None else []
         facts.append(fact)
     if not parts:
@@ -179,15 +186,19 @@ def learn_encoder(
 
 
 def _learn(
-    table: Table, name: str, *, kind: str, training_rows: IntArray, keep: bool
+    table: Table, name: str, *, kind: str, training_rows: IntArray, keep: bool, times: IntArray | None
 ) -> tuple[Part | None, ColumnFacts]:
     learned = (
         learn_number(table, name, training_rows=training_rows)
         if kind == "number"
-        else learn_date(table, name, training_rows=training_rows)
+        else learn_date(table, name, training_rows=training_rows, later=times is not None)
         if kind == "date"
         else learn_category(table, name, training_rows=training_rows, keep=keep)
     )
+    if times is not None and isinstance(learned.part, NumberColumn) and not keep:
+        seen = as_floats(table, name)[training_rows]
+        if tells_time(seen, times[training_rows]):
+            learned = replace(learned, part=None, why=AS_TIME)
     shown = kind if learned.part is not None else "left out"
     type_name = plain_name(table.column(name).type)
     return learned.part, ColumnFacts(name, type_name, shown, learned.missing, learned.distinct, learned.why)

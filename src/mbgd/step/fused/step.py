@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,8 @@ class FusedEngine:
         self._binding: Binding | None = None
         self._threads: Threads | None = None
         self._dtype = NUMPY[program.dtype]
-        self._calls = _calls(self._dtype)
+        self._by_blas = uses_blas(program)
+        self._calls = _calls(self._dtype, by_blas=self._by_blas)
         self._edges = edges_of(program)
         self.reads_in_place = self._is_linear = _is_linear(program)
         self._lying: tuple[Rows, Data] | None = None  # rows that were not gathered, and what kernels read of them
@@ -105,7 +106,7 @@ class FusedEngine:
             return updater.flat([still.gradient_of(tensor) for tensor in trained])
 
     def _call(self, net: Net, memory: Memory, data: Data, batches: Batches, moves: Moves) -> None:
-        with blas_threads(self.threads):
+        with blas_threads(self.threads) if self._by_blas else nullcontext():
             if not self._is_linear:
                 run_chunk(self._calls, net, memory, data, batches, moves, alone(self._dtype))
             elif moves.bare and len(batches.sizes) == len(batches.losses):
@@ -201,12 +202,12 @@ def _flat(tensor: Tensor) -> Floats:
     return tensor.detach().contiguous().numpy().reshape(-1)
 
 
-def _calls(dtype: np.dtype[Any]) -> Calls:
-    """The leaves that every program uses, compiled or read from disk."""
+def _calls(dtype: np.dtype[Any], *, by_blas: bool) -> Calls:
+    """The leaves that every program uses, compiled or read from disk; BLAS is looked for where a layer goes through it."""
     rooms = (products, tiles, activations, front, bent, scale, losses, updates)
     named = {name: found for room in rooms for name, found in vars(room).items() if isinstance(found, Leaf)}
     addresses = {name: named[name].address(dtype) for name in Calls._fields if name != "gemm"}
-    return Calls(gemm=address_of_gemm(dtype), **addresses)
+    return Calls(gemm=address_of_gemm(dtype) if by_blas else 0, **addresses)
 
 
 def shares_batches(program: Program) -> bool:

@@ -1,0 +1,92 @@
+"""A table's files and a plan in, its rows with their targets, and which of them teach what, out; nothing is learned yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mbgd.data import manifest
+from mbgd.data.encode.target import Target, has_target, learn_target
+from mbgd.data.table import Table, check_column, open_table
+from mbgd.desk.plan import Plan
+from mbgd.desk.predictor import Predictor
+from mbgd.desk.sets import Sets, folded, split
+from mbgd.errors import PlanError
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A table, the validation and the test file, where there are such, one behind the other; rows without a target have left.
+
+    `sets` are those of the one model, or of each fold's.
+    """
+
+    parts: tuple[Table, ...]
+    y: tuple[NDArray[Any], ...]
+    target: Target
+    sets: tuple[Sets, ...]
+    notices: tuple[str, ...]
+    manifest: dict[str, Any]
+
+
+def open_rows(
+    data: Any, plan: Plan, *, init: Predictor | None = None, as_before: Mapping[str, Any] | None = None
+) -> Opened:
+    """Open, check and split. `init` is the model whose weights are taken over: its target is kept."""
+    if plan.target is None:
+        raise PlanError("target must name the column to predict, got none; give --target COLUMN")
+    table = open_table(data, delimiter=plan.delimiter, numeric=plan.numeric, categorical=plan.categorical)
+    said = manifest.describe(table)
+    others = {name: _other(name, plan, like=table) for name in ("validation", "test")}
+    said |= {name: manifest.describe(other) for name, other in others.items() if other is not None}
+    if as_before is not None:
+        manifest.check(as_before, said)
+    table, notices = _with_target(table, plan.target)
+    files = [None if other is None else _with_target(other, plan.target)[0] for other in others.values()]
+    parts = (table, *(file for file in files if file is not None))
+    target = (None if init is None else init.target) or learn_target(table, plan.target, task=plan.task)
+    y: tuple[NDArray[Any], ...] = tuple(target.encode(part) for part in parts)
+    labels = y[0] if target.classes else None
+    sets = _with_files(split(table, plan, labels=labels), table, files)
+    if plan.refit and not len(sets.validation):
+        raise PlanError("refit needs validation rows to take in, got none; give validation=0.1, or leave refit out")
+    return Opened(parts, y, target, folded(table, plan, sets, labels=labels), notices, said)
+
+
+def _with_target(table: Table, target: str) -> tuple[Table, tuple[str, ...]]:
+    check_column(table, target)
+    there = has_target(table, target)
+    missing = int((~there).sum())
+    if not missing:
+        return table, ()
+    return table.take(np.flatnonzero(there)), (f"{missing:,} rows without {target} are left out",)
+
+
+def _other(name: str, plan: Plan, *, like: Table) -> Table | None:
+    """The rows of a validation or test file, its CSV columns typed as the table's, or None where there is no file."""
+    given = getattr(plan, name)
+    if given is None or isinstance(given, float):
+        return None
+    if not isinstance(given, str):
+        raise PlanError(
+            f"{name} must be a share or a file with fit_table, got {type(given).__name__}; write it to a file, "
+            "or mark its rows in a column: split='column:COLUMN'"
+        )
+    if given == "none":
+        return None
+    forced = {"numeric": plan.numeric, "categorical": plan.categorical, "schema_like": like.kinds(besides=plan.target)}
+    return open_table(given, delimiter=plan.delimiter, **forced)
+
+
+def _with_files(sets: Sets, table: Table, files: list[Table | None]) -> Sets:
+    """Rows of a validation file come behind those of the table, rows of a test file behind both."""
+    at = table.n_rows
+    for name, other in zip(("validation", "test"), files, strict=True):
+        if other is not None:
+            sets = replace(sets, **{name: np.arange(at, at + other.n_rows, dtype=np.int64)})
+            at += other.n_rows
+    return sets

@@ -1,0 +1,181 @@
+"""A table's opened rows and a plan of several models in, each trained in turn, their mean and its honest scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mbgd.data.encode.encoder import Encoded
+from mbgd.data.order import IntArray
+from mbgd.desk.card import write_card
+from mbgd.desk.ensemble import Ensemble
+from mbgd.desk.folder import HISTORY, MODEL, RESULT
+from mbgd.desk.load import load_table
+from mbgd.desk.opened import Opened
+from mbgd.desk.out_of_fold import OUT_OF_FOLD, out_of_fold, write_out_of_fold
+from mbgd.desk.parts import Parts
+from mbgd.desk.plan import Plan
+from mbgd.desk.predictor import Predictor
+from mbgd.desk.result import Run
+from mbgd.desk.table import TableRows, encode_rows, facts_of
+from mbgd.desk.table_run import TableRun, baselines, train_one
+from mbgd.desk.train import Look
+from mbgd.loop.stop import Ending, StopReason
+from mbgd.measure.metrics import scorer
+from mbgd.record.history import History, read_history
+from mbgd.seeds import member_seed
+from mbgd.store import finite, new_folder, read_json, sweep, write_json
+
+MODELS = "models"  # holds a folder for each of several models, named by its number from 1 on
+
+
+@dataclass(frozen=True)
+class ModelTrained:
+    """One of several models is trained; `number` counts from 1, `scores` are of its validation rows."""
+
+    number: int
+    of: int
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class One:
+    """A trained model of several, and what result.json says of it."""
+
+    predictor: Predictor
+    said: dict[str, Any]
+    history: History
+    notices: tuple[str, ...] = ()
+
+
+Turns = Generator[Look | ModelTrained, None, Run]
+
+
+def how_many(plan: Plan) -> int:
+    """The models whose mean a plan asks for."""
+    return (plan.folds or 1) * plan.members
+
+
+def train_several(opened: Opened, run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) -> Turns:
+    """Train the models of each fold one after the other; those that are done are read. `parts` are of the first."""
+    models: list[One] = []
+    means: NDArray[np.float64] | None = None
+    for fold, sets in enumerate(opened.sets):
+        rows = run.rows if fold == 0 else encode_rows(opened, run.plan, sets=sets)
+        held = np.concatenate([rows.sets.validation, rows.sets.test])
+        for _ in range(run.plan.members):
+            one = yield from _one(_numbered(run, rows, len(models)), parts if not models else None, saved=saved)
+            models.append(one)
+            found = one.predictor.means(Encoded(rows.encoded.numbers[held], rows.encoded.codes[held]))
+            means = np.zeros((len(rows.y), *found.shape[1:])) if means is None else means
+            means[held] += found
+            yield ModelTrained(len(models), how_many(run.plan), one.said["scores"].get("validation", {}))
+    assert means is not None
+    means[run.rows.sets.test] /= len(models)
+    means[np.concatenate([sets.validation for sets in opened.sets])] /= run.plan.members
+    return _finished(opened, run, models, means=means, resolved=parts.resolved)
+
+
+def _numbered(run: TableRun, rows: TableRows, number: int) -> TableRun:
+    """One of the models, counted from 0: its rows, its seed, its share of the time and its folder."""
+    plan, limit = run.plan, run.plan.time_limit
+    plan = replace(
+        plan,
+        seed=member_seed(plan.seed, number),
+        time_limit=None if limit is None else limit / how_many(plan),
+    )
+    folder = None if run.folder is None else run.folder / MODELS / str(number + 1)
+    return TableRun(rows, plan, None, folder, alone=False)
+
+
+def _one(run: TableRun, parts: Parts | None, *, saved: Mapping[str, Any] | None) -> Generator[Look, None, One]:
+    """Train one of the models, go on with it, or read it where it is done: result.json is written last."""
+    folder, rows = run.folder, run.rows
+    if folder is not None and (folder / RESULT).exists():
+        predictor = load_table(folder)
+        assert isinstance(predictor, Predictor)
+        return One(replace(predictor, encoder=rows.encoder), read_json(folder / RESULT), read_history(folder / HISTORY))
+    begun = folder is not None and folder.exists()
+    if folder is not None and begun:
+        sweep(folder)
+        sweep(folder / "checkpoints")
+    elif folder is not None:
+        new_folder(folder)
+    parts = parts or run.parts(rows.sets.training, rows.sets.validation)
+    done = yield from train_one(run, parts, saved=saved if begun else None)
+    assert isinstance(done.predictor, Predictor)
+    own = tuple(notice for notice in done.notices if notice not in rows.notices)
+    said = finite(done.summary())
+    assert isinstance(said, dict)
+    return One(done.predictor, said, done.history, own)
+
+
+def _finished(
+    opened: Opened, run: TableRun, models: list[One], *, means: NDArray[np.float64], resolved: Mapping[str, Any]
+) -> Run:
+    """The mean with its scores, written down: the model before the result, which says that the run has ended."""
+    rows, of_folds = run.rows, run.plan.folds is not None
+    kind, sets = models[0].predictor.loss.kind, rows.sets
+    held = {"out_of_fold": np.concatenate([s.validation for s in opened.sets])} if of_folds else {}
+    held |= {} if of_folds else {"validation": sets.validation}
+    held = {name: np.sort(which) for name, which in {**held, "test": sets.test}.items() if len(which)}
+    scores = {name: _scores(rows, kind, which, means[which]) for name, which in held.items()}
+    facts = {"plan": run.plan.to_json(), "scores": scores}
+    columns = out_of_fold(rows, opened.sets, means) if of_folds else None
+    finished = Run(
+        predictor=Ensemble(tuple(one.predictor for one in models), facts),
+        plan=run.plan,
+        history=History({"model": k, **record} for k, one in enumerate(models, 1) for record in one.history),
+        ending=Ending(StopReason.MODELS, {"models": len(models)}),
+        scores=scores,
+        baselines=baselines(_rows_of_baselines(opened, run, held)),
+        resolved={**facts_of(rows), **resolved, **_together(models)},
+        seconds=sum(one.said["seconds"] for one in models),
+        models=tuple(one.said for one in models),
+        out_of_fold=columns,
+        folder=run.folder,
+        notices=tuple(dict.fromkeys([*rows.notices, *(notice for one in models for notice in one.notices)])),
+    )
+    if run.folder is not None:
+        if columns is not None:
+            write_out_of_fold(run.folder / OUT_OF_FOLD, columns)
+        finished.save(run.folder / MODEL)
+        write_card(finished)
+        write_json(run.folder / RESULT, finished.summary())
+    return finished
+
+
+def _scores(rows: TableRows, kind: str, held: IntArray, means: NDArray[np.float64]) -> dict[str, float]:
+    scores = scorer(kind, max(2, len(rows.target.classes)))
+    scores.add(means, rows.y[held], None if rows.w is None else rows.w[held])
+    return scores.result()
+
+
+def _rows_of_baselines(
+    opened: Opened, run: TableRun, held: Mapping[str, IntArray]
+) -> Iterator[tuple[TableRows, IntArray]]:
+    """Rows to learn a dumb model from and those to score it on: each row, as the mean does, by a model not trained on it."""
+    rows, sets = run.rows, run.rows.sets
+    if "test" in held:
+        known = np.sort(np.concatenate([sets.training, sets.validation])) if run.plan.folds else sets.training
+        yield replace(rows, sets=replace(sets, training=known)), sets.test
+    elif "out_of_fold" in held:
+        for fold in opened.sets:
+            yield encode_rows(opened, run.plan, sets=fold), fold.validation
+    elif "validation" in held:
+        yield rows, sets.validation
+
+
+def _together(models: list[One]) -> dict[str, Any]:
+    """Updates, rows and passes of all models."""
+    return {
+        "models": len(models),
+        "steps_done": sum(one.said["steps"] for one in models),
+        "rows_seen": sum(one.history["rows_seen"][-1] for one in models),
+        "epochs_done": round(sum(one.said["epochs"] for one in models), 6),
+        "best_step": None,
+    }

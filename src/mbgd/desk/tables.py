@@ -1,0 +1,121 @@
+"""The doors for tables: a file or frame and a target in, a finished Run with honest scores out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Unpack
+
+from mbgd.desk.ensemble import Ensemble
+from mbgd.desk.folder import INIT, MANIFEST, check_new, open_existing, open_new, write_plan
+from mbgd.desk.knobs import TableKnobs
+from mbgd.desk.load import load_table
+from mbgd.desk.machine import choose_device
+from mbgd.desk.opened import open_rows
+from mbgd.desk.plan import Plan, from_json
+from mbgd.desk.predictor import Predictor
+from mbgd.desk.result import Run
+from mbgd.desk.run import finish
+from mbgd.desk.several import ModelTrained, how_many, train_several
+from mbgd.desk.table import by_size, facts_of, first_rows
+from mbgd.desk.table_plan import table_plan
+from mbgd.desk.table_run import TableRun, train_one
+from mbgd.desk.train import Look
+from mbgd.errors import PlanError
+from mbgd.store import read_json, write_json
+
+TableFitting = Generator[Look | ModelTrained, None, Run]
+
+
+def fit_table(
+    data: Any,
+    target: str,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    init: str | os.PathLike[str] | None = None,
+    **knobs: Unpack[TableKnobs],
+) -> Run:
+    """Train on a table: encoder, model, training and scores, with defaults that scale with the number of rows.
+
+    data: a CSV, Parquet or Arrow file, a folder, glob or list of them, or a pandas, polars or pyarrow frame. Rows without
+    a target are left out and counted. A test set (20 %) is used for the last score alone, a validation set (10 % of the
+    rest) picks the weights; encoder and scales see training rows only. `folds` or `members` train several models whose
+    mean predicts, with an encoder for each fold; `run.out_of_fold` has each row as the models not trained on it predict it.
+    `preset` ("fast", "default", "best") gives values to what is not given. `out` names a new run folder, `init` a finished
+    run or model whose weights and encoder are taken over. Raises PlanError, DataError, DivergenceError.
+    """
+    plan = table_plan({"target": target, **knobs})
+    return finish(table_fitting(data, plan=plan, out=out, init=init))
+
+
+def taken_over(init: Any, plan: Plan) -> Predictor:
+    """The finished run or model whose weights a new run of this plan starts from."""
+    begun = load_table(init)
+    if isinstance(begun, Ensemble):
+        raise PlanError(
+            f"init must be one model, got {init}, the mean of {len(begun.predictors)}; give one of them: RUN/models/1"
+        )
+    assert begun.target is not None
+    if begun.target.name != plan.target:
+        raise PlanError(
+            f"init must be a model of the target {plan.target!r}, got {init}, which predicts {begun.target.name!r}; "
+            "give that target, or leave init out"
+        )
+    return begun
+
+
+def table_fitting(
+    data: Any, *, plan: Plan, out: Any = None, init: Any = None, replace_out: bool = False
+) -> TableFitting:
+    """`fit_table`, look by look. All that can be wrong with rows and plan is said before anything is written."""
+    path = None if out is None else Path(out)
+    check_new(path, replace=replace_out)
+    choose_device(plan.device)  # a wrong word is said before a large file is read
+    begun = None if init is None else taken_over(init, plan)
+    if begun is not None and how_many(plan) > 1:
+        raise PlanError(f"init gives its weights to one model, got it with {how_many(plan)} of them; leave init out")
+    opened = open_rows(data, plan, init=begun)
+    rows = first_rows(opened, plan, init=begun)
+    run = TableRun(rows, by_size(plan, rows), begun, path)
+    parts = run.parts(rows.sets.training, rows.sets.validation)
+    run = replace(run, plan=replace(run.plan, threads=parts.threads))  # their number is part of what is repeated
+    with open_new(path, replace=replace_out) as folder:
+        if folder is not None:
+            if begun is not None:
+                begun.save(folder / INIT)
+            write_json(folder / MANIFEST, rows.manifest)
+            resolved = {**facts_of(rows), **parts.resolved}
+            write_plan(folder, command="fit_table", plan=run.plan, resolved=resolved, data=places(data))
+        if how_many(plan) > 1:
+            return (yield from train_several(opened, run, parts, saved=None))
+        return (yield from train_one(run, parts, saved=None))
+
+
+def table_resuming(folder: Path, *, data: Any = None) -> TableFitting:
+    """`resume` of a table's run, look by look. Raises DataError where the data is not what it was."""
+    with open_existing(folder, command="fit_table") as saved:
+        plan = from_json(saved["plan"])
+        where = saved["data"] if data is None else data
+        if where is None:
+            raise PlanError(
+                f"{folder} was trained on a frame in memory; give it again: resume({str(folder)!r}, data=frame)"
+            )
+        begun = taken_over(folder / INIT, plan) if (folder / INIT).exists() else None
+        opened = open_rows(where, plan, init=begun, as_before=read_json(folder / MANIFEST))
+        rows = first_rows(opened, plan, init=begun)
+        run = TableRun(rows, plan, begun, folder)
+        parts = run.parts(rows.sets.training, rows.sets.validation)
+        if how_many(plan) > 1:
+            return (yield from train_several(opened, run, parts, saved=saved))
+        return (yield from train_one(run, parts, saved=saved))
+
+
+def places(data: Any) -> Any:
+    """The files as absolute paths, for plan.json; None for data in memory."""
+    if isinstance(data, str | Path):
+        return os.path.abspath(data)
+    if isinstance(data, list | tuple) and all(isinstance(path, str | Path) for path in data):
+        return [os.path.abspath(path) for path in data]
+    return None
