@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from mbgd import reference
     from mbgd.data.batches import batches
     from mbgd.desk.ensemble import Ensemble
+    from mbgd.desk.explain import explain
     from mbgd.desk.load import load
     from mbgd.desk.plan import Plan
     from mbgd.desk.predictor import Predictor
@@ -27,6 +28,7 @@ _WHERE = {  # a public name -> the module that holds it, loaded at its first use
     "steps": "mbgd.desk.run",
     "resume": "mbgd.desk.resume",
     "load": "mbgd.desk.load",
+    "explain": "mbgd.desk.explain",
     "batches": "mbgd.data.batches",
     "reference": "mbgd.reference",
     "Plan": "mbgd.desk.plan",
@@ -60,6 +62,7 @@ __all__ = [
     "StorageError",
     "TableModel",
     "batches",
+    "explain",
     "fit",
     "fit_table",
     "linear",

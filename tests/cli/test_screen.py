@@ -58,7 +58,7 @@ def test_help_lists_the_commands_without_loading_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "set() 0\n"
-    for command in ("train", "resume", "predict", "evaluate", "info", "inspect"):
+    for command in ("train", "resume", "predict", "evaluate", "explain", "info", "inspect"):
         assert re.search(rf"│ {command} ", done.stdout)
 
 

@@ -48,6 +48,26 @@ def test_scales_multiply_every_input() -> None:
     assert model.inputs(torch.tensor([[5.0, 6.0]]), torch.tensor([[2]])).tolist() == [[5, 12, 0, 4]]
 
 
+def test_each_input_is_made_of_the_column_that_it_is_said_to_be_of() -> None:
+    """Another value in one column moves those inputs and no other: numbers, bent ones, 0/1 columns, embeddings."""
+    model = TableModel(3, (4, 30, 12), edges=((0.0, 1.0, 2.0), (), (0.0, 2.0)), number_size=2, scaled=True)
+    numbers, codes = model.origins()
+    assert len(numbers) + len(codes) == model.width
+    x, c = torch.full((1, 3), 0.5), torch.ones(1, 3, dtype=torch.int64)
+    before = model.inputs(x, c)
+    with torch.no_grad():
+        model.number_embedding.fill_(1.0)
+        before = model.inputs(x, c)
+        for column in range(3):
+            there, coded = x.clone(), c.clone()
+            there[0, column], coded[0, column] = 1.5, 2
+            moved = (model.inputs(there, c) != before)[0].nonzero()[:, 0].tolist()
+            assert moved == [place for place, of in enumerate(numbers) if of == column]
+            moved = [place - len(numbers) for place in (model.inputs(x, coded) != before)[0].nonzero()[:, 0].tolist()]
+            of_it = [place for place, of in enumerate(codes) if of == column]
+            assert moved == (of_it if column else of_it[:2])  # of codes 1, 2, 3 two change
+
+
 @pytest.mark.parametrize("edges", [((0.0,),), ((1.0, 1.0),), ((2.0, 1.0),), ((), ())])
 def test_edges_must_rise_and_belong_to_a_number_each(edges: tuple[tuple[float, ...], ...]) -> None:
     with pytest.raises(PlanError, match="edges must"):

@@ -114,6 +114,30 @@ def evaluate(
     evaluate_file(run, _one(data), delimiter=delimiter, weight=weight, json=json)
 
 
+@app.command("explain")
+def explain(
+    run: OneRun,
+    data: Data,
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV, TSV, Parquet or Arrow file for the contributions of rows")
+    ] = None,
+    rows: Annotated[str, typer.Option(metavar="N", help="first rows of DATA to say the contributions of")] = "10",
+    repeats: Annotated[str, typer.Option(metavar="N", help="times that each column is shuffled")] = "5",
+    seed: Annotated[str, typer.Option(metavar="N", help="what all chance depends on")] = "0",
+    column: Annotated[list[str] | None, typer.Option(help="column to explain alone; may be repeated")] = None,
+    delimiter: Delimiter = None,
+    json: Json = False,
+    force: Force = False,
+) -> None:
+    """What each column is worth to a trained model, what it does, and what it adds to the predictions of single rows."""
+    from mbgd.cli.explain import explain_file
+
+    how: dict[str, Any] = {"columns": column or [], "delimiter": delimiter}
+    numbers = {"rows": rows, "repeats": repeats, "seed": seed}
+    explain_file(run, _one(data), numbers=numbers, out=out, json=json, force=force, **how)
+
+
 @app.command("info")
 def info(
     run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="run folder or model file")] = None,

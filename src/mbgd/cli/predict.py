@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,20 @@ def predict_file(
     if out is None:
         _write_csv(coming, sys.stdout.buffer)
         return
+    write = writer(out, force=force)
+    with writing(out) as temporary, temporary.open("wb") as file:
+        write(coming, file)
+
+
+def writer(out: Path, *, force: bool) -> Callable[[Iterator[pa.Table], Any], None]:
+    """What writes tables, one behind the other, in the format of that ending. Raises PlanError where the file is there."""
     if out.exists() and not force:
         raise PlanError(f"out must be a new file, got {out}, which exists; --force replaces it")
     kinds = {".csv": _write_csv, ".tsv": _write_tsv, ".parquet": _write_parquet, ".arrow": _write_arrow}
     kinds |= {".feather": _write_arrow}
     if out.suffix not in kinds:
         raise PlanError(f"out must end in {', '.join(kinds)}, got {out.name!r}; the ending chooses the format")
-    with writing(out) as temporary, temporary.open("wb") as file:
-        kinds[out.suffix](coming, file)
+    return kinds[out.suffix]
 
 
 def _predicted(predictor: Predicting, data: Any, *, keep: list[str], delimiter: str | None) -> Iterator[pa.Table]:

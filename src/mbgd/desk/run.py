@@ -10,6 +10,7 @@ from typing import Any, Unpack
 from torch import nn
 from torch.utils.data import DataLoader, SequentialSampler
 
+from mbgd.desk.card import write_card
 from mbgd.desk.engine import check_engine
 from mbgd.desk.fingerprint import check_same, fingerprint
 from mbgd.desk.folder import MODEL, RESULT, Recorder, go_on, open_existing, open_new, write_plan
@@ -199,5 +200,6 @@ def _run(
     )
     if folder is not None:
         run.save(folder / MODEL)
+        write_card(run)
         write_json(folder / RESULT, run.summary())
     return run

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mbgd.data.encode.encoder import Encoded
 from mbgd.data.order import IntArray
+from mbgd.desk.card import write_card
 from mbgd.desk.ensemble import Ensemble
 from mbgd.desk.folder import HISTORY, MODEL, RESULT
 from mbgd.desk.load import load_table
@@ -143,6 +144,7 @@ def _finished(
         if columns is not None:
             write_out_of_fold(run.folder / OUT_OF_FOLD, columns)
         finished.save(run.folder / MODEL)
+        write_card(finished)
         write_json(run.folder / RESULT, finished.summary())
     return finished
 

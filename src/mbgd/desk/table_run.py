@@ -13,6 +13,7 @@ import numpy as np
 
 from mbgd.data.order import IntArray
 from mbgd.data.places import listed, original
+from mbgd.desk.card import write_card
 from mbgd.desk.folder import MODEL, RESULT, Recorder, go_on
 from mbgd.desk.going import going
 from mbgd.desk.parts import Held, Parts
@@ -70,6 +71,8 @@ def train_one(run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) -
     )
     if folder is not None:
         finished.save(folder / MODEL)
+        if run.alone:
+            write_card(finished)
         write_json(folder / RESULT, finished.summary())
     return finished
 

@@ -77,7 +77,11 @@ class TableModel(nn.Module):
         self._any_hot, self._any_bent = bool(hot), bool(bent)
 
     def forward(self, numbers_BF: Tensor, codes_BC: Tensor) -> Tensor:
-        output: Tensor = self.body(self.inputs(numbers_BF, codes_BC))
+        return self.outputs(self.inputs(numbers_BF, codes_BC))
+
+    def outputs(self, inputs_BI: Tensor) -> Tensor:
+        """What it makes of the first layer's inputs: (B,) for one output, else (B, n_outputs)."""
+        output: Tensor = self.body(inputs_BI)
         return output.squeeze(1) if self.n_outputs == 1 else output
 
     def inputs(self, numbers_BF: Tensor, codes_BC: Tensor) -> Tensor:
@@ -91,6 +95,12 @@ class TableModel(nn.Module):
             parts.append(nn.functional.embedding(codes_BC[:, column], table))
         joined = torch.cat(parts, dim=1) if len(parts) > 1 else numbers_BF
         return joined * self.scale if self.scaled else joined
+
+    def origins(self) -> tuple[list[int], list[int]]:
+        """Of the first layer's inputs: the numbers that the first ones are made of, the code columns of those behind."""
+        bent, hot = self.bent.tolist(), self._hot_column.tolist()
+        numbers = [*range(self.n_numbers), *(column for column in bent for _ in range(self.number_size))]
+        return numbers, hot + [column for column in self._embedded for _ in range(self.embedding_size)]
 
     def _embed(self, numbers_BF: Tensor) -> Tensor:
         x_BE1 = numbers_BF.index_select(1, self.bent).unsqueeze(2)

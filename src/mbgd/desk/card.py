@@ -1,0 +1,193 @@
+"""A finished run in, its README.md out: what it predicts, from what, how well, and how to use and repeat it; facts alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mbgd.desk.ensemble import Ensemble, Predicting
+from mbgd.desk.folder import INIT, MANIFEST, read_plan
+from mbgd.desk.markdown import escaped, listed, table
+from mbgd.desk.plan import Plan
+from mbgd.desk.result import Run
+from mbgd.store import finite, read_json, write_bytes
+
+CARD = "README.md"
+SCORES = ("r2", "rmse", "mae", "accuracy", "log_loss", "roc_auc")
+ROLES = {
+    "validation": "used to stop",
+    "out_of_fold": "each row by the model not trained on it; used to stop",
+    "test": "never used",
+}
+ALWAYS = ("loss", "optimizer", "learning_rate", "batch_size", "epochs", "schedule", "seed", "threads")
+ELSEWHERE = ("target", "task", "split", "test", "validation", "hidden_layer_sizes")  # said by other lines
+MOST_NAMES = 8
+
+
+def write_card(run: Run) -> None:
+    """Put README.md into the run's folder. No number in it but those of plan.json and result.json, no time: a run that was
+    resumed has the same. Raises StorageError."""
+    assert run.folder is not None
+    text = "\n".join(_lines(run, read_plan(run.folder), finite(run.summary()))) + "\n"
+    write_bytes(run.folder / CARD, text.encode())
+
+
+def _lines(run: Run, saved: Mapping[str, Any], result: Any) -> Iterator[str]:
+    assert run.folder is not None
+    of_table = run.predictor.encoder is not None
+    plan, resolved = saved["plan"], saved["resolved"]
+    yield from _head(run.predictor, plan, resolved, saved["versions"])
+    yield from ("", "## Scores", "", *_scores(result))
+    if of_table:
+        yield from ("", "## Inputs", "", *_inputs(run.predictor))
+    yield from ("", "## Data", "", *_data(run.folder, plan, resolved, of_table=of_table))
+    if result["notices"]:
+        yield from ("", "Noted:", "", *(f"- {escaped(notice)}" for notice in result["notices"]))
+    yield from ("", "## Training", "", *_training(plan, result))
+    yield from ("", "## Use", "", *_use(run.predictor), "", "## Limits", "", *_limits(run.predictor, plan, result))
+    yield from ("", "## Repeat", "", *_repeat(run.folder, saved, of_table=of_table))
+
+
+def _head(predictor: Predicting, plan: Mapping[str, Any], resolved: Mapping[str, Any], versions: Any) -> Iterator[str]:
+    size = f"{resolved['parameters']:,} parameters"
+    made = f"trained by MBGD {versions['mbgd']}, mini-batch gradient descent, with PyTorch {versions['torch']}."
+    if predictor.target is None:
+        name = escaped(f"{type(predictor.model).__module__}.{type(predictor.model).__qualname__}")
+        yield from (f"# A module, {name}", "", f"A module of {size}, {made}")
+        return
+    target = predictor.target
+    sizes = ", ".join(map(str, plan["hidden_layer_sizes"]))
+    body = f"a network with hidden layers of {sizes} units" if sizes else "a linear model"
+    if isinstance(predictor, Ensemble):
+        body = f"the mean of {len(predictor.predictors)} models, each {body}"
+    what = f"one of the classes {listed(target.classes, most=MOST_NAMES)}" if target.classes else "a number"
+    yield from (f"# A model of {escaped(target.name)}", "")
+    yield f"Predicts {escaped(target.name)}, {what}, by {body}: {size}, {made}"
+
+
+def _scores(result: Mapping[str, Any]) -> Iterator[str]:
+    """The sets and the dumb baselines, a line each, as the command shows them."""
+    rows = {name: (scores, ROLES.get(name, "")) for name, scores in result["scores"].items()}
+    rows |= {name: (scores, "baseline on the same rows") for name, scores in result["baselines"].items()}
+    names = [name for name in SCORES if any(name in scores for scores, _ in rows.values())] or ["loss"]
+    if not rows:
+        yield "None: no rows were held out."
+        return
+    cells = ([name, *(_number(scores.get(of)) for of in names), role] for name, (scores, role) in rows.items())
+    yield from table(["rows or model", *names, ""], cells)
+    if (found := result["calibration"]) is not None:
+        before, after = _number(found["log_loss_before"]), _number(found["log_loss_after"])
+        by = f"temperature {_number(found['temperature'])}: log_loss {before} became {after}"
+        yield from ("", f"Probabilities are calibrated on the validation rows by {by}.")
+
+
+def _inputs(predictor: Predicting) -> Iterator[str]:
+    facts = () if predictor.encoder is None else predictor.encoder.facts  # of several models the first one's
+    kinds = {fact.name: fact.kind for fact in facts} | predictor.columns
+    used = (
+        [escaped(fact.name), escaped(fact.type), kinds[fact.name]] for fact in facts if fact.name in predictor.columns
+    )
+    yield from table(["column", "type", "read as"], used)
+    if unused := [name for name in kinds if name not in predictor.columns]:
+        yield from ("", f"Left out: {listed(unused, most=MOST_NAMES)}.")
+
+
+def _data(folder: Path, plan: Mapping[str, Any], resolved: Mapping[str, Any], *, of_table: bool) -> Iterator[str]:
+    if of_table:
+        said = read_json(folder / MANIFEST)
+        files = listed((file["name"] for file in said["files"]), most=MOST_NAMES)
+        yield f"Files: {files}; manifest.json has their checksums." if files else "A frame in memory."
+        yield ""
+    roles = {
+        "training": "taught the weights, and how columns are read" if of_table else "taught the weights",
+        "validation": "looked at in training, to stop it and to pick the weights",
+        "test": "scored it at the end, and nothing else",
+    }
+    if plan.get("folds") is not None:
+        roles["training"] = "taught the first model; each learns from all folds but its own"
+        roles["validation"] = "the fold of the first model: looked at in training, to stop it and to pick the weights"
+    if plan["refit"]:
+        roles["validation"] += ", then taught them once more"
+    counts = {name: resolved.get(f"{name}_rows") for name in roles}
+    yield from table(["rows", "", ""], ([name, f"{n:,}", roles[name]] for name, n in counts.items() if n))
+    if of_table:
+        shares = "; ".join(f"{name}: {_share(plan[name])}" for name in ("test", "validation"))
+        yield from ("", f"Split: {escaped(plan['split'])}; {shares}.")
+
+
+def _share(given: Any) -> str:
+    if given is None or given == "none":
+        return "none"
+    return f"a share of {given}" if isinstance(given, float) else escaped(Path(str(given)).name)
+
+
+def _training(plan: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
+    """How it ended, and the knobs that were not left as they are."""
+    why = escaped(result["why"])
+    length = f"{result['steps']:,} steps, {result['epochs']:g} epochs"
+    yield f"{why[:1].upper()}{why[1:]}: {length}, by the {result['engine']} engine."
+    usual = Plan().to_json()
+    shown = [n for n in plan if n in ALWAYS or (n not in ELSEWHERE and plan[n] != usual.get(n))]
+    yield from ("", *table(["knob", "value"], ([name, _value(plan[name])] for name in shown if plan[name] is not None)))
+
+
+def _value(given: Any) -> str:
+    if isinstance(given, list):
+        return listed(given, most=MOST_NAMES)
+    if isinstance(given, dict):  # what JSON cannot hold is named
+        return escaped(given.get("object", "an object"))
+    if isinstance(given, float):
+        return f"{given:.6g}"
+    return escaped({True: "yes", False: "no"}[given] if isinstance(given, bool) else given)
+
+
+def _use(predictor: Predicting) -> Iterator[str]:
+    if predictor.encoder is None:
+        yield from ("RUN is this folder, model an instance of the module.", "", "```python", "import mbgd", "")
+        yield from ('predictor = mbgd.load("RUN", model)', "predictor.predict(X)", "```")
+        return
+    yield from ("RUN is this folder. Columns are found by name, in any order.", "", "```")
+    yield from ("mbgd predict RUN new.csv --out predictions.csv", "mbgd evaluate RUN new.csv")
+    yield from ("mbgd explain RUN new.csv", "```", "")
+    yield from ("```python", "import mbgd", "", 'mbgd.load("RUN").predict("new.csv")  # a file or a frame', "```")
+
+
+def _limits(predictor: Predicting, plan: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
+    if predictor.encoder is None or predictor.target is None:
+        yield "- Weights alone are saved: the module's code has to be kept."
+        yield "- What the rows were is not known here: scores hold for rows like those of the validation."
+        return
+    kinds = set(predictor.columns.values())
+    how = "of the last rows by time" if plan["split"].startswith("time:") else "of rows held out of the same data"
+    yield f"- Scores are {how}; they hold for rows like those." if result["scores"] else "- It was never scored."
+    if "number" in kinds:
+        yield "- A number beyond those of the training rows is taken for the nearest of them."
+    if "category" in kinds:
+        yield "- A category that the training rows lack has a code of its own, the one of a missing value."
+    if "date" in kinds:
+        yield "- Of a date the hour, the weekday and the day of the year are read: it knows of no years and no trend."
+    if predictor.target.classes:
+        yield "- Classes that the training rows lack are never predicted."
+        if predictor.temperature == 1 and result["calibration"] is None:
+            yield "- Probabilities are not calibrated."
+    elif predictor.target.to_json()["low"] is not None:
+        yield "- No prediction lies beyond the targets that it was trained on."
+
+
+def _repeat(folder: Path, saved: Mapping[str, Any], *, of_table: bool) -> Iterator[str]:
+    begun = " --init RUN/init.safetensors" if (folder / INIT).exists() else ""
+    if of_table and saved["data"] is not None:
+        yield from ("```", f"mbgd train DATA --plan RUN{begun} --out NEW", "```", "")
+    else:
+        door = "fit_table" if of_table else "fit"
+        yield from (f"`mbgd.{door}` with the same rows and the knobs of plan.json, which go by the same names.", "")
+    seed = saved["plan"]["seed"]
+    yield f"With the same rows, versions and processor the weights have the same bits: all chance depends on seed {seed}."
+    yield from ("", *table(["version", ""], ([name, escaped(of)] for name, of in sorted(saved["versions"].items()))))
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}"
