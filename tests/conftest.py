@@ -24,7 +24,7 @@ SECONDS = {
     "desk": 80,
     "laws": 200,
     "loop": 5,
-    "measure": 15,
+    "measure": 20,
     "model": 15,
     "record": 20,
     "step": 40,
