@@ -83,7 +83,8 @@ def test_a_rare_class_is_counted(rare: float, said: bool) -> None:
     data["ill"] = np.where(np.arange(5000) < 5000 * rare, "yes", "no")
     found = [notice for notice in notices(data, "ill") if "accuracy" in notice]
     expected = (
-        "ill is 'yes' in 14 of 3,600 training rows: accuracy says little of so rare a class; go by log_loss and roc_auc"
+        "ill is 'yes' in 14 of 3,600 training rows: accuracy says little of so rare a class; go by log_loss and roc_auc, "
+        "and try --threshold-for f1"
     )
     assert found == ([expected] if said else [])
 

@@ -76,7 +76,7 @@ def _say(sentence: str, code: int, *, word: str = "error") -> int:
 
 def _usage(message: str, context: Any) -> str:
     """The parser's sentence, with the right word where the option is known from elsewhere."""
-    from mbgd.desk.plan import FOREIGN
+    from mbgd.desk.foreign import FOREIGN
 
     here = "mbgd" if context is None or context.parent is None else f"mbgd {context.info_name}"
     given = re.search(r"No such option:? '?(-{1,2}([\w-]+))", message)

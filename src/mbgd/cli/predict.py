@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
-from mbgd.cli.show import SHOWN, print_json
+from mbgd.cli.show import print_json, shown_names
 from mbgd.data.encode.target import has_target
 from mbgd.data.encode.weights import row_weights
 from mbgd.data.table import check_column, open_table, read_batches
-from mbgd.desk.predictor import Predictor, blocks, load_table
+from mbgd.desk.predictor import Predictor, blocks, columns_of, load_table
 from mbgd.errors import DataError, PlanError
 from mbgd.measure.metrics import scorer
 from mbgd.store import writing
@@ -46,20 +46,16 @@ def predict_file(
 def _predicted(predictor: Predictor, data: Any, *, keep: list[str], delimiter: str | None) -> Iterator[pa.Table]:
     assert predictor.encoder is not None
     columns = list(dict.fromkeys([*predictor.encoder.columns, *keep]))
-    written = ["prediction", *(f"probability_{label}" for label in predictor.classes)]
+    written = columns_of(predictor, np.zeros((0, *predictor.output_shape)))
     if twice := [name for name in keep if name in written]:
         raise PlanError(f"keep must name other columns than those of the predictions, got {twice[0]!r}; rename it")
     schema = predictor.encoder.schema
     carried = [pa.field(name, pa.string()) for name in keep if name not in predictor.encoder.columns]
     schema = pa.schema([*schema, *carried])  # of a CSV file as they stand: an id 007 stays 007
     tables = read_batches(data, delimiter=delimiter, columns=columns, schema_like=schema, rows=ROWS)
-    for table, prediction, probabilities in blocks(predictor, tables):
-        found: dict[str, Any] = {name: table.column(name) for name in keep}
-        found["prediction"] = pa.array(prediction)
-        for k, name in enumerate(written[1:]):
-            assert probabilities is not None
-            found[name] = pa.array(np.ascontiguousarray(probabilities[:, k]))
-        yield pa.table(found)
+    for table, found in blocks(predictor, tables):
+        along = {name: table.column(name) for name in keep}
+        yield pa.table({**along, **{name: pa.array(values) for name, values in found.items()}})
 
 
 def _write_csv(tables: Iterator[pa.Table], file: Any, *, delimiter: str = ",") -> None:
@@ -116,12 +112,13 @@ def evaluate_file(run: Path, data: Any, *, delimiter: str | None, weight: str | 
         )
     table = table.take(np.flatnonzero(there))
     outputs = predictor.of_table(table)
-    means = target.restore(outputs) if not target.classes else outputs
-    scores = scorer(predictor.loss.kind, max(2, len(target.classes)))
+    means = predictor.numbers(outputs) if not target.classes else outputs
+    how: dict[str, Any] = {"levels": predictor.loss.levels, "threshold": predictor.threshold}
+    scores = scorer(predictor.loss.kind, max(2, len(target.classes)), **how)
     scores.add(means, target.encode(table), None if weight is None else row_weights(table, weight))
     found = scores.result()
     if json:
         print_json({"rows": table.n_rows, "left_out": int((~there).sum()), **found})
         return
-    shown = "  ".join(f"{name} {found[name]:.4f}" for name in SHOWN[target.task] if name in found)
+    shown = "  ".join(f"{name} {found[name]:.4f}" for name in shown_names(predictor) if name in found)
     print(f"{table.n_rows:,} rows  {shown}")

@@ -6,11 +6,18 @@ import json
 import sys
 from typing import Any
 
+from mbgd.desk.predictor import Predictor
 from mbgd.desk.result import Run
 from mbgd.measure.calibrate import Calibration
+from mbgd.measure.conformal import Covered
+from mbgd.measure.threshold import Threshold
 from mbgd.store import finite
 
-SHOWN = {"regression": ("r2", "rmse", "mae"), "classification": ("accuracy", "log_loss", "roc_auc")}
+SHOWN = {
+    "regression": ("r2", "rmse", "mae"),
+    "classification": ("accuracy", "log_loss", "roc_auc"),
+    "quantiles": ("pinball", "coverage", "mean_width"),
+}
 ROLES = {"validation": "used to stop", "test": "never used"}
 
 
@@ -24,9 +31,16 @@ def print_json(value: dict[str, Any]) -> None:
     print(json.dumps(finite(value), allow_nan=False))
 
 
+def shown_names(predictor: Predictor) -> tuple[str, ...]:
+    """The scores that are shown of a model; its threshold's own is one of them."""
+    assert predictor.target is not None
+    names = SHOWN["quantiles" if predictor.loss.levels else predictor.target.task]
+    return names if predictor.threshold is None else (*names, predictor.threshold.metric)
+
+
 def print_run(run: Run) -> None:
     """The scores with their roles, the baselines on the same rows, and where the model is."""
-    names = SHOWN[run.resolved["task"]]
+    names = shown_names(run.predictor)
     print(
         f"{run.ending}: {run.steps_done:,} steps of {run.resolved['batch_size']} rows, {run.seconds:.1f} s, {run.engine}"
     )
@@ -34,6 +48,10 @@ def print_run(run: Run) -> None:
         print(f"  {rows:<11} {_scores(scores, names)}   ({ROLES.get(rows, '')})")
     if run.calibration is not None:
         print(f"  {'calibrated':<11} {_calibrated(run.calibration)}   (on the validation rows)")
+    if run.threshold is not None:
+        print(f"  {'threshold':<11} {_threshold(run, run.threshold)}")
+    for pair in run.coverage:
+        print(f"  {f'{pair.low:g}-{pair.high:g}':<11} {_covered(run, pair)}")
     for name, scores in run.baselines.items():
         print(f"  {name:<11} {_scores(scores, names)}   (baseline on the same rows)")
     if run.folder is not None:
@@ -43,6 +61,26 @@ def print_run(run: Run) -> None:
 def _calibrated(found: Calibration) -> str:
     before, after = _shown(found.log_loss_before), _shown(found.log_loss_after).strip()
     return f"log_loss {before} -> {after}  by temperature {found.temperature:.3f}"
+
+
+def _threshold(run: Run, found: Threshold) -> str:
+    before, after = _shown(found.before), _shown(found.after).strip()
+    test = run.scores.get("test", {}).get(found.metric)
+    held = "" if test is None else f", {_shown(test).strip()} on test"
+    label = run.predictor.classes[found.positive]
+    return (
+        f"{found.metric} {before} -> {after} on validation (used to choose){held}  "
+        f"by {label!r} from probability {found.probability:.4f} on"
+    )
+
+
+def _covered(run: Run, pair: Covered) -> str:
+    by = next((p.by for p in run.widening.pairs if p.low == pair.low), None) if run.widening is not None else None
+    how = "as trained" if by is None else f"{'widened' if by >= 0 else 'narrowed'} by {abs(by):.4g} on either side"
+    return (
+        f"holds {pair.share:.4f} of {pair.rows:,} test rows ({pair.least:.4f} to {pair.most:.4f}), {pair.nominal:g} asked "
+        f"for; {how}"
+    )
 
 
 def _scores(scores: dict[str, float], names: tuple[str, ...]) -> str:

@@ -61,7 +61,7 @@ def _rare(target: Target, y: IntArray) -> Iterator[str]:
     if counts[rare] < RARE * len(y):
         yield (
             f"{target.name} is {target.classes[rare]!r} in {counts[rare]:,} of {len(y):,} training rows: accuracy says "
-            "little of so rare a class; go by log_loss and roc_auc"
+            "little of so rare a class; go by log_loss and roc_auc, and try --threshold-for f1"
         )
 
 

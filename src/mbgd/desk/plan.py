@@ -13,6 +13,7 @@ from mbgd.desk.bounds import (
     Device,
     Either,
     Given,
+    Levels,
     Names,
     Number,
     Seconds,
@@ -22,59 +23,12 @@ from mbgd.desk.bounds import (
     check,
     shown,
 )
+from mbgd.desk.foreign import FOREIGN
 from mbgd.errors import PlanError, did_you_mean
 
-METRIC_NAMES = ("loss", "r2", "rmse", "mae", "accuracy", "balanced_accuracy", "log_loss", "roc_auc")
+METRIC_NAMES = ("loss", "r2", "rmse", "mae", "accuracy", "balanced_accuracy", "log_loss", "roc_auc", "pinball")
+THRESHOLD_NAMES = ("f1", "balanced_accuracy")
 SCHEDULE_NAMES = ("constant", "step", "cosine", "one_cycle")
-FOREIGN = {  # words of other libraries -> what to say here
-    "max_iter": "epochs",
-    "n_epochs": "epochs",
-    "num_epochs": "epochs",
-    "max_epochs": "epochs",
-    "lr": "learning_rate",
-    "eta0": "learning_rate",
-    "learning_rate_init": "learning_rate",
-    "criterion": "loss",
-    "loss_fn": "loss",
-    "random_state": "seed",
-    "solver": "optimizer",
-    "optim": "optimizer",
-    "alpha": "weight_decay",
-    "l2": "weight_decay",
-    "eta": "learning_rate",
-    "bs": "batch_size",
-    "minibatch_size": "batch_size",
-    "train_batch_size": "batch_size",
-    "per_device_train_batch_size": "batch_size",
-    "shuffle": "sampling ('reshuffle', 'iid' or 'natural')",
-    "drop_last": "tail ('short', 'even' or 'drop')",
-    "n_iter_no_change": "patience",
-    "early_stopping": "patience with validation",
-    "validation_split": "validation",
-    "validation_fraction": "validation",
-    "validation_data": "validation",
-    "num_workers": "workers",
-    "grad_clip": "clip_norm",
-    "gradient_clip_val": "clip_norm",
-    "max_grad_norm": "clip_norm",
-    "accumulate_grad_batches": "micro_batch (rows of one forward pass)",
-    "gradient_accumulation_steps": "micro_batch (rows of one forward pass)",
-    "amp": "precision='bf16'",
-    "mixed_precision": "precision='bf16'",
-    "max_steps": "steps",
-    "max_time": "time_limit",
-    "scheduler": "schedule",
-    "lr_scheduler": "schedule",
-    "lr_schedule": "schedule",
-    "weights": "sample_weight",
-    "sample_weights": "sample_weight",
-    "val_data": "validation",
-    "valid_data": "validation",
-    "n_jobs": "threads",
-    "num_threads": "threads",
-    "hidden_sizes": "hidden_layer_sizes",
-    "nesterovs_momentum": "nesterov",
-}
 
 
 def _knob(
@@ -91,8 +45,29 @@ class Plan:
     """What a run does, complete and checked; plan.json holds it, and --plan repeats it."""
 
     # the table
-    target: str | None = _knob(None, Names(), "column to predict", group="Data", first=True)
+    target: Any = _knob(
+        None,
+        Either(Names(), Names(many=True)),
+        "column to predict; several columns of numbers: a,b",
+        group="Data",
+        first=True,
+        hint="name a column of the table",
+    )
     task: str | None = _knob(None, Choice("regression", "classification"), "what the target is", group="Data")
+    quantiles: tuple[float, ...] = _knob(
+        (),
+        Levels(),
+        "levels to predict instead of a mean, as 0.05,0.5,0.95; pairs of them are widened until they hold",
+        group="Data",
+        hint="0.05,0.5,0.95 is usual; for one alone give loss='quantile' and quantile=0.9",
+    )
+    threshold_for: str | None = _knob(
+        None,
+        Choice(*THRESHOLD_NAMES),
+        "move the probability from which the rarer of two classes is predicted, for the best",
+        group="Data",
+        hint="leave it out for the likelier class",
+    )
     weight: str | None = _knob(None, Names(), "column of row weights", group="Data")
     class_weight: str | None = _knob(None, Choice("balanced"), "balanced: weigh classes equally", group="Data")
     drop: tuple[str, ...] = _knob((), Names(many=True), "column to leave out; may be repeated", group="Data")
@@ -292,7 +267,7 @@ def _check_given(word: str, value: Any, saved: Mapping[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, tuple) and all(isinstance(part, (int, str)) for part in value):
+    if isinstance(value, tuple) and all(isinstance(part, (int, float, str)) for part in value):
         return list(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,10 @@ from mbgd.data.given import as_source
 from mbgd.data.source import ArraySource, Rows, Source
 from mbgd.errors import PlanError, SavedFileError
 from mbgd.measure.calibrate import tempered
+from mbgd.measure.conformal import Widening
 from mbgd.measure.evaluate import predict
+from mbgd.measure.quantiles import middle
+from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import FILE_NAME, SavedModel, load_model, put_into, save_model
 from mbgd.model.saved import restore as rebuild
 from mbgd.step.loss import Loss, make_loss
@@ -42,6 +45,8 @@ class Predictor:
     target: Target | None = None
     facts: Mapping[str, Any] | None = None
     temperature: float = 1.0  # probabilities are those of outputs / temperature
+    widening: Widening | None = None  # of quantiles, by validation rows
+    threshold: Threshold | None = None  # where it is not the likelier class that is predicted
 
     @property
     def classes(self) -> tuple[Any, ...]:
@@ -65,8 +70,17 @@ class Predictor:
         return pa.schema([*self.encoder.schema, *target])
 
     def predict(self, data: Any) -> NDArray[Any]:
-        """Shape (n,): the mean in the target's own units, or the class of highest probability."""
+        """Shape (n,): the mean in the target's own units, the median of quantiles, or the class of highest probability, or
+        that by the threshold."""
         return self.decide(self.outputs(data))
+
+    def predict_quantiles(self, data: Any) -> NDArray[np.float64]:
+        """Shape (n, Q): the quantile of each of `loss.levels`, in rising order, pairs of them widened."""
+        if not self.loss.levels:
+            raise PlanError(
+                "predict_quantiles needs a model of quantiles, got another; train with quantiles=(0.05, 0.5, 0.95)"
+            )
+        return self.numbers(self.outputs(data))
 
     def predict_proba(self, data: Any) -> NDArray[np.float64]:
         """Shape (n, C): the probability of each of `classes`."""
@@ -77,17 +91,25 @@ class Predictor:
     def decide(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
         """Predictions from the loss's own predictions, as `outputs` gives them."""
         if not self.classes:
-            return outputs if self.target is None else self.target.restore(outputs)
-        best = self.spread(outputs).argmax(axis=1)
+            numbers = self.numbers(outputs)
+            return middle(self.loss.levels, numbers) if self.loss.levels else numbers
+        p = self.spread(outputs)
+        best = p.argmax(axis=1) if self.threshold is None else self.threshold.found(p)
         labels: NDArray[Any] = np.array(self.classes)[best]
         return labels
+
+    def numbers(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Means or quantiles in the target's own units."""
+        own = outputs if self.target is None else self.target.restore(outputs)
+        return own if self.widening is None else self.widening.applied(own)
 
     def spread(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probabilities (n, C), of both classes where the model gives one."""
         return np.stack([1.0 - outputs, outputs], axis=1) if outputs.ndim == 1 else outputs
 
     def outputs(self, data: Any) -> NDArray[np.float64]:
-        """What the loss makes of the model's outputs: means (n,), probabilities of class 1 (n,), or of all (n, C)."""
+        """What the loss makes of the model's outputs: means (n,), probabilities of class 1 (n,), or of all (n, C); quantiles
+        (n, Q)."""
         if self.encoder is None:
             return self._of_source(self._inputs(data))
         from mbgd.data.table import open_table
@@ -112,7 +134,7 @@ class Predictor:
         device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
         loss = tempered(self.loss, self.temperature)
         parts = [p.double().cpu().numpy() for p, _, _ in predict(self.model, source, loss=loss, device=device)]
-        shape = (0, self.output_shape[0]) if self.loss.kind == "multiclass" else (0,)
+        shape = (0, self.output_shape[0]) if self.loss.kind in ("multiclass", "quantiles") else (0,)
         return np.concatenate(parts) if parts else np.zeros(shape)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -125,6 +147,9 @@ class Predictor:
             "encoder": None if self.encoder is None else self.encoder.to_json(),
             "target": None if self.target is None else self.target.to_json(),
             "temperature": self.temperature,
+            "quantiles": list(self.loss.levels),
+            "widening": None if self.widening is None else self.widening.to_json(),
+            "threshold": None if self.threshold is None else asdict(self.threshold),
         }
         save_model(Path(path), self.model, facts=facts)
         return Path(path)
@@ -169,24 +194,27 @@ def _of_a_table(saved: SavedModel) -> Predictor:
     from mbgd.data.encode.encoder import Encoder
     from mbgd.data.encode.target import Target
 
-    facts = saved.facts
+    facts, loss = saved.facts, _loss(saved.facts)
+    widening, threshold = facts.get("widening"), facts.get("threshold")
     return Predictor(
         model=rebuild(saved),
-        loss=_loss(facts),
+        loss=loss,
         output_shape=tuple(facts["output_shape"]),
         encoder=Encoder.from_json(facts["encoder"]),
         target=Target.from_json(facts["target"]),
         facts=facts,
         temperature=float(facts.get("temperature", 1.0)),
+        widening=None if widening is None else Widening.from_json(loss.levels, widening),
+        threshold=None if threshold is None else Threshold.from_json(threshold),
     )
 
 
 def _loss(facts: Mapping[str, Any]) -> Loss:
     """The loss by its name, ours or torch's; one of the user's own is not needed for predicting: outputs stand as they are."""
     shape = tuple(facts["output_shape"])
-    name = str(facts["loss"])
+    name, levels = str(facts["loss"]), tuple(facts.get("quantiles", ()))
     try:
-        return make_loss(TORCH_LOSSES[name]() if name in TORCH_LOSSES else name, output_shape=shape)
+        return make_loss(TORCH_LOSSES[name]() if name in TORCH_LOSSES else name, output_shape=shape, levels=levels)
     except PlanError:
         return make_loss(_unreduced, output_shape=shape)
 
@@ -195,10 +223,19 @@ def _unreduced(output: Any, y: Any) -> Any:
     return output
 
 
-def blocks(
-    predictor: Predictor, tables: Iterator[Table]
-) -> Iterator[tuple[Table, NDArray[Any], NDArray[np.float64] | None]]:
-    """(rows, predictions, probabilities or None) of each block of a table that is read piece by piece."""
+def blocks(predictor: Predictor, tables: Iterator[Table]) -> Iterator[tuple[Table, dict[str, NDArray[Any]]]]:
+    """(rows, their predictions by the name of the column) of each block of a table that is read piece by piece."""
     for table in tables:
-        outputs = predictor.of_table(table)
-        yield table, predictor.decide(outputs), predictor.spread(outputs) if predictor.classes else None
+        yield table, columns_of(predictor, predictor.of_table(table))
+
+
+def columns_of(predictor: Predictor, outputs: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+    """What a file of predictions holds of a row: the prediction, and the probabilities or quantiles behind it."""
+    found: dict[str, NDArray[Any]] = {"prediction": predictor.decide(outputs)}
+    if predictor.classes:
+        names = [f"probability_{label}" for label in predictor.classes]
+        found |= zip(names, predictor.spread(outputs).T, strict=True)
+    elif predictor.loss.levels:
+        names = [f"q{level:g}" for level in predictor.loss.levels]
+        found |= zip(names, predictor.numbers(outputs).T, strict=True)
+    return {name: np.ascontiguousarray(values) for name, values in found.items()}

@@ -18,6 +18,7 @@ from mbgd.data.order import IntArray
 from mbgd.data.places import Places
 from mbgd.data.source import ArraySource, Rows, row_bytes
 from mbgd.data.table import Table, check_column, open_table
+from mbgd.desk.asked import check_asked, check_words
 from mbgd.desk.hints import hints
 from mbgd.desk.machine import choose_device, fits
 from mbgd.desk.parts import Held, Parts, assemble
@@ -58,6 +59,7 @@ def read_rows(
     `as_before` the manifest of what the data has to be."""
     if plan.target is None:
         raise PlanError("target must name the column to predict, got none; give --target COLUMN")
+    check_words(plan)
     table = open_table(data, delimiter=plan.delimiter, numeric=plan.numeric, categorical=plan.categorical)
     said = manifest.describe(table)
     others = {name: _other(name, plan, like=table) for name in ("validation", "test")}
@@ -69,6 +71,7 @@ def read_rows(
     parts = [table, *(file for file in files if file is not None)]
     kept = (None, None) if init is None else (init.encoder, init.target)
     target = kept[1] or learn_target(table, plan.target, task=plan.task)
+    check_asked(plan, target)
     y: list[NDArray[Any]] = [target.encode(part) for part in parts]
     sets = _with_files(split(table, plan, labels=y[0] if target.classes else None), table, files)
     _check_sets(table, target, y[0], sets)
@@ -154,7 +157,7 @@ def _weights(parts: list[Table], plan: Plan, target: Target, y: NDArray[Any], se
 
 
 def _loss_name(plan: Plan, target: Target) -> str:
-    name = plan.loss or ("log_loss" if target.classes else "squared_error")
+    name = plan.loss or ("quantile" if plan.quantiles else "log_loss" if target.classes else "squared_error")
     if not isinstance(name, str):
         raise PlanError(
             f"loss must be a name with fit_table, got {type(name).__name__}; fit(model, (X, y)) takes your own"
@@ -162,9 +165,9 @@ def _loss_name(plan: Plan, target: Target) -> str:
     return name
 
 
-def outputs_of(target: Target) -> int:
-    """One output for a number or two classes, else one a class."""
-    return len(target.classes) if len(target.classes) > 2 else 1
+def outputs_of(target: Target, plan: Plan) -> int:
+    """One output for a number or two classes, else one a class, or one a quantile."""
+    return len(plan.quantiles) or (len(target.classes) if len(target.classes) > 2 else 1)
 
 
 def by_size(plan: Plan, rows: TableRows) -> Plan:
@@ -193,7 +196,7 @@ def new_model(rows: TableRows, plan: Plan) -> TableModel:
     model = TableModel(
         rows.encoded.numbers.shape[1],
         rows.encoder.cardinalities,
-        outputs_of(rows.target),
+        outputs_of(rows.target, plan),
         hidden_layer_sizes=plan.hidden_layer_sizes,
         dropout=plan.dropout,
         edges=rows.encoder.edges if plan.number_embeddings else (),
@@ -216,7 +219,7 @@ def parts_of(
     """What trains `model` on some of the rows."""
     device = choose_device(plan.device)
     model.to(device)
-    outputs = outputs_of(rows.target)
+    outputs = outputs_of(rows.target, plan)
     shape = (outputs,) if outputs > 1 else ()
     loss = make_loss(
         plan.loss,
@@ -224,6 +227,7 @@ def parts_of(
         label_smoothing=plan.label_smoothing,
         quantile=plan.quantile,
         huber_delta=plan.huber_delta,
+        levels=plan.quantiles,
     )
     _check_kind(loss, rows.target)
     y = torch.from_numpy(rows.y if rows.target.classes else rows.target.standardise(rows.y))
@@ -249,12 +253,13 @@ def parts_of(
 
 
 def _check_kind(loss: Loss, target: Target) -> None:
-    if target.classes and loss.kind == "regression":
+    of_numbers = loss.kind in ("regression", "quantiles")
+    if target.classes and of_numbers:
         raise PlanError(
             f"loss must be 'log_loss' or 'hinge' for the classes of {target.name!r}, got {loss.name!r}; "
             "or give task='regression'"
         )
-    if not target.classes and loss.kind != "regression":
+    if not target.classes and not of_numbers:
         raise PlanError(
             f"loss must be one of numbers for the numbers of {target.name!r}, got {loss.name!r}; 'squared_error' is usual, "
             "or give task='classification'"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from mbgd.data.order import IntArray
 from mbgd.data.places import listed, original
+from mbgd.desk.asked import rarer_class
 from mbgd.desk.folder import (
     INIT,
     MANIFEST,
@@ -32,16 +34,17 @@ from mbgd.desk.machine import choose_device
 from mbgd.desk.parts import Held, Parts
 from mbgd.desk.plan import Plan, from_json
 from mbgd.desk.predictor import Predictor, load, load_table
+from mbgd.desk.quantile_baselines import quantile_baselines
 from mbgd.desk.result import Run
 from mbgd.desk.run import Fitting, finish
+from mbgd.desk.settled import Settled, settle
 from mbgd.desk.standing import Standing
 from mbgd.desk.table import TableRows, by_size, facts_of, new_model, parts_of, read_rows
 from mbgd.desk.table_plan import table_plan
-from mbgd.desk.train import Trained, calibrated, scored
+from mbgd.desk.train import Trained
 from mbgd.errors import DivergenceError, PlanError
 from mbgd.loop.steps import diverged
 from mbgd.measure.baselines import dumb, linear
-from mbgd.measure.calibrate import Calibration
 from mbgd.measure.metrics import scorer
 from mbgd.store import new_folder, read_json, write_json
 
@@ -71,6 +74,11 @@ def taken_over(init: Any, plan: Plan) -> Predictor:
     """The finished run or model whose weights a new run of this plan starts from."""
     begun = load_table(init)
     assert begun.target is not None
+    if begun.loss.levels != plan.quantiles:
+        raise PlanError(
+            f"init must be a model of the quantiles {plan.quantiles or 'none'}, got {init}, whose are "
+            f"{begun.loss.levels or 'none'}; give those, or leave init out"
+        )
     if begun.target.name != plan.target:
         raise PlanError(
             f"init must be a model of the target {plan.target!r}, got {init}, which predicts {begun.target.name!r}; "
@@ -146,16 +154,13 @@ def _trained(run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) ->
     start, recorder, notices = _start(folder, parts, run.plan, saved)
     with _rows_named(run, parts):
         trained = yield from going(parts, run.plan, recorder=recorder, start=start)
-    calibration = calibrated(parts)
-    heat = 1.0 if calibration is None else calibration.temperature
-    scores = {} if parts.validation is None else {"validation": scored(parts, parts.validation, temperature=heat)}
+    settled = settle(parts, run.plan, rarer=rarer_class(run.rows.y, run.rows.sets.training))
+    scores = {} if parts.validation is None else {"validation": settled.scored(parts, parts.validation)}
     if run.plan.refit:
         run = replace(run, rows=_with_validation_range(run.rows))
         parts, again = yield from _refit(run, trained, saved)
         trained = replace(again, ending=trained.ending)
-    finished = _result(
-        run, parts, trained=trained, recorder=recorder, scores=scores, calibration=calibration, notices=notices
-    )
+    finished = _result(run, parts, trained=trained, recorder=recorder, scores=scores, settled=settled, notices=notices)
     if folder is not None:
         finished.save(folder / MODEL)
         write_json(folder / RESULT, finished.summary())
@@ -216,33 +221,47 @@ def _result(
     trained: Trained,
     recorder: Recorder,
     scores: dict[str, dict[str, float]],
-    calibration: Calibration | None,
+    settled: Settled,
     notices: tuple[str, ...],
 ) -> Run:
-    rows, heat = run.rows, 1.0 if calibration is None else calibration.temperature
+    rows, beside = run.rows, baselines
+    if parts.loss.levels:
+        beside = partial(quantile_baselines, levels=parts.loss.levels)
     if len(rows.sets.test):
-        scores = {**scores, "test": scored(parts, Held(parts.source, rows.sets.test), temperature=heat)}
+        scores = {**scores, "test": settled.scored(parts, Held(parts.source, rows.sets.test))}
     shown = "test" if "test" in scores else "validation" if "validation" in scores else None
     return Run(
-        predictor=_predictor(run, parts, scores=scores, temperature=heat),
+        predictor=_predictor(run, parts, scores=scores, settled=settled),
         plan=run.plan,
         history=recorder.lines,
         ending=trained.ending,
         scores=scores,
-        baselines={} if shown is None else baselines(rows, getattr(rows.sets, shown)),
+        baselines={} if shown is None else beside(rows, getattr(rows.sets, shown)),
         resolved={**facts_of(rows), **parts.resolved},
         seconds=trained.standing.seconds,
-        calibration=calibration,
+        calibration=settled.calibration,
+        widening=settled.widening,
+        threshold=settled.threshold,
         folder=run.folder,
-        notices=(*rows.notices, *notices),
+        notices=(*rows.notices, *notices, *settled.notices),
     )
 
 
 def _predictor(
-    run: TableRun, parts: Parts, *, scores: Mapping[str, Any] | None = None, temperature: float = 1.0
+    run: TableRun, parts: Parts, *, scores: Mapping[str, Any] | None = None, settled: Settled | None = None
 ) -> Predictor:
-    facts = {"plan": run.plan.to_json(), "scores": scores}
-    return Predictor(parts.model, parts.loss, parts.output_shape, run.rows.encoder, run.rows.target, facts, temperature)
+    settled = settled or Settled()
+    return Predictor(
+        parts.model,
+        parts.loss,
+        parts.output_shape,
+        encoder=run.rows.encoder,
+        target=run.rows.target,
+        facts={"plan": run.plan.to_json(), "scores": scores},
+        temperature=settled.temperature,
+        widening=settled.widening,
+        threshold=settled.threshold,
+    )
 
 
 def baselines(rows: TableRows, held: IntArray) -> dict[str, dict[str, float]]:
