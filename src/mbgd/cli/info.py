@@ -67,7 +67,7 @@ def _run_facts(run: Path) -> dict[str, Any]:
     encoder, target = predictor.encoder, predictor.target
     return {
         "loss": predictor.loss.name,
-        "target": None if target is None else target.name,
+        "target": None if target is None else target.name if len(target.names) == 1 else list(target.names),
         "classes": list(predictor.classes),
         "temperature": predictor.temperature,
         "quantiles": list(predictor.loss.levels),

@@ -13,9 +13,9 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from mbgd.cli.show import print_json, shown_names
-from mbgd.data.encode.target import has_target
+from mbgd.data.encode.targets import have_targets
 from mbgd.data.encode.weights import row_weights
-from mbgd.data.table import check_column, open_table, read_batches
+from mbgd.data.table import open_table, read_batches
 from mbgd.desk.predictor import Predictor, blocks, columns_of, load_table
 from mbgd.errors import DataError, PlanError
 from mbgd.measure.metrics import scorer
@@ -104,8 +104,7 @@ def evaluate_file(run: Path, data: Any, *, delimiter: str | None, weight: str | 
     assert predictor.target is not None
     target = predictor.target
     table = open_table(data, delimiter=delimiter, schema_like=predictor.schema)
-    check_column(table, target.name)
-    there = has_target(table, target.name)
+    there = have_targets(table, target.names)
     if not there.any():
         raise DataError(
             f"{table.name}, column {target.name!r}: no row has a target to score against; predict needs none"
@@ -113,7 +112,8 @@ def evaluate_file(run: Path, data: Any, *, delimiter: str | None, weight: str | 
     table = table.take(np.flatnonzero(there))
     outputs = predictor.of_table(table)
     means = predictor.numbers(outputs) if not target.classes else outputs
-    how: dict[str, Any] = {"levels": predictor.loss.levels, "threshold": predictor.threshold}
+    names = target.names if len(target.names) > 1 else ()
+    how: dict[str, Any] = {"levels": predictor.loss.levels, "threshold": predictor.threshold, "names": names}
     scores = scorer(predictor.loss.kind, max(2, len(target.classes)), **how)
     scores.add(means, target.encode(table), None if weight is None else row_weights(table, weight))
     found = scores.result()
@@ -122,3 +122,5 @@ def evaluate_file(run: Path, data: Any, *, delimiter: str | None, weight: str | 
         return
     shown = "  ".join(f"{name} {found[name]:.4f}" for name in shown_names(predictor) if name in found)
     print(f"{table.n_rows:,} rows  {shown}")
+    for name in names:
+        print(f"  {name}  " + "  ".join(f"{score} {found[f'{score}_{name}']:.4f}" for score in shown_names(predictor)))

@@ -40,18 +40,23 @@ def shown_names(predictor: Predictor) -> tuple[str, ...]:
 
 def print_run(run: Run) -> None:
     """The scores with their roles, the baselines on the same rows, and where the model is."""
-    names = shown_names(run.predictor)
+    names, several = shown_names(run.predictor), run.plan.targets if len(run.plan.targets) > 1 else ()
+    mean = ", mean over targets" if several else ""
     print(
         f"{run.ending}: {run.steps_done:,} steps of {run.resolved['batch_size']} rows, {run.seconds:.1f} s, {run.engine}"
     )
     for rows, scores in run.scores.items():
-        print(f"  {rows:<11} {_scores(scores, names)}   ({ROLES.get(rows, '')})")
+        print(f"  {rows:<11} {_scores(scores, names)}   ({ROLES.get(rows, '')}{mean})")
     if run.calibration is not None:
         print(f"  {'calibrated':<11} {_calibrated(run.calibration)}   (on the validation rows)")
     if run.threshold is not None:
         print(f"  {'threshold':<11} {_threshold(run, run.threshold)}")
     for pair in run.coverage:
         print(f"  {f'{pair.low:g}-{pair.high:g}':<11} {_covered(run, pair)}")
+    for name in several:
+        for rows in [rows for rows in ("test", "validation") if rows in run.scores][:1]:
+            of_one = {score: run.scores[rows][f"{score}_{name}"] for score in names}
+            print(f"  {name:<11} {_scores(of_one, names)}   (of the {rows} rows)")
     for name, scores in run.baselines.items():
         print(f"  {name:<11} {_scores(scores, names)}   (baseline on the same rows)")
     if run.folder is not None:

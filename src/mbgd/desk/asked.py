@@ -7,6 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mbgd.data.encode.target import Target
+from mbgd.data.encode.targets import Targets
 from mbgd.data.order import IntArray
 from mbgd.desk.bounds import shown
 from mbgd.desk.plan import Plan
@@ -25,12 +26,16 @@ def check_words(plan: Plan) -> None:
         raise PlanError("threshold_for needs validation rows to choose by, got none; give validation=0.1")
 
 
-def check_asked(plan: Plan, target: Target) -> None:
-    """Raises PlanError for quantiles of classes, and for a threshold where there are not two of them."""
+def check_asked(plan: Plan, target: Target | Targets) -> None:
+    """Raises PlanError for quantiles of classes or of several targets, and for a threshold without two classes."""
     if plan.quantiles and target.classes:
         raise PlanError(
             f"quantiles need a target of numbers, got the classes of {target.name!r}; leave quantiles out, "
             "or give task='regression'"
+        )
+    if plan.quantiles and len(target.names) > 1:
+        raise PlanError(
+            f"quantiles need one target, got {len(target.names)}: {target.name}; train a model for each, or leave them out"
         )
     if plan.threshold_for is not None and len(target.classes) != 2:
         given = f"{len(target.classes)}" if target.classes else "numbers"

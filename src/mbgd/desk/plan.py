@@ -190,6 +190,11 @@ class Plan:
         None, Either(Whole(1), Seconds(text=True)), "steps, or seconds as 30s", group="Machine", first=True
     )
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns to predict: one, or several of numbers."""
+        return () if self.target is None else (self.target,) if isinstance(self.target, str) else self.target
+
     def to_json(self) -> dict[str, Any]:
         """All knobs as JSON; what is no plain value is named, and has to be given again at resume."""
         return {name: _plain(value) for name, value in shallow(self).items()}
@@ -226,6 +231,8 @@ def _check_together(plan: Plan) -> None:
     """What two knobs exclude together."""
     if plan.nesterov and not plan.momentum:
         raise PlanError("nesterov needs momentum above 0, got momentum=0.0; give momentum=0.9")
+    if plan.target is not None and len({*plan.targets}) != max(1, len(plan.targets)):
+        raise PlanError(f"target must name different columns, got {shown(plan.target)}; name each of them once")
     if plan.patience is not None and plan.validation is None:
         raise PlanError("patience needs validation rows to look at, got none; give validation=0.1")
     if plan.metric is not None and plan.validation is None and plan.target is None:

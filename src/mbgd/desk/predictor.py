@@ -24,6 +24,7 @@ from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import FILE_NAME, SavedModel, load_model, put_into, save_model
 from mbgd.model.saved import restore as rebuild
 from mbgd.step.loss import Loss, make_loss
+from mbgd.step.targets import is_scalar
 from mbgd.step.torch_loss import TORCH_LOSSES
 
 if TYPE_CHECKING:  # Arrow takes a fifth of a second to load, and a model of arrays needs none of these
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # Arrow takes a fifth of a second to load, and a model of arr
 
     from mbgd.data.encode.encoder import Encoder
     from mbgd.data.encode.target import Target
+    from mbgd.data.encode.targets import Targets
     from mbgd.data.table import Table
 
 
@@ -42,7 +44,7 @@ class Predictor:
     loss: Loss
     output_shape: tuple[int, ...]
     encoder: Encoder | None = None
-    target: Target | None = None
+    target: Target | Targets | None = None
     facts: Mapping[str, Any] | None = None
     temperature: float = 1.0  # probabilities are those of outputs / temperature
     widening: Widening | None = None  # of quantiles, by validation rows
@@ -66,12 +68,12 @@ class Predictor:
         assert self.target is not None
         text = bool(self.target.classes) and all(isinstance(label, str) for label in self.target.classes)
         kind = pa.string() if text else pa.float64() if not self.target.classes else None
-        target = [] if kind is None else [pa.field(self.target.name, kind)]
+        target = [] if kind is None else [pa.field(name, kind) for name in self.target.names]
         return pa.schema([*self.encoder.schema, *target])
 
     def predict(self, data: Any) -> NDArray[Any]:
         """Shape (n,): the mean in the target's own units, the median of quantiles, or the class of highest probability, or
-        that by the threshold."""
+        that by the threshold; (n, T) of several targets."""
         return self.decide(self.outputs(data))
 
     def predict_quantiles(self, data: Any) -> NDArray[np.float64]:
@@ -134,7 +136,7 @@ class Predictor:
         device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
         loss = tempered(self.loss, self.temperature)
         parts = [p.double().cpu().numpy() for p, _, _ in predict(self.model, source, loss=loss, device=device)]
-        shape = (0, self.output_shape[0]) if self.loss.kind in ("multiclass", "quantiles") else (0,)
+        shape = (0,) if is_scalar(self.output_shape) else (0, *self.output_shape)
         return np.concatenate(parts) if parts else np.zeros(shape)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -192,7 +194,7 @@ def _read(place: Path) -> SavedModel:
 
 def _of_a_table(saved: SavedModel) -> Predictor:
     from mbgd.data.encode.encoder import Encoder
-    from mbgd.data.encode.target import Target
+    from mbgd.data.encode.targets import target_from_json
 
     facts, loss = saved.facts, _loss(saved.facts)
     widening, threshold = facts.get("widening"), facts.get("threshold")
@@ -201,7 +203,7 @@ def _of_a_table(saved: SavedModel) -> Predictor:
         loss=loss,
         output_shape=tuple(facts["output_shape"]),
         encoder=Encoder.from_json(facts["encoder"]),
-        target=Target.from_json(facts["target"]),
+        target=target_from_json(facts["target"]),
         facts=facts,
         temperature=float(facts.get("temperature", 1.0)),
         widening=None if widening is None else Widening.from_json(loss.levels, widening),
@@ -230,8 +232,11 @@ def blocks(predictor: Predictor, tables: Iterator[Table]) -> Iterator[tuple[Tabl
 
 
 def columns_of(predictor: Predictor, outputs: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
-    """What a file of predictions holds of a row: the prediction, and the probabilities or quantiles behind it."""
-    found: dict[str, NDArray[Any]] = {"prediction": predictor.decide(outputs)}
+    """What a file of predictions holds of a row: the prediction, one a target, and the probabilities or quantiles behind it."""
+    prediction, several = predictor.decide(outputs), () if predictor.target is None else predictor.target.names
+    found: dict[str, NDArray[Any]] = {"prediction": prediction}
+    if len(several) > 1:
+        found = dict(zip([f"prediction_{name}" for name in several], prediction.T, strict=True))
     if predictor.classes:
         names = [f"probability_{label}" for label in predictor.classes]
         found |= zip(names, predictor.spread(outputs).T, strict=True)

@@ -28,6 +28,7 @@ class Settled:
     widening: Widening | None = None
     threshold: Threshold | None = None
     notices: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # of several targets, each of which has scores of its own
 
     @property
     def temperature(self) -> float:
@@ -35,14 +36,14 @@ class Settled:
 
     def scored(self, parts: Parts, held: Held) -> dict[str, float]:
         """`scored` with all of it."""
-        words: dict[str, Any] = {"widening": self.widening, "threshold": self.threshold}
+        words: dict[str, Any] = {"widening": self.widening, "threshold": self.threshold, "names": self.names}
         return scored(parts, held, temperature=self.temperature, **words)
 
 
 def settle(parts: Parts, plan: Plan, *, rarer: int = 1) -> Settled:
     """By the validation rows of `parts`, with the weights that the model has; `rarer` is the class that a threshold is for."""
     calibration = calibrated(parts)
-    found = Settled(calibration)
+    found = Settled(calibration, names=plan.targets if len(plan.targets) > 1 else ())
     if parts.loss.kind == "quantiles":
         return _widened(parts)
     if plan.threshold_for is None:

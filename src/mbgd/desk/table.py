@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from mbgd.data import manifest
 from mbgd.data.encode.encoder import Encoded, Encoder, learn_encoder
-from mbgd.data.encode.target import Target, has_target, learn_target
+from mbgd.data.encode.target import Target
+from mbgd.data.encode.targets import Targets, apart, have_targets, learn_targets
 from mbgd.data.encode.weights import class_weights, row_weights
 from mbgd.data.order import IntArray
 from mbgd.data.places import Places
 from mbgd.data.source import ArraySource, Rows, row_bytes
-from mbgd.data.table import Table, check_column, open_table
+from mbgd.data.table import Table, open_table
 from mbgd.desk.asked import check_asked, check_words
 from mbgd.desk.hints import hints
 from mbgd.desk.machine import choose_device, fits
@@ -42,9 +43,9 @@ class TableRows:
 
     name: str
     encoder: Encoder
-    target: Target
+    target: Target | Targets
     encoded: Encoded
-    y: NDArray[Any]  # (n,) float64 in the target's own units, or int64 class codes
+    y: NDArray[Any]  # (n,) float64 in the target's own units, (n, T) of several targets, or int64 class codes
     w: NDArray[np.float64] | None
     sets: Sets
     notices: tuple[str, ...]
@@ -66,11 +67,11 @@ def read_rows(
     said |= {name: manifest.describe(other) for name, other in others.items() if other is not None}
     if as_before is not None:
         manifest.check(as_before, said)
-    table, notices = _with_target(table, plan.target)
-    files = [None if other is None else _with_target(other, plan.target)[0] for other in others.values()]
+    table, notices = _with_target(table, plan.targets)
+    files = [None if other is None else _with_target(other, plan.targets)[0] for other in others.values()]
     parts = [table, *(file for file in files if file is not None)]
     kept = (None, None) if init is None else (init.encoder, init.target)
-    target = kept[1] or learn_target(table, plan.target, task=plan.task)
+    target = kept[1] or learn_targets(table, plan.targets, task=plan.task)
     check_asked(plan, target)
     y: list[NDArray[Any]] = [target.encode(part) for part in parts]
     sets = _with_files(split(table, plan, labels=y[0] if target.classes else None), table, files)
@@ -91,18 +92,18 @@ def read_rows(
     targets = np.concatenate(y)
     w = _weights(parts, plan, target, targets, sets)
     places = tuple(part.places for part in parts)
-    hinted = hints(table, plan, target=target, encoder=encoder, encoded=encoded, y=y[0], training=sets.training)
-    notices = (*notices, *encoder.notices, *hinted)
+    known: dict[str, Any] = {"encoder": encoder, "encoded": encoded, "training": sets.training}
+    hinted = [said for one, y_n in apart(target, y[0]) for said in hints(table, plan, target=one, y=y_n, **known)]
+    notices = (*notices, *encoder.notices, *dict.fromkeys(hinted))
     return TableRows(table.name, encoder, target, encoded, targets, w, sets, notices, said, places)
 
 
-def _with_target(table: Table, target: str) -> tuple[Table, tuple[str, ...]]:
-    check_column(table, target)
-    there = has_target(table, target)
+def _with_target(table: Table, targets: tuple[str, ...]) -> tuple[Table, tuple[str, ...]]:
+    there = have_targets(table, targets)
     missing = int((~there).sum())
     if not missing:
         return table, ()
-    return table.take(np.flatnonzero(there)), (f"{missing:,} rows without {target} are left out",)
+    return table.take(np.flatnonzero(there)), (f"{missing:,} rows without {' or '.join(targets)} are left out",)
 
 
 def _other(name: str, plan: Plan, *, like: Table) -> Table | None:
@@ -117,7 +118,7 @@ def _other(name: str, plan: Plan, *, like: Table) -> Table | None:
         )
     if given == "none":
         return None
-    forced = {"numeric": plan.numeric, "categorical": plan.categorical, "schema_like": like.kinds(besides=plan.target)}
+    forced = {"numeric": plan.numeric, "categorical": plan.categorical, "schema_like": like.kinds(besides=plan.targets)}
     return open_table(given, delimiter=plan.delimiter, **forced)
 
 
@@ -131,7 +132,7 @@ def _with_files(sets: Sets, table: Table, files: list[Table | None]) -> Sets:
     return sets
 
 
-def _check_sets(table: Table, target: Target, y: NDArray[Any], sets: Sets) -> None:
+def _check_sets(table: Table, target: Target | Targets, y: NDArray[Any], sets: Sets) -> None:
     if target.classes and len(np.unique(y[sets.training])) < 2:
         only = target.classes[int(y[sets.training][0])]
         raise DataError(
@@ -143,10 +144,12 @@ def _left_out(plan: Plan) -> tuple[str, ...]:
     """Columns that are no inputs: dropped ones, target, weight, and the column that marks sets or groups."""
     by = split_column(plan)
     marks = (by,) if by is not None and not plan.split.startswith("time:") else ()
-    return tuple(name for name in (*plan.drop, plan.target, plan.weight, *marks) if name is not None)
+    return tuple(name for name in (*plan.drop, *plan.targets, plan.weight, *marks) if name is not None)
 
 
-def _weights(parts: list[Table], plan: Plan, target: Target, y: NDArray[Any], sets: Sets) -> NDArray[np.float64] | None:
+def _weights(
+    parts: list[Table], plan: Plan, target: Target | Targets, y: NDArray[Any], sets: Sets
+) -> NDArray[np.float64] | None:
     w = None if plan.weight is None else np.concatenate([row_weights(part, plan.weight) for part in parts])
     if plan.class_weight is None:
         return w
@@ -156,7 +159,7 @@ def _weights(parts: list[Table], plan: Plan, target: Target, y: NDArray[Any], se
     return of_class if w is None else of_class * w
 
 
-def _loss_name(plan: Plan, target: Target) -> str:
+def _loss_name(plan: Plan, target: Target | Targets) -> str:
     name = plan.loss or ("quantile" if plan.quantiles else "log_loss" if target.classes else "squared_error")
     if not isinstance(name, str):
         raise PlanError(
@@ -165,9 +168,9 @@ def _loss_name(plan: Plan, target: Target) -> str:
     return name
 
 
-def outputs_of(target: Target, plan: Plan) -> int:
-    """One output for a number or two classes, else one a class, or one a quantile."""
-    return len(plan.quantiles) or (len(target.classes) if len(target.classes) > 2 else 1)
+def outputs_of(target: Target | Targets, plan: Plan) -> int:
+    """One output for a number or two classes, else one a class, a quantile or a target."""
+    return len(plan.quantiles) or (len(target.classes) if len(target.classes) > 2 else len(target.names))
 
 
 def by_size(plan: Plan, rows: TableRows) -> Plan:
@@ -188,6 +191,7 @@ def by_size(plan: Plan, rows: TableRows) -> Plan:
         dropout=plan.dropout if plan.dropout != "auto" else default_dropout(n),
         weight_decay=default_decay(n) if tabular and plan.weight_decay is None else plan.weight_decay,
         loss=_loss_name(plan, rows.target),
+        metric="r2" if plan.metric is None and len(plan.targets) > 1 else plan.metric,  # units do not add up
     )
 
 
@@ -252,7 +256,7 @@ def parts_of(
     )
 
 
-def _check_kind(loss: Loss, target: Target) -> None:
+def _check_kind(loss: Loss, target: Target | Targets) -> None:
     of_numbers = loss.kind in ("regression", "quantiles")
     if target.classes and of_numbers:
         raise PlanError(

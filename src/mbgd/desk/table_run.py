@@ -53,7 +53,7 @@ REFIT = "refit"  # the folder of the second training, inside the run's own
 
 def fit_table(
     data: Any,
-    target: str,
+    target: str | tuple[str, ...],
     *,
     out: str | os.PathLike[str] | None = None,
     init: str | os.PathLike[str] | None = None,
@@ -62,9 +62,10 @@ def fit_table(
     """Train on a table: encoder, model, training and scores, with defaults that scale with the number of rows.
 
     data: a CSV, Parquet or Arrow file, a folder, glob or list of them, or a pandas, polars or pyarrow frame. Rows without
-    a target are left out and counted. A test set (20 %) is used for the last score alone, a validation set (10 % of the
-    rest) picks the weights; encoder and scales see training rows only. `out` names a new run folder, `init` a finished
-    run or model whose weights and encoder are taken over. Raises PlanError, DataError, DivergenceError.
+    a target are left out and counted; several targets, all of them numbers, get one network with an output each. A test
+    set (20 %) is used for the last score alone, a validation set (10 % of the rest) picks the weights; encoder and scales
+    see training rows only. `out` names a new run folder, `init` a finished run or model whose weights and encoder are
+    taken over. Raises PlanError, DataError, DivergenceError.
     """
     plan = table_plan({"target": target, **knobs})
     return finish(table_fitting(data, plan=plan, out=out, init=init))
@@ -79,9 +80,10 @@ def taken_over(init: Any, plan: Plan) -> Predictor:
             f"init must be a model of the quantiles {plan.quantiles or 'none'}, got {init}, whose are "
             f"{begun.loss.levels or 'none'}; give those, or leave init out"
         )
-    if begun.target.name != plan.target:
+    if begun.target.names != plan.targets:
         raise PlanError(
-            f"init must be a model of the target {plan.target!r}, got {init}, which predicts {begun.target.name!r}; "
+            f"init must be a model of the target {', '.join(plan.targets)!r}, got {init}, which predicts "
+            f"{begun.target.name!r}; "
             "give that target, or leave init out"
         )
     return begun
@@ -286,7 +288,8 @@ def baselines(rows: TableRows, held: IntArray) -> dict[str, dict[str, float]]:
     }
     found = {}
     for name, model in models.items():
-        scores = scorer(kind, max(2, n_classes))
+        names = rows.target.names if len(rows.target.names) > 1 else ()
+        scores = scorer(kind, max(2, n_classes), names=names)
         scores.add(model(held), rows.y[held], None if rows.w is None else rows.w[held])
         found[name] = scores.result()
     return found

@@ -148,6 +148,7 @@ def scored(
     temperature: float = 1.0,
     widening: Widening | None = None,
     threshold: Threshold | None = None,
+    names: tuple[str, ...] = (),
 ) -> dict[str, float]:
     """Every metric of some held-out rows, with the weights that the model has; its probabilities are those of outputs /
     temperature, its quantiles those after the widening, its classes those by the threshold. Where a dataset draws at random,
@@ -165,6 +166,7 @@ def scored(
             target_range=parts.target_range,
             widening=widening,
             threshold=threshold,
+            names=names,
         )
 
 

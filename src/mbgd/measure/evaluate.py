@@ -10,6 +10,7 @@ from math import inf, nan
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mbgd.data.order import IntArray
@@ -20,6 +21,8 @@ from mbgd.measure.threshold import Threshold
 from mbgd.step.evaluation import evaluating
 from mbgd.step.loss import Loss
 
+Ends = tuple[float | NDArray[np.float64], float | NDArray[np.float64]]
+"""Two numbers, or two for each of several targets, (T,)."""
 BATCH_ROWS = 8192  # large enough to hide Python, small enough that a hidden layer's outputs stay near the caches
 
 
@@ -62,8 +65,9 @@ def evaluate(
     device: torch.device,
     rows: IntArray | None = None,
     n_classes: int = 2,
-    target_scale: tuple[float, float] = (0.0, 1.0),
-    target_range: tuple[float, float] = (-inf, inf),
+    target_scale: Ends = (0.0, 1.0),
+    target_range: Ends = (-inf, inf),
+    names: tuple[str, ...] = (),
     widening: Widening | None = None,
     threshold: Threshold | None = None,
     batch_rows: int = BATCH_ROWS,
@@ -72,11 +76,11 @@ def evaluate(
 
     y must have gone through `loss.prepare`. `target_scale` = (center, scale) takes a standardised target back to its
     own units, in which r2, rmse and mae are given, of predictions clamped to `target_range`; the loss stays in standardised
-    ones, of outputs as they are. Quantiles are those after a `widening`, classes those by a `threshold`. NaN where there are
-    no rows.
+    ones, of outputs as they are. Quantiles are those after a `widening`, classes those by a `threshold`. Each target
+    of several has scores under its own of `names` as well. NaN where there are no rows.
     """
     center, scale = target_scale
-    scores = scorer(loss.kind, n_classes, levels=loss.levels, threshold=threshold)
+    scores = scorer(loss.kind, n_classes, levels=loss.levels, threshold=threshold, names=names)
     loss_sum = weight_sum = 0.0
     for data, output, loss_B in _outputs(model, source, loss=loss, rows=rows, device=device, batch_rows=batch_rows):
         assert loss_B is not None  # it was asked for

@@ -64,11 +64,16 @@ def check_metric(name: str, kind: str) -> str:
 
 
 def scorer(
-    kind: str, n_classes: int = 2, *, levels: tuple[float, ...] = (), threshold: Threshold | None = None
+    kind: str,
+    n_classes: int = 2,
+    *,
+    levels: tuple[float, ...] = (),
+    threshold: Threshold | None = None,
+    names: tuple[str, ...] = (),
 ) -> Scorer:
     """The scores of a kind of task, as scikit-learn defines them, with row weights.
 
-    regression   prediction and y (B,) or (B, T), averaged over outputs: r2, rmse, mae
+    regression   prediction and y (B,) or (B, T), averaged over outputs: r2, rmse, mae; with `names` of them each one's own, too
     quantiles    quantiles (B, Q) of rising `levels`, y (B,): pinball, and coverage and mean_width of symmetric pairs
     binary       probability of class 1 (B,) or (B, 2), y 0 or 1 (a probability between counts as a share of a row)
     multiclass   probabilities (B, C), y class numbers; roc_auc is the mean over classes of one against the rest
@@ -76,7 +81,7 @@ def scorer(
     The class that is found is the likeliest, or the one by a `threshold`, whose own score is then given as well.
     """
     if kind == "regression":
-        return _Regression()
+        return _Regression(names=names)
     if kind == "quantiles":
         return Quantiles(levels)
     return _Classes(n_classes, threshold) if kind in ("binary", "multiclass") else _Nothing()
@@ -97,6 +102,7 @@ class _Regression:
     """The spread of y is merged chunk by chunk around its running mean (Chan, Golub and LeVeque 1979), since
     sum y^2 - (sum y)^2 / n would lose every digit where the mean is large. Every sum but the weight has shape (T,)."""
 
+    names: tuple[str, ...] = ()
     weight: float = 0.0
     mean: Array = field(default_factory=lambda: np.zeros(1))
     spread: Array = field(default_factory=lambda: np.zeros(1))  # sum w (y - mean)^2
@@ -126,11 +132,11 @@ class _Regression:
         # y without spread: 1 if met exactly, else 0, as in scikit-learn
         unexplained_T = np.where(self.squares > 0, 1.0, 0.0)
         np.divide(self.squares, self.spread, out=unexplained_T, where=self.spread > 0)
-        return {
-            "rmse": float(np.sqrt(self.squares / self.weight).mean()),
-            "r2": float(1 - unexplained_T.mean()),
-            "mae": float(self.sizes.mean() / self.weight),
-        }
+        rmse_T, mae_T = np.sqrt(self.squares / self.weight), self.sizes / self.weight
+        found = {"rmse": float(rmse_T.mean()), "r2": float(1 - unexplained_T.mean()), "mae": float(mae_T.mean())}
+        for name, rmse, unexplained, mae in zip(self.names, rmse_T, unexplained_T, mae_T, strict=len(self.names) > 0):
+            found |= {f"rmse_{name}": float(rmse), f"r2_{name}": float(1 - unexplained), f"mae_{name}": float(mae)}
+        return found
 
 
 @dataclass
