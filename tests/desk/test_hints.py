@@ -87,6 +87,8 @@ def test_a_rare_class_is_counted(rare: float, said: bool) -> None:
         "and try --threshold-for f1"
     )
     assert found == ([expected] if said else [])
+    asked = [notice for notice in notices(data, "ill", threshold_for="f1") if "accuracy" in notice]
+    assert asked == ([expected.removesuffix(", and try --threshold-for f1")] if said else [])
 
 
 def test_odd_columns_hint_nothing_and_fail_nothing() -> None:

@@ -64,7 +64,7 @@ class Plan:
     threshold_for: str | None = _knob(
         None,
         Choice(*THRESHOLD_NAMES),
-        "move the probability from which the rarer of two classes is predicted, for the best",
+        "choose the probability from which the rarer of two classes is predicted, for the best",
         group="Data",
         hint="leave it out for the likelier class",
     )
