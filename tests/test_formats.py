@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ from torch import Tensor
 
 from mbgd.data.encode.encoder import learn_encoder
 from mbgd.data.encode.target import Target
+from mbgd.data.encode.targets import target_from_json
 from mbgd.data.order import Cursor, draw, shuffle
 from mbgd.data.table import open_table
 from mbgd.desk.ensemble import Ensemble
 from mbgd.desk.load import load
 from mbgd.desk.predictor import Predictor
+from mbgd.measure.conformal import Widening
+from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import load_model, restore, save_model
 from mbgd.model.table import TableModel
 from mbgd.record import checkpoint
@@ -106,6 +110,22 @@ def test_a_target_written_without_a_range_is_read_and_clamps_nothing() -> None:
     bounded = {**saved, "low": 2.5, "high": None}
     assert Target.from_json(bounded).restore(np.array([-1e300, 0.5, 1e300])).tolist() == [2.5, 4.0, 2e300]
     assert Target.from_json(bounded).to_json() == bounded
+
+
+def test_quantiles_thresholds_and_several_targets_are_read_as_the_docs_describe() -> None:
+    one = {"name": "y", "task": "regression", "classes": [], "center": 3.0, "scale": 2.0, "low": None, "high": 5.0}
+    both = {"name": "y, z", "task": "regression", "several": [one, {**one, "name": "z", "scale": 1.0}]}
+    read = target_from_json(both)
+    assert read.restore(np.array([[0.5, 0.5], [9.0, 1.0]])).tolist() == [[4.0, 3.5], [5.0, 4.0]]
+    assert read.to_json() == both
+    assert target_from_json(one) == Target.from_json(one)
+    saved = [{"low": 0.1, "high": 0.9, "by": 1.0, "rows": 9}, {"low": 0.25, "high": 0.75, "by": None, "rows": 0}]
+    widening = Widening.from_json((0.1, 0.25, 0.5, 0.75, 0.9), saved)
+    assert widening.applied(np.arange(5.0)[None]).tolist() == [[-1.0, 1.0, 2.0, 3.0, 5.0]]
+    assert widening.to_json() == saved
+    facts = {"metric": "f1", "positive": 0, "probability": 0.25, "before": 0.1, "after": 0.2}
+    assert Threshold.from_json(facts).found(np.array([[0.25, 0.75], [0.2, 0.8]])).tolist() == [0, 1]
+    assert asdict(Threshold.from_json(facts)) == facts
 
 
 def test_a_history_of_the_first_version_is_read_without_its_torn_line() -> None:

@@ -132,3 +132,57 @@ def test_killed_and_resumed_the_files_have_the_same_bytes(
     ):
         assert Path("r", name).read_bytes() == Path("s", name).read_bytes(), name
     assert not list(Path("r").rglob(".tmp-*"))
+
+
+def test_of_quantiles_their_mean_holds_the_test_rows_and_each_row_has_a_column_a_quantile(
+    mbgd: Command, tables: Path
+) -> None:
+    how = (*NUMBER, *FEW, "--quantiles", "0.1,0.5,0.9", "--folds", "2", "--quiet", "--out", "r")
+    said = mbgd("train", tables / "t.csv", *how)
+    assert (said.code, said.err) == (0, "")
+    lines = said.out.splitlines()
+    assert re.match(r"  out of fold pinball +\S+  coverage +0\.\d{4}  mean_width", lines[1])
+    assert re.fullmatch(
+        r"  0\.1-0\.9     holds 0\.\d{4} of 80 test rows \(.*\), 0\.8 asked for; (widened|narrowed) by \S+ on either side, "
+        r"the mean of 2 models",
+        lines[3],
+    ), lines[3]
+    assert list(pd.read_parquet("r/out_of_fold.parquet")) == [
+        "row",
+        "fold",
+        "target",
+        "prediction",
+        "q0.1",
+        "q0.5",
+        "q0.9",
+    ]
+    assert mbgd("predict", "r", tables / "new.csv", "--out", "p.parquet").code == 0
+    found = pd.read_parquet("p.parquet")
+    assert found.to_numpy()[:, 1:].tolist() == package.load("r").predict_quantiles(table(30, seed=2)).tolist()
+    assert found["prediction"].tolist() == found["q0.5"].tolist()
+    by_hand = ((found["q0.1"] <= table(30, seed=2)["y"]) & (table(30, seed=2)["y"] <= found["q0.9"])).mean()
+    assert json.loads(mbgd("evaluate", "r", tables / "new.csv", "--json").out)["coverage"] == pytest.approx(by_hand)
+    about = json.loads(mbgd("info", "r/model.safetensors", "--json").out)
+    assert (about["quantiles"], about["widening"][0]["rows"], about["threshold"]) == ([0.1, 0.5, 0.9], 320, None)
+
+
+def test_a_threshold_of_several_is_said_with_the_rows_that_chose_it(mbgd: Command, tables: Path) -> None:
+    for option, said in (("--folds", "out of fold"), ("--members", "on validation")):
+        how = (*LABEL, *FEW, "--threshold-for", "f1", "--quiet", option, "2", "--out", said)
+        out = mbgd("train", tables / "t.csv", *how).out
+        line = rf"^  threshold   f1 +\S+ -> \S+ {said} \(used to choose\), \S+ on test  by '(yes|no)' from probability "
+        assert re.search(line, out, re.MULTILINE), out
+        found = json.loads((Path(said) / "result.json").read_text())
+        rows = "out_of_fold" if option == "--folds" else "validation"
+        assert found["threshold"]["after"] == pytest.approx(found["scores"][rows]["f1"])
+        assert [one["threshold"] for one in found["models"]] == [None, None]
+
+
+def test_several_targets_of_folds_have_a_line_each(mbgd: Command, tables: Path) -> None:
+    words = ("--target", "y,z", *NUMBER[2:], *FEW, "--folds", "2", "--quiet")
+    said = mbgd("train", tables / "t.csv", *words, "--test", "none", "--out", "r")
+    assert (said.code, said.err) == (0, "")
+    assert re.search(r"^  y +r2 .* \(of the out of fold rows\)$", said.out, re.MULTILINE)
+    assert re.search(r"^  out of fold r2 .*; used to stop, mean over targets\)$", said.out, re.MULTILINE)
+    assert mbgd("predict", "r", tables / "new.csv", "--out", "p.csv").code == 0
+    assert list(pd.read_csv("p.csv")) == ["prediction_y", "prediction_z"]

@@ -79,7 +79,7 @@ def test_a_wrong_value_is_the_same_sentence_at_every_door(door: str, words: dict
         (3, "y", DataError, "data must be "),
         ((X, Y), "y", DataError, "data must be "),
         (FRAME, None, PlanError, "target must name the column to predict, got none; "),
-        (FRAME, 3, PlanError, "target must be a name, got 3; "),
+        (FRAME, 3, PlanError, "target must be a name or names, got 3; "),
         (FRAME, "x", DataError, "there is no column 'x'"),
         (FRAME[:0], "y", DataError, "there are no rows; a table needs at least one"),
         ("no such file.csv", "y", DataError, "no such file.csv: "),

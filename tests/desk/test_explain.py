@@ -263,3 +263,17 @@ def test_a_file_of_contributions_has_names_of_its_own(found: dict[str, Any]) -> 
     clash = replace(said, columns={"base": said.base})
     with pytest.raises(PlanError, match="a file of contributions has a column base of its own, as the data has"):
         clash.to_table()
+
+
+@pytest.mark.parametrize(
+    ("target", "more", "what"),
+    [("y", {"quantiles": (0.1, 0.9)}, "quantiles"), (("y", "z"), {}, "several targets")],
+)
+def test_what_is_more_than_one_number_is_refused(target: Any, more: dict[str, Any], what: str) -> None:
+    chance = np.random.default_rng(0)
+    frame = pd.DataFrame(chance.normal(size=(120, 3)), columns=["x", "y", "z"])
+    run = mbgd.fit_table(frame, target, epochs=1, hidden_layer_sizes=(4,), **more)
+    with pytest.raises(
+        PlanError, match=f"^model must predict one number or classes to be explained, got one of {what}; "
+    ):
+        mbgd.explain(run, frame)

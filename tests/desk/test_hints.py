@@ -83,9 +83,12 @@ def test_a_rare_class_is_counted(rare: float, said: bool) -> None:
     data["ill"] = np.where(np.arange(5000) < 5000 * rare, "yes", "no")
     found = [notice for notice in notices(data, "ill") if "accuracy" in notice]
     expected = (
-        "ill is 'yes' in 14 of 3,600 training rows: accuracy says little of so rare a class; go by log_loss and roc_auc"
+        "ill is 'yes' in 14 of 3,600 training rows: accuracy says little of so rare a class; go by log_loss and roc_auc, "
+        "and try --threshold-for f1"
     )
     assert found == ([expected] if said else [])
+    asked = [notice for notice in notices(data, "ill", threshold_for="f1") if "accuracy" in notice]
+    assert asked == ([expected.removesuffix(", and try --threshold-for f1")] if said else [])
 
 
 def test_odd_columns_hint_nothing_and_fail_nothing() -> None:

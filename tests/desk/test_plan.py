@@ -26,6 +26,8 @@ KNOBS = {knob.name: knob for knob in fields(Plan)}
 SET: dict[str, Any] = {  # every knob at something else than its default
     "target": "y",
     "task": "regression",
+    "quantiles": (0.1, 0.9),
+    "threshold_for": "f1",
     "weight": "w",
     "class_weight": "balanced",
     "drop": ("a", "b"),
@@ -120,7 +122,15 @@ GOLDEN = {  # word, value -> the whole sentence
         "metric",
         "auc",
     ): "metric must be one of 'loss', 'r2', 'rmse', 'mae', 'accuracy', 'balanced_accuracy', 'log_loss', "
-    "'roc_auc', got 'auc'; say 'roc_auc' here",
+    "'roc_auc', 'pinball', got 'auc'; say 'roc_auc' here",
+    ("quantiles", (0.5,)): "quantiles must be at least two rising levels above 0 and below 1, got (0.5,); "
+    "0.05,0.5,0.95 is usual; for one alone give loss='quantile' and quantile=0.9",
+    ("quantiles", (0.9, 0.1)): "quantiles must be at least two rising levels above 0 and below 1, got (0.9, 0.1); "
+    "0.05,0.5,0.95 is usual; for one alone give loss='quantile' and quantile=0.9",
+    (
+        "threshold_for",
+        "f2",
+    ): "threshold_for must be one of 'f1', 'balanced_accuracy', got 'f2'; leave it out for the likelier class",
     ("lr", 0.1): "'lr' is not an argument of MBGD; say learning_rate instead",
     ("max_iter", 9): "'max_iter' is not an argument of MBGD; say epochs instead",
     ("shuffle", False): "'shuffle' is not an argument of MBGD; say sampling ('reshuffle', 'iid' or 'natural') instead",

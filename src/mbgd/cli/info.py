@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,12 @@ def _run_facts(run: Path) -> dict[str, Any]:
     return {
         **several,
         "loss": predictor.loss.name,
-        "target": None if target is None else target.name,
+        "target": None if target is None else target.name if len(target.names) == 1 else list(target.names),
         "classes": list(predictor.classes),
         "temperature": predictor.temperature,
+        "quantiles": list(predictor.loss.levels),
+        "widening": None if predictor.widening is None else predictor.widening.to_json(),
+        "threshold": None if predictor.threshold is None else asdict(predictor.threshold),
         "inputs": predictor.columns,
         "parameters": sum(p.numel() for p in predictor.model.parameters()),
         "scores": (predictor.facts or {}).get("scores"),

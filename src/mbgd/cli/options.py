@@ -17,6 +17,7 @@ HIDDEN = {
     "prefetch",
     "allow_batch_norm",
 }  # of data sets and modules of one's own, which the command has none of
+_LISTS = ("hidden_layer_sizes", "quantiles")  # of numbers, with commas between them
 _TEXT = ("target", "weight", "delimiter", "split")  # names of columns, which may look like numbers
 PANELS = {
     "first": "Most used",
@@ -80,12 +81,14 @@ def _value(knob: Field[Any], given: Any) -> Any:
     """The value that the text of an option stands for; what it must be is for the plan to say."""
     if given is None or isinstance(given, bool):
         return given
+    if knob.name == "target" and "," in given:
+        return tuple(part.strip() for part in given.split(",") if part.strip())
     if not isinstance(given, list):
         return given if knob.name in _TEXT else _number(given)
-    if not given or knob.name != "hidden_layer_sizes":
+    if not given or knob.name not in _LISTS:
         return tuple(given) or None
-    sizes = [part for text in given for part in text.split(",") if part]
-    return () if sizes == ["none"] else tuple(_number(part) for part in sizes)
+    parts = [part for text in given for part in text.split(",") if part]
+    return () if parts == ["none"] else tuple(_number(part) for part in parts)
 
 
 def _number(text: str) -> Any:

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
-from mbgd.cli.show import SHOWN, print_json
-from mbgd.data.encode.target import has_target
+from mbgd.cli.show import print_json, shown_names
+from mbgd.data.encode.targets import have_targets
 from mbgd.data.encode.weights import row_weights
-from mbgd.data.table import check_column, open_table, read_batches
-from mbgd.desk.ensemble import Predicting, blocks
+from mbgd.data.table import open_table, read_batches
+from mbgd.desk.ensemble import Predicting, blocks, columns_of
 from mbgd.desk.load import load_table
 from mbgd.errors import DataError, PlanError
 from mbgd.measure.metrics import scorer
@@ -52,20 +52,16 @@ def writer(out: Path, *, force: bool) -> Callable[[Iterator[pa.Table], Any], Non
 
 def _predicted(predictor: Predicting, data: Any, *, keep: list[str], delimiter: str | None) -> Iterator[pa.Table]:
     columns = list(dict.fromkeys([*predictor.columns, *keep]))
-    written = ["prediction", *(f"probability_{label}" for label in predictor.classes)]
+    written = columns_of(predictor, np.zeros((0, *predictor.output_shape)))
     if twice := [name for name in keep if name in written]:
         raise PlanError(f"keep must name other columns than those of the predictions, got {twice[0]!r}; rename it")
     schema = predictor.inputs
     carried = [pa.field(name, pa.string()) for name in keep if name not in predictor.columns]
     schema = pa.schema([*schema, *carried])  # of a CSV file as they stand: an id 007 stays 007
     tables = read_batches(data, delimiter=delimiter, columns=columns, schema_like=schema, rows=ROWS)
-    for table, prediction, probabilities in blocks(predictor, tables):
-        found: dict[str, Any] = {name: table.column(name) for name in keep}
-        found["prediction"] = pa.array(prediction)
-        for k, name in enumerate(written[1:]):
-            assert probabilities is not None
-            found[name] = pa.array(np.ascontiguousarray(probabilities[:, k]))
-        yield pa.table(found)
+    for table, found in blocks(predictor, tables):
+        along = {name: table.column(name) for name in keep}
+        yield pa.table({**along, **{name: pa.array(values) for name, values in found.items()}})
 
 
 def _write_csv(tables: Iterator[pa.Table], file: Any, *, delimiter: str = ",") -> None:
@@ -114,20 +110,23 @@ def evaluate_file(run: Path, data: Any, *, delimiter: str | None, weight: str | 
     assert predictor.target is not None
     target = predictor.target
     table = open_table(data, delimiter=delimiter, schema_like=predictor.schema)
-    check_column(table, target.name)
-    there = has_target(table, target.name)
+    there = have_targets(table, target.names)
     if not there.any():
         raise DataError(
             f"{table.name}, column {target.name!r}: no row has a target to score against; predict needs none"
         )
     table = table.take(np.flatnonzero(there))
     outputs = predictor.of_table(table)
-    means = predictor.decide(outputs) if not target.classes else outputs
-    scores = scorer(predictor.loss.kind, max(2, len(target.classes)))
+    means = predictor.numbers(outputs) if not target.classes else outputs
+    names = target.names if len(target.names) > 1 else ()
+    how: dict[str, Any] = {"levels": predictor.loss.levels, "threshold": predictor.threshold, "names": names}
+    scores = scorer(predictor.loss.kind, max(2, len(target.classes)), **how)
     scores.add(means, target.encode(table), None if weight is None else row_weights(table, weight))
     found = scores.result()
     if json:
         print_json({"rows": table.n_rows, "left_out": int((~there).sum()), **found})
         return
-    shown = "  ".join(f"{name} {found[name]:.4f}" for name in SHOWN[target.task] if name in found)
+    shown = "  ".join(f"{name} {found[name]:.4f}" for name in shown_names(predictor) if name in found)
     print(f"{table.n_rows:,} rows  {shown}")
+    for name in names:
+        print(f"  {name}  " + "  ".join(f"{score} {found[f'{score}_{name}']:.4f}" for score in shown_names(predictor)))

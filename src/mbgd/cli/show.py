@@ -6,12 +6,19 @@ import json
 import sys
 from typing import Any
 
+from mbgd.desk.ensemble import Predicting
 from mbgd.desk.result import Run
 from mbgd.desk.several import ModelTrained
 from mbgd.measure.calibrate import Calibration
+from mbgd.measure.conformal import Covered
+from mbgd.measure.threshold import Threshold
 from mbgd.store import finite
 
-SHOWN = {"regression": ("r2", "rmse", "mae"), "classification": ("accuracy", "log_loss", "roc_auc")}
+SHOWN = {
+    "regression": ("r2", "rmse", "mae"),
+    "classification": ("accuracy", "log_loss", "roc_auc"),
+    "quantiles": ("pinball", "coverage", "mean_width"),
+}
 ROLES = {
     "validation": "used to stop",
     "out_of_fold": "each row by the model not trained on it; used to stop",
@@ -29,18 +36,34 @@ def print_json(value: dict[str, Any]) -> None:
     print(json.dumps(finite(value), allow_nan=False))
 
 
+def shown_names(predictor: Predicting) -> tuple[str, ...]:
+    """The scores that are shown of a model; its threshold's own is one of them."""
+    assert predictor.target is not None
+    names = SHOWN["quantiles" if predictor.loss.levels else predictor.target.task]
+    return names if predictor.threshold is None else (*names, predictor.threshold.metric)
+
+
 def print_run(run: Run) -> None:
     """The scores with their roles, the baselines on the same rows, and where the model is."""
-    names = SHOWN[run.resolved["task"]]
+    names, targets = shown_names(run.predictor), run.plan.targets if len(run.plan.targets) > 1 else ()
+    mean = ", mean over targets" if targets else ""
     several = f" in {len(run.models)} models" if run.models else ""
     print(
         f"{run.ending}: {run.steps_done:,} steps of {run.resolved['batch_size']} rows{several}, {run.seconds:.1f} s, "
         f"{run.engine}"
     )
     for rows, scores in run.scores.items():
-        print(f"  {rows.replace('_', ' '):<11} {_scores(scores, names)}   ({ROLES.get(rows, '')})")
+        print(f"  {rows.replace('_', ' '):<11} {_scores(scores, names)}   ({ROLES.get(rows, '')}{mean})")
     if run.calibration is not None:
         print(f"  {'calibrated':<11} {_calibrated(run.calibration)}   (on the validation rows)")
+    if run.threshold is not None:
+        print(f"  {'threshold':<11} {_threshold(run, run.threshold)}")
+    for pair in run.coverage:
+        print(f"  {f'{pair.low:g}-{pair.high:g}':<11} {_covered(run, pair)}")
+    for name in targets:
+        for rows in [rows for rows in ("test", "out_of_fold", "validation") if rows in run.scores][:1]:
+            of_one = {score: run.scores[rows][f"{score}_{name}"] for score in names}
+            print(f"  {name:<11} {_scores(of_one, names)}   (of the {rows.replace('_', ' ')} rows)")
     for name, scores in run.baselines.items():
         print(f"  {name:<11} {_scores(scores, names)}   (baseline on the same rows)")
     if run.folder is not None:
@@ -57,6 +80,27 @@ def trained(done: ModelTrained) -> str:
 def _calibrated(found: Calibration) -> str:
     before, after = _shown(found.log_loss_before), _shown(found.log_loss_after).strip()
     return f"log_loss {before} -> {after}  by temperature {found.temperature:.3f}"
+
+
+def _threshold(run: Run, found: Threshold) -> str:
+    before, after = _shown(found.before), _shown(found.after).strip()
+    test = run.scores.get("test", {}).get(found.metric)
+    held = "" if test is None else f", {_shown(test).strip()} on test"
+    label, by = run.predictor.classes[found.positive], "out of fold" if "out_of_fold" in run.scores else "on validation"
+    return (
+        f"{found.metric} {before} -> {after} {by} (used to choose){held}  "
+        f"by {label!r} from probability {found.probability:.4f} on"
+    )
+
+
+def _covered(run: Run, pair: Covered) -> str:
+    by = next((p.by for p in run.widening.pairs if p.low == pair.low), None) if run.widening is not None else None
+    how = "as trained" if by is None else f"{'widened' if by >= 0 else 'narrowed'} by {abs(by):.4g} on either side"
+    how += f", the mean of {len(run.models)} models" if run.models else ""
+    return (
+        f"holds {pair.share:.4f} of {pair.rows:,} test rows ({pair.least:.4f} to {pair.most:.4f}), {pair.nominal:g} asked "
+        f"for; {how}"
+    )
 
 
 def _scores(scores: dict[str, float], names: tuple[str, ...]) -> str:

@@ -54,11 +54,11 @@ class Table:
         label, number = self.places.of(row)
         return f"{label}: row {number}"
 
-    def kinds(self, *, besides: str | None = None) -> pa.Schema:
+    def kinds(self, *, besides: Sequence[str] = ()) -> pa.Schema:
         """Types to force on a CSV file of the same columns: text stays text and numbers numbers; others speak for themselves."""
-        plain = ((field.name, _plain(field.type)) for field in self.arrow.schema if field.name != besides)
+        plain = ((field.name, _plain(field.type)) for field in self.arrow.schema if field.name not in besides)
         text = [pa.field(name, pa.string()) for name, kind in plain if pa.types.is_large_string(kind)]
-        fields = (field for field in self.arrow.schema if field.name != besides and _is_number(field.type))
+        fields = (field for field in self.arrow.schema if field.name not in besides and _is_number(field.type))
         return pa.schema([*text, *(pa.field(field.name, pa.float64()) for field in fields)])
 
     def take(self, rows: IntArray) -> Table:

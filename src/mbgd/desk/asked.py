@@ -77,7 +77,7 @@ class Asked:
 
     @property
     def target(self) -> Target:
-        assert self.predictor.target is not None
+        assert isinstance(self.predictor.target, Target)
         return self.predictor.target
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 from mbgd.errors import PlanError, did_you_mean
@@ -171,6 +172,22 @@ def _is_seconds(text: str) -> bool:
         return text.endswith("s") and 0 < float(text[:-1]) < math.inf
     except ValueError:
         return False
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Levels of quantiles, as numbers in rising order."""
+
+    demand: str = "at least two rising levels above 0 and below 1"
+
+    def accepts(self, value: Any) -> bool:
+        if not isinstance(value, (tuple, list)) or (value and len(value) < 2):
+            return False
+        shares = all(Share().accepts(level) for level in value)
+        return shares and all(float(a) < float(b) for a, b in pairwise(value))
+
+    def plain(self, value: Any) -> tuple[float, ...]:
+        return tuple(float(level) for level in value)
 
 
 @dataclass(frozen=True)

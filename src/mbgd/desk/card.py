@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mbgd.desk.ensemble import Ensemble, Predicting
 from mbgd.desk.folder import INIT, MANIFEST, read_plan
 from mbgd.desk.markdown import escaped, listed, table
@@ -15,6 +17,7 @@ from mbgd.store import finite, read_json, write_bytes
 
 CARD = "README.md"
 SCORES = ("r2", "rmse", "mae", "accuracy", "log_loss", "roc_auc")
+SCORES_ASKED_FOR = ("f1", "balanced_accuracy", "pinball", "coverage", "mean_width")
 ROLES = {
     "validation": "used to stop",
     "out_of_fold": "each row by the model not trained on it; used to stop",
@@ -62,6 +65,9 @@ def _head(predictor: Predicting, plan: Mapping[str, Any], resolved: Mapping[str,
     if isinstance(predictor, Ensemble):
         body = f"the mean of {len(predictor.predictors)} models, each {body}"
     what = f"one of the classes {listed(target.classes, most=MOST_NAMES)}" if target.classes else "a number"
+    what = what if len(target.names) == 1 else f"{len(target.names)} numbers"
+    if plan["quantiles"]:
+        what = f"a number, by its quantiles {listed(plan['quantiles'], most=MOST_NAMES)}"
     yield from (f"# A model of {escaped(target.name)}", "")
     yield f"Predicts {escaped(target.name)}, {what}, by {body}: {size}, {made}"
 
@@ -70,7 +76,9 @@ def _scores(result: Mapping[str, Any]) -> Iterator[str]:
     """The sets and the dumb baselines, a line each, as the command shows them."""
     rows = {name: (scores, ROLES.get(name, "")) for name, scores in result["scores"].items()}
     rows |= {name: (scores, "baseline on the same rows") for name, scores in result["baselines"].items()}
-    names = [name for name in SCORES if any(name in scores for scores, _ in rows.values())] or ["loss"]
+    names = [name for name in (*SCORES, *SCORES_ASKED_FOR) if any(name in scores for scores, _ in rows.values())] or [
+        "loss"
+    ]
     if not rows:
         yield "None: no rows were held out."
         return
@@ -171,7 +179,7 @@ def _limits(predictor: Predicting, plan: Mapping[str, Any], result: Mapping[str,
         yield "- Classes that the training rows lack are never predicted."
         if predictor.temperature == 1 and result["calibration"] is None:
             yield "- Probabilities are not calibrated."
-    elif predictor.target.to_json()["low"] is not None:
+    elif np.isfinite(predictor.target.low).all():
         yield "- No prediction lies beyond the targets that it was trained on."
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,9 @@ from torch import nn
 
 from mbgd.desk.predictor import Predictor
 from mbgd.errors import PlanError
+from mbgd.measure.conformal import Pair, Widening
+from mbgd.measure.quantiles import middle
+from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import save_model
 from mbgd.step.loss import Loss
 
@@ -22,18 +25,22 @@ if TYPE_CHECKING:  # Arrow takes a fifth of a second to load
 
     from mbgd.data.encode.encoder import Encoder
     from mbgd.data.encode.target import Target
+    from mbgd.data.encode.targets import Targets
     from mbgd.data.table import Table
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Predicts the mean of what its models predict: of numbers in the target's own units, of probabilities for classes.
+    """Predicts the mean of what its models predict: of numbers in the target's own units, of each quantile, of probabilities
+    for classes.
 
-    Each has its own weights, and where they were trained on other rows its own encoder, scale and temperature.
+    Each has its own weights and widening, and where they were trained on other rows its own encoder, scale and temperature.
+    The threshold is one for all: of the mean probability.
     """
 
     predictors: tuple[Predictor, ...]
     facts: Mapping[str, Any] | None = None
+    threshold: Threshold | None = None
 
     @property
     def model(self) -> nn.ModuleList:
@@ -45,7 +52,11 @@ class Ensemble:
         return self.predictors[0].loss
 
     @property
-    def target(self) -> Target | None:
+    def output_shape(self) -> tuple[int, ...]:
+        return self.predictors[0].output_shape
+
+    @property
+    def target(self) -> Target | Targets | None:
         """Name, task and classes are those of all; the scale is the first one's."""
         return self.predictors[0].target
 
@@ -58,6 +69,12 @@ class Ensemble:
     def temperature(self) -> float:
         """The geometric mean."""
         return float(np.exp(np.mean(np.log([predictor.temperature for predictor in self.predictors]))))
+
+    @property
+    def widening(self) -> Widening | None:
+        """The mean of theirs, to be read and not to be applied: `outputs` are widened already."""
+        each = [one.widening for one in self.predictors if one.widening is not None]
+        return Widening(self.loss.levels, tuple(map(_mean, *(one.pairs for one in each)))) if each else None
 
     @property
     def classes(self) -> tuple[Any, ...]:
@@ -80,8 +97,15 @@ class Ensemble:
         return _united([predictor.schema for predictor in self.predictors])
 
     def predict(self, data: Any) -> NDArray[Any]:
-        """Shape (n,): the mean in the target's own units, or the class of highest mean probability."""
+        """Shape (n,): the mean in the target's own units, the median of quantiles, or the class of highest mean probability, or
+        that by the threshold; (n, T) of several targets."""
         return self.decide(self.outputs(data))
+
+    def predict_quantiles(self, data: Any) -> NDArray[np.float64]:
+        """Shape (n, Q): the mean quantile of each of `loss.levels`, in rising order."""
+        if not self.loss.levels:
+            return self.predictors[0].predict_quantiles(data)  # which says what has them
+        return self.outputs(data)
 
     def predict_proba(self, data: Any) -> NDArray[np.float64]:
         """Shape (n, C): the mean probability of each of `classes`."""
@@ -90,7 +114,8 @@ class Ensemble:
         return self.spread(self.outputs(data))
 
     def outputs(self, data: Any) -> NDArray[np.float64]:
-        """Means in the target's own units (n,), probabilities of class 1 (n,), or of all (n, C)."""
+        """Means in the target's own units (n,) or (n, T), widened quantiles (n, Q), probabilities of class 1 (n,), or of all
+        (n, C)."""
         from mbgd.data.table import open_table
 
         return self.of_table(open_table(data, schema_like=self.inputs))
@@ -108,7 +133,13 @@ class Ensemble:
 
     def decide(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
         """Predictions from the means that `outputs` gives."""
-        return self.predictors[0].decide(outputs) if self.classes else outputs
+        if self.classes:
+            return replace(self.predictors[0], threshold=self.threshold).decide(outputs)
+        return middle(self.loss.levels, outputs) if self.loss.levels else outputs
+
+    def numbers(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Means or quantiles in the target's own units: as they are, since those of each model were made so."""
+        return outputs
 
     def spread(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probabilities (n, C), of both classes where `outputs` are those of one."""
@@ -123,7 +154,8 @@ class Ensemble:
             for p in self.predictors
         ]
         said = {"kind": "ensemble", "encoders": [e.to_json() for e in encoders if e is not None], "models": models}
-        save_model(Path(path), self.model, facts={**(self.facts or {}), **said})
+        cut = {"threshold": None if self.threshold is None else asdict(self.threshold)}
+        save_model(Path(path), self.model, facts={**(self.facts or {}), **said, **cut})
         return Path(path)
 
 
@@ -136,10 +168,28 @@ def _united(schemas: list[pa.Schema]) -> pa.Schema:
     return pa.schema(list({field.name: field for schema in schemas for field in schema}.values()))
 
 
-def blocks(
-    predictor: Predicting, tables: Iterator[Table]
-) -> Iterator[tuple[Table, NDArray[Any], NDArray[np.float64] | None]]:
-    """(rows, predictions, probabilities or None) of each block of a table that is read piece by piece."""
+def _mean(*each: Pair) -> Pair:
+    """Of one pair of levels in several models; one that was too few rows to know of is moved by nothing."""
+    known = [pair.by for pair in each if pair.by is not None]
+    return replace(each[0], by=sum(known) / len(each) if known else None, rows=sum(pair.rows for pair in each))
+
+
+def blocks(predictor: Predicting, tables: Iterator[Table]) -> Iterator[tuple[Table, dict[str, NDArray[Any]]]]:
+    """(rows, their predictions by the name of the column) of each block of a table that is read piece by piece."""
     for table in tables:
-        outputs = predictor.of_table(table)
-        yield table, predictor.decide(outputs), predictor.spread(outputs) if predictor.classes else None
+        yield table, columns_of(predictor, predictor.of_table(table))
+
+
+def columns_of(predictor: Predicting, outputs: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+    """What a file of predictions holds of a row: the prediction, one a target, and the probabilities or quantiles behind it."""
+    prediction, several = predictor.decide(outputs), () if predictor.target is None else predictor.target.names
+    found: dict[str, NDArray[Any]] = {"prediction": prediction}
+    if len(several) > 1:
+        found = dict(zip([f"prediction_{name}" for name in several], prediction.T, strict=True))
+    if predictor.classes:
+        names = [f"probability_{label}" for label in predictor.classes]
+        found |= zip(names, predictor.spread(outputs).T, strict=True)
+    elif predictor.loss.levels:
+        names = [f"q{level:g}" for level in predictor.loss.levels]
+        found |= zip(names, predictor.numbers(outputs).T, strict=True)
+    return {name: np.ascontiguousarray(values) for name, values in found.items()}

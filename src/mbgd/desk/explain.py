@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mbgd.data.encode.target import has_target
+from mbgd.data.encode.target import Target, has_target
 from mbgd.data.order import IntArray
 from mbgd.data.table import open_table
 from mbgd.desk.asked import Asked
@@ -94,14 +94,19 @@ def explain(
 
 
 def _predictor(model: Any) -> Predicting:
+    predictor: Any = model.predictor if isinstance(model, Run) else model
     if isinstance(model, str | os.PathLike):
-        return load_table(model)
-    predictor = model.predictor if isinstance(model, Run) else model
+        predictor = load_table(model)
     if not isinstance(predictor, Predictor | Ensemble):
         given = type(model).__name__
         raise PlanError(f"model must be a run, a predictor or the path of one, got {given}; fit_table makes one")
     if predictor.encoder is None:
         raise PlanError("model must be one of a table, got one whose inputs have no names; fit_table makes one")
+    if not isinstance(predictor.target, Target) or predictor.loss.levels:
+        several = "quantiles" if predictor.loss.levels else "several targets"
+        raise PlanError(
+            f"model must predict one number or classes to be explained, got one of {several}; train one for it"
+        )
     return predictor
 
 

@@ -36,7 +36,7 @@ def hints(
     """
     n_rows = min(MOST_ROWS, MOST_CELLS // max(1, len(encoder.columns)))
     rows = _sample(training, n_rows, seed=plan.seed)
-    said = [*_rare(target, y[training])]
+    said = [*_rare(target, y[training], cut=plan.threshold_for is not None)]
     if len(rows) >= FEWEST_ROWS:
         said += _alone(table, target, encoder=encoder, codes=encoded.codes[rows], y=y[rows], rows=rows)
         held_out_at_random = plan.split == "random" and isinstance(plan.test, float)
@@ -53,7 +53,7 @@ def _sample(training: IntArray, n_rows: int, *, seed: int) -> IntArray:
     return training[np.argsort(hashed)]
 
 
-def _rare(target: Target, y: IntArray) -> Iterator[str]:
+def _rare(target: Target, y: IntArray, *, cut: bool) -> Iterator[str]:
     if len(target.classes) != 2:
         return
     counts = np.bincount(y, minlength=2)
@@ -61,7 +61,7 @@ def _rare(target: Target, y: IntArray) -> Iterator[str]:
     if counts[rare] < RARE * len(y):
         yield (
             f"{target.name} is {target.classes[rare]!r} in {counts[rare]:,} of {len(y):,} training rows: accuracy says "
-            "little of so rare a class; go by log_loss and roc_auc"
+            "little of so rare a class; go by log_loss and roc_auc" + ("" if cut else ", and try --threshold-for f1")
         )
 
 

@@ -48,6 +48,8 @@ class Knobs(TypedDict, total=False):
 class TableKnobs(Knobs, total=False):
     """What `fit_table` takes: those and the table's own. `learning_rate`, `batch_size` and `epochs` may be "auto"."""
 
+    quantiles: tuple[float, ...]
+    threshold_for: str | None
     task: str | None
     weight: str | None
     class_weight: str | None

@@ -10,6 +10,7 @@ from torch import nn
 from mbgd.desk.ensemble import Ensemble, Predicting
 from mbgd.desk.predictor import Predictor, loss_of, of_a_table
 from mbgd.errors import SavedFileError
+from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import FILE_NAME, SavedModel, load_model, put_into, restore
 
 
@@ -59,11 +60,12 @@ def _of_tables(saved: SavedModel) -> Predicting:
     if facts["kind"] == "table":
         return of_a_table(facts, module, encoder=Encoder.from_json(facts["encoder"]))
     assert isinstance(module, nn.ModuleList)
-    encoders = [Encoder.from_json(encoder) for encoder in facts["encoders"]]
+    encoders, threshold = [Encoder.from_json(encoder) for encoder in facts["encoders"]], facts.get("threshold")
     return Ensemble(
         tuple(
             of_a_table(said, one, encoder=encoders[said["encoder"]])
             for said, one in zip(facts["models"], module, strict=True)
         ),
         facts=facts,
+        threshold=None if threshold is None else Threshold.from_json(threshold),
     )

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbgd.data import manifest
-from mbgd.data.encode.target import Target, has_target, learn_target
-from mbgd.data.table import Table, check_column, open_table
+from mbgd.data.encode.target import Target
+from mbgd.data.encode.targets import Targets, have_targets, learn_targets
+from mbgd.data.table import Table, open_table
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.sets import Sets, folded, split
+from mbgd.desk.suits import check_asked, check_words
 from mbgd.errors import PlanError
 
 
@@ -27,7 +29,7 @@ class Opened:
 
     parts: tuple[Table, ...]
     y: tuple[NDArray[Any], ...]
-    target: Target
+    target: Target | Targets
     sets: tuple[Sets, ...]
     notices: tuple[str, ...]
     manifest: dict[str, Any]
@@ -39,16 +41,18 @@ def open_rows(
     """Open, check and split. `init` is the model whose weights are taken over: its target is kept."""
     if plan.target is None:
         raise PlanError("target must name the column to predict, got none; give --target COLUMN")
+    check_words(plan)
     table = open_table(data, delimiter=plan.delimiter, numeric=plan.numeric, categorical=plan.categorical)
     said = manifest.describe(table)
     others = {name: _other(name, plan, like=table) for name in ("validation", "test")}
     said |= {name: manifest.describe(other) for name, other in others.items() if other is not None}
     if as_before is not None:
         manifest.check(as_before, said)
-    table, notices = _with_target(table, plan.target)
-    files = [None if other is None else _with_target(other, plan.target)[0] for other in others.values()]
+    table, notices = _with_target(table, plan.targets)
+    files = [None if other is None else _with_target(other, plan.targets)[0] for other in others.values()]
     parts = (table, *(file for file in files if file is not None))
-    target = (None if init is None else init.target) or learn_target(table, plan.target, task=plan.task)
+    target = (None if init is None else init.target) or learn_targets(table, plan.targets, task=plan.task)
+    check_asked(plan, target)
     y: tuple[NDArray[Any], ...] = tuple(target.encode(part) for part in parts)
     labels = y[0] if target.classes else None
     sets = _with_files(split(table, plan, labels=labels), table, files)
@@ -57,13 +61,12 @@ def open_rows(
     return Opened(parts, y, target, folded(table, plan, sets, labels=labels), notices, said)
 
 
-def _with_target(table: Table, target: str) -> tuple[Table, tuple[str, ...]]:
-    check_column(table, target)
-    there = has_target(table, target)
+def _with_target(table: Table, targets: tuple[str, ...]) -> tuple[Table, tuple[str, ...]]:
+    there = have_targets(table, targets)
     missing = int((~there).sum())
     if not missing:
         return table, ()
-    return table.take(np.flatnonzero(there)), (f"{missing:,} rows without {target} are left out",)
+    return table.take(np.flatnonzero(there)), (f"{missing:,} rows without {' or '.join(targets)} are left out",)
 
 
 def _other(name: str, plan: Plan, *, like: Table) -> Table | None:
@@ -78,7 +81,7 @@ def _other(name: str, plan: Plan, *, like: Table) -> Table | None:
         )
     if given == "none":
         return None
-    forced = {"numeric": plan.numeric, "categorical": plan.categorical, "schema_like": like.kinds(besides=plan.target)}
+    forced = {"numeric": plan.numeric, "categorical": plan.categorical, "schema_like": like.kinds(besides=plan.targets)}
     return open_table(given, delimiter=plan.delimiter, **forced)
 
 

@@ -23,6 +23,7 @@ from mbgd.errors import DataError, PlanError
 from mbgd.loop.progress import Progress
 from mbgd.loop.steps import RateFactor
 from mbgd.loop.stop import StopReason
+from mbgd.measure.evaluate import Ends
 from mbgd.measure.metrics import METRICS, check_metric, default_metric
 from mbgd.seeds import step_seed
 from mbgd.step.autograd import Engine
@@ -68,11 +69,8 @@ class Parts:
     prefetch: int
     resolved: dict[str, Any]
     n_classes: int = 2
-    target_scale: tuple[float, float] = (
-        0.0,
-        1.0,
-    )  # (center, scale) of a standardised target: scores are in its own units
-    target_range: tuple[float, float] = (-math.inf, math.inf)  # of its predictions, in those units
+    target_scale: Ends = (0.0, 1.0)  # (center, scale) of a standardised target: scores are in its own units
+    target_range: Ends = (-math.inf, math.inf)  # of its predictions, in those units
 
     @property
     def steps_per_epoch(self) -> int:
@@ -136,8 +134,8 @@ def assemble(
     device: torch.device,
     stop_after: int | None = None,
     n_classes: int = 2,
-    target_scale: tuple[float, float] = (0.0, 1.0),
-    target_range: tuple[float, float] = (-math.inf, math.inf),
+    target_scale: Ends = (0.0, 1.0),
+    target_range: Ends = (-math.inf, math.inf),
 ) -> Parts:
     """The parts from a source whose rows are ready: batch size, length, schedule, optimizer, engine, machine.
 

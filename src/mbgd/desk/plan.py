@@ -13,6 +13,7 @@ from mbgd.desk.bounds import (
     Device,
     Either,
     Given,
+    Levels,
     Names,
     Number,
     Seconds,
@@ -25,7 +26,8 @@ from mbgd.desk.bounds import (
 from mbgd.desk.foreign import FOREIGN
 from mbgd.errors import PlanError, did_you_mean
 
-METRIC_NAMES = ("loss", "r2", "rmse", "mae", "accuracy", "balanced_accuracy", "log_loss", "roc_auc")
+METRIC_NAMES = ("loss", "r2", "rmse", "mae", "accuracy", "balanced_accuracy", "log_loss", "roc_auc", "pinball")
+THRESHOLD_NAMES = ("f1", "balanced_accuracy")
 SCHEDULE_NAMES = ("constant", "step", "cosine", "one_cycle")
 
 
@@ -43,8 +45,29 @@ class Plan:
     """What a run does, complete and checked; plan.json holds it, and --plan repeats it."""
 
     # the table
-    target: str | None = _knob(None, Names(), "column to predict", group="Data", first=True)
+    target: Any = _knob(
+        None,
+        Either(Names(), Names(many=True)),
+        "column to predict; several columns of numbers: a,b",
+        group="Data",
+        first=True,
+        hint="name a column of the table",
+    )
     task: str | None = _knob(None, Choice("regression", "classification"), "what the target is", group="Data")
+    quantiles: tuple[float, ...] = _knob(
+        (),
+        Levels(),
+        "levels to predict instead of a mean, as 0.05,0.5,0.95; pairs of them are widened until they hold",
+        group="Data",
+        hint="0.05,0.5,0.95 is usual; for one alone give loss='quantile' and quantile=0.9",
+    )
+    threshold_for: str | None = _knob(
+        None,
+        Choice(*THRESHOLD_NAMES),
+        "choose the probability from which the rarer of two classes is predicted, for the best",
+        group="Data",
+        hint="leave it out for the likelier class",
+    )
     weight: str | None = _knob(None, Names(), "column of row weights", group="Data")
     class_weight: str | None = _knob(None, Choice("balanced"), "balanced: weigh classes equally", group="Data")
     drop: tuple[str, ...] = _knob((), Names(many=True), "column to leave out; may be repeated", group="Data")
@@ -87,9 +110,7 @@ class Plan:
         group="Model",
         hint="0.1 is usual, 0 is none",
     )
-    dropout_fades: bool = _knob(
-        False, Switch(), "from half of the steps on let dropout go down to none (not with compile)", group="Model"
-    )
+    dropout_fades: bool = _knob(False, Switch(), "from half of the steps on let dropout fade out", group="Model")
     number_embeddings: bool = _knob(False, Switch(), "let each number bend at quantiles of its values", group="Model")
     input_scales: bool = _knob(False, Switch(), "let each input of the first layer have a scale", group="Model")
     members: int = _knob(
@@ -186,6 +207,11 @@ class Plan:
         None, Either(Whole(1), Seconds(text=True)), "steps, or seconds as 30s", group="Machine", first=True
     )
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns to predict: one, or several of numbers."""
+        return () if self.target is None else (self.target,) if isinstance(self.target, str) else self.target
+
     def to_json(self) -> dict[str, Any]:
         """All knobs as JSON; what is no plain value is named, and has to be given again at resume."""
         return {name: _plain(value) for name, value in shallow(self).items()}
@@ -222,6 +248,8 @@ def _check_together(plan: Plan) -> None:
     """What two knobs exclude together."""
     if plan.nesterov and not plan.momentum:
         raise PlanError("nesterov needs momentum above 0, got momentum=0.0; give momentum=0.9")
+    if plan.target is not None and len({*plan.targets}) != max(1, len(plan.targets)):
+        raise PlanError(f"target must name different columns, got {shown(plan.target)}; name each of them once")
     if plan.patience is not None and plan.validation is None and plan.folds is None:
         raise PlanError("patience needs validation rows to look at, got none; give validation=0.1")
     if plan.metric is not None and plan.validation is None and plan.target is None:
@@ -263,7 +291,7 @@ def _check_given(word: str, value: Any, saved: Mapping[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, tuple) and all(isinstance(part, (int, str)) for part in value):
+    if isinstance(value, tuple) and all(isinstance(part, (int, float, str)) for part in value):
         return list(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value

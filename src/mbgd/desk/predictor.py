@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,13 @@ from mbgd.data.given import as_source
 from mbgd.data.source import ArraySource, Rows, Source
 from mbgd.errors import PlanError
 from mbgd.measure.calibrate import tempered
+from mbgd.measure.conformal import Widening
 from mbgd.measure.evaluate import predict
+from mbgd.measure.quantiles import middle
+from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import save_model
 from mbgd.step.loss import Loss, make_loss
+from mbgd.step.targets import is_scalar
 from mbgd.step.torch_loss import TORCH_LOSSES
 
 if TYPE_CHECKING:  # Arrow takes a fifth of a second to load, and a model of arrays needs none of these
@@ -27,6 +31,7 @@ if TYPE_CHECKING:  # Arrow takes a fifth of a second to load, and a model of arr
 
     from mbgd.data.encode.encoder import Encoded, Encoder
     from mbgd.data.encode.target import Target
+    from mbgd.data.encode.targets import Targets
     from mbgd.data.table import Table
 
 
@@ -38,9 +43,11 @@ class Predictor:
     loss: Loss
     output_shape: tuple[int, ...]
     encoder: Encoder | None = None
-    target: Target | None = None
+    target: Target | Targets | None = None
     facts: Mapping[str, Any] | None = None
     temperature: float = 1.0  # probabilities are those of outputs / temperature
+    widening: Widening | None = None  # of quantiles, by validation rows
+    threshold: Threshold | None = None  # where it is not the likelier class that is predicted
 
     @property
     def classes(self) -> tuple[Any, ...]:
@@ -70,12 +77,21 @@ class Predictor:
         assert self.target is not None
         text = bool(self.target.classes) and all(isinstance(label, str) for label in self.target.classes)
         kind = pa.string() if text else pa.float64() if not self.target.classes else None
-        target = [] if kind is None else [pa.field(self.target.name, kind)]
+        target = [] if kind is None else [pa.field(name, kind) for name in self.target.names]
         return pa.schema([*self.inputs, *target])
 
     def predict(self, data: Any) -> NDArray[Any]:
-        """Shape (n,): the mean in the target's own units, or the class of highest probability."""
+        """Shape (n,): the mean in the target's own units, the median of quantiles, or the class of highest probability, or
+        that by the threshold; (n, T) of several targets."""
         return self.decide(self.outputs(data))
+
+    def predict_quantiles(self, data: Any) -> NDArray[np.float64]:
+        """Shape (n, Q): the quantile of each of `loss.levels`, in rising order, pairs of them widened."""
+        if not self.loss.levels:
+            raise PlanError(
+                "predict_quantiles needs a model of quantiles, got another; train with quantiles=(0.05, 0.5, 0.95)"
+            )
+        return self.numbers(self.outputs(data))
 
     def predict_proba(self, data: Any) -> NDArray[np.float64]:
         """Shape (n, C): the probability of each of `classes`."""
@@ -86,17 +102,25 @@ class Predictor:
     def decide(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
         """Predictions from the loss's own predictions, as `outputs` gives them."""
         if not self.classes:
-            return outputs if self.target is None else self.target.restore(outputs)
-        best = self.spread(outputs).argmax(axis=1)
+            numbers = self.numbers(outputs)
+            return middle(self.loss.levels, numbers) if self.loss.levels else numbers
+        p = self.spread(outputs)
+        best = p.argmax(axis=1) if self.threshold is None else self.threshold.found(p)
         labels: NDArray[Any] = np.array(self.classes)[best]
         return labels
+
+    def numbers(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Means or quantiles in the target's own units."""
+        own = outputs if self.target is None else self.target.restore(outputs)
+        return own if self.widening is None else self.widening.applied(own)
 
     def spread(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probabilities (n, C), of both classes where the model gives one."""
         return np.stack([1.0 - outputs, outputs], axis=1) if outputs.ndim == 1 else outputs
 
     def outputs(self, data: Any) -> NDArray[np.float64]:
-        """What the loss makes of the model's outputs: means (n,), probabilities of class 1 (n,), or of all (n, C)."""
+        """What the loss makes of the model's outputs: means (n,), probabilities of class 1 (n,), or of all (n, C); quantiles
+        (n, Q)."""
         if self.encoder is None:
             return self._of_source(self._inputs(data))
         from mbgd.data.table import open_table
@@ -114,9 +138,9 @@ class Predictor:
         return self._of_source(ArraySource(Rows(x, None, None)))
 
     def means(self, encoded: Encoded) -> NDArray[np.float64]:
-        """Of rows that its encoder has encoded: means in the target's own units (n,), or probabilities as `outputs`."""
+        """Of rows that its encoder has encoded: `numbers` in the target's own units, or probabilities as `outputs`."""
         outputs = self.of_encoded(encoded)
-        return outputs if self.classes or self.target is None else self.target.restore(outputs)
+        return outputs if self.classes else self.numbers(outputs)
 
     def _inputs(self, data: Any) -> Source:
         source = as_source(data, need_target=False)
@@ -129,7 +153,7 @@ class Predictor:
         device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
         loss = tempered(self.loss, self.temperature)
         parts = [p.double().cpu().numpy() for p, _, _ in predict(self.model, source, loss=loss, device=device)]
-        shape = (0, self.output_shape[0]) if self.loss.kind == "multiclass" else (0,)
+        shape = (0,) if is_scalar(self.output_shape) else (0, *self.output_shape)
         return np.concatenate(parts) if parts else np.zeros(shape)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -147,30 +171,36 @@ class Predictor:
             "encoder": None if self.encoder is None else self.encoder.to_json(),
             "target": None if self.target is None else self.target.to_json(),
             "temperature": self.temperature,
+            "quantiles": list(self.loss.levels),
+            "widening": None if self.widening is None else self.widening.to_json(),
+            "threshold": None if self.threshold is None else asdict(self.threshold),
         }
 
 
 def of_a_table(facts: Mapping[str, Any], model: nn.Module, *, encoder: Encoder) -> Predictor:
     """A table's model as its file describes it."""
-    from mbgd.data.encode.target import Target
+    from mbgd.data.encode.targets import target_from_json
 
+    loss, widening, threshold = loss_of(facts), facts.get("widening"), facts.get("threshold")
     return Predictor(
         model=model,
-        loss=loss_of(facts),
+        loss=loss,
         output_shape=tuple(facts["output_shape"]),
         encoder=encoder,
-        target=Target.from_json(facts["target"]),
+        target=target_from_json(facts["target"]),
         facts=facts,
         temperature=float(facts.get("temperature", 1.0)),
+        widening=None if widening is None else Widening.from_json(loss.levels, widening),
+        threshold=None if threshold is None else Threshold.from_json(threshold),
     )
 
 
 def loss_of(facts: Mapping[str, Any]) -> Loss:
     """The loss by its name, ours or torch's; one of the user's own is not needed for predicting: outputs stand as they are."""
     shape = tuple(facts["output_shape"])
-    name = str(facts["loss"])
+    name, levels = str(facts["loss"]), tuple(facts.get("quantiles", ()))
     try:
-        return make_loss(TORCH_LOSSES[name]() if name in TORCH_LOSSES else name, output_shape=shape)
+        return make_loss(TORCH_LOSSES[name]() if name in TORCH_LOSSES else name, output_shape=shape, levels=levels)
     except PlanError:
         return make_loss(_unreduced, output_shape=shape)
 

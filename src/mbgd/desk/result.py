@@ -15,6 +15,8 @@ from mbgd.desk.ensemble import Predicting
 from mbgd.desk.plan import Plan
 from mbgd.loop.stop import Ending
 from mbgd.measure.calibrate import Calibration
+from mbgd.measure.conformal import Covered, Widening, covered
+from mbgd.measure.threshold import Threshold
 from mbgd.record.history import History
 
 
@@ -30,11 +32,11 @@ class Run:
     resolved: dict[str, Any]
     seconds: float
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
-    calibration: Calibration | None = None  # of a table's classes, by its validation rows
+    calibration: Calibration | None = None  # of a table's classes, by its validation rows; as are the next two
+    widening: Widening | None = None  # of a table's quantiles; for several models the mean of theirs
+    threshold: Threshold | None = None  # of a table's two classes; for folds by the rows out of fold
     models: tuple[dict[str, Any], ...] = ()  # of several models, the summary of each
-    out_of_fold: dict[str, NDArray[Any]] | None = (
-        None  # of folds: columns row, fold, target, prediction, probability_...
-    )
+    out_of_fold: dict[str, NDArray[Any]] | None = None  # of folds: columns row, fold, target, prediction, ...
     folder: Path | None = None
     notices: tuple[str, ...] = field(default=())
 
@@ -57,6 +59,14 @@ class Run:
     def steps_done(self) -> int:
         return int(self.resolved["steps_done"])
 
+    @property
+    def coverage(self) -> tuple[Covered, ...]:
+        """How many test rows lie within each interval of quantiles; none where rows have weights, or none are held out."""
+        rows, weighted = self.resolved.get("test_rows", 0), self.plan.weight or self.plan.class_weight
+        if not rows or weighted or not self.plan.quantiles or "test" not in self.scores:  # one of several has none
+            return ()
+        return covered(self.plan.quantiles, self.scores["test"], rows=rows)
+
     def predict(self, data: Any) -> NDArray[Any]:
         """Means or class labels, shape (n,), in the order of the rows of `data`: a frame or file for a table, else inputs."""
         return self.predictor.predict(data)
@@ -64,6 +74,10 @@ class Run:
     def predict_proba(self, data: Any) -> NDArray[np.float64]:
         """Probabilities, shape (n, C), of the classes in `predictor.classes`."""
         return self.predictor.predict_proba(data)
+
+    def predict_quantiles(self, data: Any) -> NDArray[np.float64]:
+        """Quantiles, shape (n, Q), in the order of `quantiles=`; pairs of them are widened by the validation rows."""
+        return self.predictor.predict_quantiles(data)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the one-file model; `mbgd.load` reads it."""
@@ -85,6 +99,9 @@ class Run:
             "scores": self.scores,
             "baselines": self.baselines,
             "calibration": None if self.calibration is None else asdict(self.calibration),
+            "widening": None if self.widening is None else self.widening.to_json(),
+            "coverage": [asdict(pair) for pair in self.coverage],
+            "threshold": None if self.threshold is None else asdict(self.threshold),
             "notices": list(self.notices),
             **({"models": list(self.models)} if self.models else {}),
         }

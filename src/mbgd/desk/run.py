@@ -108,6 +108,8 @@ _ELSEWHERE = {  # knobs of a table -> what to do with a module of one's own
     "number_embeddings": "build the model so",
     "input_scales": "build the model so",
     "test": "keep test rows out of data",
+    "quantiles": "loss='quantile' trains one of them, or several outputs of one level",
+    "threshold_for": "choose it from predict_proba of rows held out",
 }
 
 

@@ -21,11 +21,14 @@ from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.result import Run
+from mbgd.desk.settled import NONE_TO_CHOOSE_BY, chosen
+from mbgd.desk.suits import rarer_class
 from mbgd.desk.table import TableRows, encode_rows, facts_of
 from mbgd.desk.table_run import TableRun, baselines, train_one
 from mbgd.desk.train import Look
 from mbgd.loop.stop import Ending, StopReason
 from mbgd.measure.metrics import scorer
+from mbgd.measure.threshold import Threshold
 from mbgd.record.history import History, read_history
 from mbgd.seeds import member_seed
 from mbgd.store import finite, new_folder, read_json, sweep, write_json
@@ -86,6 +89,7 @@ def _numbered(run: TableRun, rows: TableRows, number: int) -> TableRun:
     plan = replace(
         plan,
         seed=member_seed(plan.seed, number),
+        threshold_for=None,  # chosen once, for the mean
         time_limit=None if limit is None else limit / how_many(plan),
     )
     folder = None if run.folder is None else run.folder / MODELS / str(number + 1)
@@ -98,7 +102,8 @@ def _one(run: TableRun, parts: Parts | None, *, saved: Mapping[str, Any] | None)
     if folder is not None and (folder / RESULT).exists():
         predictor = load_table(folder)
         assert isinstance(predictor, Predictor)
-        return One(replace(predictor, encoder=rows.encoder), read_json(folder / RESULT), read_history(folder / HISTORY))
+        said = read_json(folder / RESULT)
+        return One(replace(predictor, encoder=rows.encoder), said, read_history(folder / HISTORY), _own(said, rows))
     begun = folder is not None and folder.exists()
     if folder is not None and begun:
         sweep(folder)
@@ -108,10 +113,14 @@ def _one(run: TableRun, parts: Parts | None, *, saved: Mapping[str, Any] | None)
     parts = parts or run.parts(rows.sets.training, rows.sets.validation)
     done = yield from train_one(run, parts, saved=saved if begun else None)
     assert isinstance(done.predictor, Predictor)
-    own = tuple(notice for notice in done.notices if notice not in rows.notices)
     said = finite(done.summary())
     assert isinstance(said, dict)
-    return One(done.predictor, said, done.history, own)
+    return One(done.predictor, said, done.history, _own(said, rows))
+
+
+def _own(said: Mapping[str, Any], rows: TableRows) -> tuple[str, ...]:
+    """Notices of a model that are none of its rows."""
+    return tuple(notice for notice in said["notices"] if notice not in rows.notices)
 
 
 def _finished(
@@ -119,26 +128,29 @@ def _finished(
 ) -> Run:
     """The mean with its scores, written down: the model before the result, which says that the run has ended."""
     rows, of_folds = run.rows, run.plan.folds is not None
-    kind, sets = models[0].predictor.loss.kind, rows.sets
+    sets = rows.sets
     held = {"out_of_fold": np.concatenate([s.validation for s in opened.sets])} if of_folds else {}
     held |= {} if of_folds else {"validation": sets.validation}
     held = {name: np.sort(which) for name, which in {**held, "test": sets.test}.items() if len(which)}
-    scores = {name: _scores(rows, kind, which, means[which]) for name, which in held.items()}
-    facts = {"plan": run.plan.to_json(), "scores": scores}
-    columns = out_of_fold(rows, opened.sets, means) if of_folds else None
+    threshold, said = _cut(run, held, means)
+    predictor = Ensemble(tuple(one.predictor for one in models), threshold=threshold)
+    scores = {name: _scores(rows, predictor, which, means[which]) for name, which in held.items()}
+    columns = out_of_fold(rows, opened.sets, means, predictor) if of_folds else None
     finished = Run(
-        predictor=Ensemble(tuple(one.predictor for one in models), facts),
+        predictor=replace(predictor, facts={"plan": run.plan.to_json(), "scores": scores}),
         plan=run.plan,
         history=History({"model": k, **record} for k, one in enumerate(models, 1) for record in one.history),
         ending=Ending(StopReason.MODELS, {"models": len(models)}),
         scores=scores,
-        baselines=baselines(_rows_of_baselines(opened, run, held)),
+        baselines=baselines(_rows_of_baselines(opened, run, held), predictor.loss.levels),
         resolved={**facts_of(rows), **resolved, **_together(models)},
         seconds=sum(one.said["seconds"] for one in models),
+        widening=predictor.widening,
+        threshold=threshold,
         models=tuple(one.said for one in models),
         out_of_fold=columns,
         folder=run.folder,
-        notices=tuple(dict.fromkeys([*rows.notices, *(notice for one in models for notice in one.notices)])),
+        notices=tuple(dict.fromkeys([*rows.notices, *(notice for one in models for notice in one.notices), *said])),
     )
     if run.folder is not None:
         if columns is not None:
@@ -149,8 +161,24 @@ def _finished(
     return finished
 
 
-def _scores(rows: TableRows, kind: str, held: IntArray, means: NDArray[np.float64]) -> dict[str, float]:
-    scores = scorer(kind, max(2, len(rows.target.classes)))
+def _cut(
+    run: TableRun, held: Mapping[str, IntArray], means: NDArray[np.float64]
+) -> tuple[Threshold | None, tuple[str, ...]]:
+    """The threshold of the mean, by what each row out of fold, or else each validation row, is predicted to be."""
+    rows, sets, metric = run.rows, run.rows.sets, run.plan.threshold_for
+    if metric is None:
+        return None, ()
+    by = held.get("out_of_fold", held.get("validation"))
+    if by is None:
+        return None, (NONE_TO_CHOOSE_BY,)
+    rarer = rarer_class(rows.y, by if "out_of_fold" in held else sets.training)
+    return chosen(metric, means[by], rows.y[by], None if rows.w is None else rows.w[by], rarer=rarer)
+
+
+def _scores(rows: TableRows, predictor: Ensemble, held: IntArray, means: NDArray[np.float64]) -> dict[str, float]:
+    loss, names = predictor.loss, rows.target.names if len(rows.target.names) > 1 else ()
+    how: dict[str, Any] = {"levels": loss.levels, "threshold": predictor.threshold, "names": names}
+    scores = scorer(loss.kind, max(2, len(rows.target.classes)), **how)
     scores.add(means, rows.y[held], None if rows.w is None else rows.w[held])
     return scores.result()
 

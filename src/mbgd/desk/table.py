@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mbgd.data.encode.encoder import Encoded, Encoder, learn_encoder
 from mbgd.data.encode.target import Target
+from mbgd.data.encode.targets import Targets, apart
 from mbgd.data.encode.weights import class_weights, row_weights
 from mbgd.data.order import IntArray
 from mbgd.data.places import Places
@@ -41,9 +42,9 @@ class TableRows:
 
     name: str
     encoder: Encoder
-    target: Target
+    target: Target | Targets
     encoded: Encoded
-    y: NDArray[Any]  # (n,) float64 in the target's own units, or int64 class codes
+    y: NDArray[Any]  # (n,) float64 in the target's own units, (n, T) of several targets, or int64 class codes
     w: NDArray[np.float64] | None
     sets: Sets
     notices: tuple[str, ...]
@@ -66,8 +67,9 @@ def first_rows(opened: Opened, plan: Plan, *, init: Predictor | None = None) -> 
         _check_sets(table, opened.target, opened.y[0], sets)
     rows = encode_rows(opened, plan, sets=opened.sets[0], init=init)
     y, training = rows.y[: table.n_rows], rows.sets.training
-    hinted = hints(table, plan, target=rows.target, encoder=rows.encoder, encoded=rows.encoded, y=y, training=training)
-    return replace(rows, notices=(*rows.notices, *hinted))
+    known: dict[str, Any] = {"encoder": rows.encoder, "encoded": rows.encoded, "training": training}
+    hinted = [said for one, y_n in apart(rows.target, y) for said in hints(table, plan, target=one, y=y_n, **known)]
+    return replace(rows, notices=(*rows.notices, *dict.fromkeys(hinted)))
 
 
 def encode_rows(opened: Opened, plan: Plan, *, sets: Sets, init: Predictor | None = None) -> TableRows:
@@ -96,7 +98,7 @@ def encode_rows(opened: Opened, plan: Plan, *, sets: Sets, init: Predictor | Non
     return TableRows(table.name, encoder, target, encoded, targets, w, sets, notices, opened.manifest, places)
 
 
-def _check_sets(table: Table, target: Target, y: NDArray[Any], sets: Sets) -> None:
+def _check_sets(table: Table, target: Target | Targets, y: NDArray[Any], sets: Sets) -> None:
     if target.classes and len(np.unique(y[sets.training])) < 2:
         only = target.classes[int(y[sets.training][0])]
         raise DataError(
@@ -108,10 +110,12 @@ def _left_out(plan: Plan) -> tuple[str, ...]:
     """Columns that are no inputs: dropped ones, target, weight, and the column that marks sets or groups."""
     by = split_column(plan)
     marks = (by,) if by is not None and not plan.split.startswith("time:") else ()
-    return tuple(name for name in (*plan.drop, plan.target, plan.weight, *marks) if name is not None)
+    return tuple(name for name in (*plan.drop, *plan.targets, plan.weight, *marks) if name is not None)
 
 
-def _weights(parts: list[Table], plan: Plan, target: Target, y: NDArray[Any], sets: Sets) -> NDArray[np.float64] | None:
+def _weights(
+    parts: list[Table], plan: Plan, target: Target | Targets, y: NDArray[Any], sets: Sets
+) -> NDArray[np.float64] | None:
     w = None if plan.weight is None else np.concatenate([row_weights(part, plan.weight) for part in parts])
     if plan.class_weight is None:
         return w
@@ -121,8 +125,8 @@ def _weights(parts: list[Table], plan: Plan, target: Target, y: NDArray[Any], se
     return of_class if w is None else of_class * w
 
 
-def _loss_name(plan: Plan, target: Target) -> str:
-    name = plan.loss or ("log_loss" if target.classes else "squared_error")
+def _loss_name(plan: Plan, target: Target | Targets) -> str:
+    name = plan.loss or ("quantile" if plan.quantiles else "log_loss" if target.classes else "squared_error")
     if not isinstance(name, str):
         raise PlanError(
             f"loss must be a name with fit_table, got {type(name).__name__}; fit(model, (X, y)) takes your own"
@@ -130,9 +134,9 @@ def _loss_name(plan: Plan, target: Target) -> str:
     return name
 
 
-def outputs_of(target: Target) -> int:
-    """One output for a number or two classes, else one a class."""
-    return len(target.classes) if len(target.classes) > 2 else 1
+def outputs_of(target: Target | Targets, plan: Plan) -> int:
+    """One output for a number or two classes, else one a class, a quantile or a target."""
+    return len(plan.quantiles) or (len(target.classes) if len(target.classes) > 2 else len(target.names))
 
 
 def by_size(plan: Plan, rows: TableRows) -> Plan:
@@ -154,6 +158,7 @@ def by_size(plan: Plan, rows: TableRows) -> Plan:
         dropout=plan.dropout if plan.dropout != "auto" else default_dropout(n, later=later),
         weight_decay=default_decay(n) if tabular and plan.weight_decay is None else plan.weight_decay,
         loss=_loss_name(plan, rows.target),
+        metric="r2" if plan.metric is None and len(plan.targets) > 1 else plan.metric,  # units do not add up
     )
 
 
@@ -162,7 +167,7 @@ def new_model(rows: TableRows, plan: Plan) -> TableModel:
     model = TableModel(
         rows.encoded.numbers.shape[1],
         rows.encoder.cardinalities,
-        outputs_of(rows.target),
+        outputs_of(rows.target, plan),
         hidden_layer_sizes=plan.hidden_layer_sizes,
         dropout=plan.dropout,
         edges=rows.encoder.edges if plan.number_embeddings else (),
@@ -185,7 +190,7 @@ def parts_of(
     """What trains `model` on some of the rows."""
     device = choose_device(plan.device)
     model.to(device)
-    outputs = outputs_of(rows.target)
+    outputs = outputs_of(rows.target, plan)
     shape = (outputs,) if outputs > 1 else ()
     loss = make_loss(
         plan.loss,
@@ -193,6 +198,7 @@ def parts_of(
         label_smoothing=plan.label_smoothing,
         quantile=plan.quantile,
         huber_delta=plan.huber_delta,
+        levels=plan.quantiles,
     )
     _check_kind(loss, rows.target)
     y = torch.from_numpy(rows.y if rows.target.classes else rows.target.standardise(rows.y))
@@ -217,13 +223,14 @@ def parts_of(
     )
 
 
-def _check_kind(loss: Loss, target: Target) -> None:
-    if target.classes and loss.kind == "regression":
+def _check_kind(loss: Loss, target: Target | Targets) -> None:
+    of_numbers = loss.kind in ("regression", "quantiles")
+    if target.classes and of_numbers:
         raise PlanError(
             f"loss must be 'log_loss' or 'hinge' for the classes of {target.name!r}, got {loss.name!r}; "
             "or give task='regression'"
         )
-    if not target.classes and loss.kind != "regression":
+    if not target.classes and not of_numbers:
         raise PlanError(
             f"loss must be one of numbers for the numbers of {target.name!r}, got {loss.name!r}; 'squared_error' is usual, "
             "or give task='classification'"

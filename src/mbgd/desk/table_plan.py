@@ -38,6 +38,9 @@ def table_plan(words: Mapping[str, Any], *, plain: bool = False, like: Mapping[s
     """A checked plan with the defaults of tables, or of `like`, the plan of another run; `steps` alone ends a run where it
     is given without `epochs`. Files are named by absolute paths: the run may be gone on with from another folder."""
     words = dict(words)
+    target = words.get("target")
+    if isinstance(target, list | tuple) and len(target) == 1:
+        words["target"] = target[0]
     for name in ("validation", "test"):
         given = words.get(name)
         if isinstance(given, str | Path) and str(given) not in ("", "none"):

@@ -19,16 +19,18 @@ from mbgd.desk.going import going
 from mbgd.desk.parts import Held, Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
+from mbgd.desk.quantile_baselines import quantile_baselines
 from mbgd.desk.result import Run
 from mbgd.desk.run import Fitting
+from mbgd.desk.settled import Settled, settle
 from mbgd.desk.standing import Standing
+from mbgd.desk.suits import rarer_class
 from mbgd.desk.table import TableRows, facts_of, new_model, parts_of
-from mbgd.desk.train import Trained, calibrated, scored
+from mbgd.desk.train import Trained
 from mbgd.errors import DivergenceError
 from mbgd.loop.steps import diverged
 from mbgd.measure.baselines import Predictor as Baseline
 from mbgd.measure.baselines import dumb, linear
-from mbgd.measure.calibrate import Calibration
 from mbgd.measure.metrics import Scorer, scorer
 from mbgd.store import new_folder, write_json
 
@@ -59,16 +61,13 @@ def train_one(run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) -
     start, recorder, notices = _start(folder, parts, run.plan, saved)
     with _rows_named(run, parts):
         trained = yield from going(parts, run.plan, recorder=recorder, start=start)
-    calibration = calibrated(parts)
-    heat = 1.0 if calibration is None else calibration.temperature
-    scores = {} if parts.validation is None else {"validation": scored(parts, parts.validation, temperature=heat)}
+    settled = settle(parts, run.plan, rarer=rarer_class(run.rows.y, run.rows.sets.training))
+    scores = {} if parts.validation is None else {"validation": settled.scored(parts, parts.validation)}
     if run.plan.refit:
         run = replace(run, rows=_with_validation_range(run.rows))
         parts, again = yield from _refit(run, trained, saved)
         trained = replace(again, ending=trained.ending)
-    finished = _result(
-        run, parts, trained=trained, recorder=recorder, scores=scores, calibration=calibration, notices=notices
-    )
+    finished = _result(run, parts, trained=trained, recorder=recorder, scores=scores, settled=settled, notices=notices)
     if folder is not None:
         finished.save(folder / MODEL)
         if run.alone:
@@ -131,45 +130,62 @@ def _result(
     trained: Trained,
     recorder: Recorder,
     scores: dict[str, dict[str, float]],
-    calibration: Calibration | None,
+    settled: Settled,
     notices: tuple[str, ...],
 ) -> Run:
-    rows, heat = run.rows, 1.0 if calibration is None else calibration.temperature
+    rows, levels = run.rows, parts.loss.levels
     if run.alone and len(rows.sets.test):
-        scores = {**scores, "test": scored(parts, Held(parts.source, rows.sets.test), temperature=heat)}
+        scores = {**scores, "test": settled.scored(parts, Held(parts.source, rows.sets.test))}
     shown = "test" if "test" in scores else "validation" if "validation" in scores else None
     return Run(
-        predictor=_predictor(run, parts, scores=scores, temperature=heat),
+        predictor=_predictor(run, parts, scores=scores, settled=settled),
         plan=run.plan,
         history=recorder.lines,
         ending=trained.ending,
         scores=scores,
-        baselines=baselines([(rows, getattr(rows.sets, shown))]) if run.alone and shown is not None else {},
+        baselines=baselines([(rows, getattr(rows.sets, shown))], levels) if run.alone and shown is not None else {},
         resolved={**facts_of(rows), **parts.resolved},
         seconds=trained.standing.seconds,
-        calibration=calibration,
+        calibration=settled.calibration,
+        widening=settled.widening,
+        threshold=settled.threshold,
         folder=run.folder,
-        notices=(*rows.notices, *notices),
+        notices=(*rows.notices, *notices, *settled.notices),
     )
 
 
 def _predictor(
-    run: TableRun, parts: Parts, *, scores: Mapping[str, Any] | None = None, temperature: float = 1.0
+    run: TableRun, parts: Parts, *, scores: Mapping[str, Any] | None = None, settled: Settled | None = None
 ) -> Predictor:
-    facts = {"plan": run.plan.to_json(), "scores": scores}
-    return Predictor(parts.model, parts.loss, parts.output_shape, run.rows.encoder, run.rows.target, facts, temperature)
+    settled = settled or Settled()
+    return Predictor(
+        parts.model,
+        parts.loss,
+        parts.output_shape,
+        encoder=run.rows.encoder,
+        target=run.rows.target,
+        facts={"plan": run.plan.to_json(), "scores": scores},
+        temperature=settled.temperature,
+        widening=settled.widening,
+        threshold=settled.threshold,
+    )
 
 
-def baselines(each: Iterable[tuple[TableRows, IntArray]]) -> dict[str, dict[str, float]]:
-    """What two dumb models score on the same held-out rows: the mean or majority, and a linear model of the same encoding.
+def baselines(
+    each: Iterable[tuple[TableRows, IntArray]], levels: tuple[float, ...] = ()
+) -> dict[str, dict[str, float]]:
+    """What two dumb models score on the same held-out rows: the mean or majority, and a linear model of the same encoding;
+    of quantiles of such `levels` the two of `quantile_baselines`.
 
     Of several pairs of rows and held-out ones, each is predicted by dumb models of its own training rows.
     """
+    if levels:
+        return quantile_baselines(each, levels=levels)
     found: dict[str, Scorer] = {}
     for rows, held in each:
-        kind, classes = _kind(rows), len(rows.target.classes)
+        kind, classes, names = _kind(rows), len(rows.target.classes), rows.target.names
         for name, model in _dumb(rows, kind).items():
-            scores = found.setdefault(name, scorer(kind, max(2, classes)))
+            scores = found.setdefault(name, scorer(kind, max(2, classes), names=names if len(names) > 1 else ()))
             scores.add(model(held), rows.y[held], None if rows.w is None else rows.w[held])
     return {name: scores.result() for name, scores in found.items()}
 

@@ -31,7 +31,7 @@ TableFitting = Generator[Look | ModelTrained, None, Run]
 
 def fit_table(
     data: Any,
-    target: str,
+    target: str | tuple[str, ...],
     *,
     out: str | os.PathLike[str] | None = None,
     init: str | os.PathLike[str] | None = None,
@@ -40,8 +40,9 @@ def fit_table(
     """Train on a table: encoder, model, training and scores, with defaults that scale with the number of rows.
 
     data: a CSV, Parquet or Arrow file, a folder, glob or list of them, or a pandas, polars or pyarrow frame. Rows without
-    a target are left out and counted. A test set (20 %) is used for the last score alone, a validation set (10 % of the
-    rest) picks the weights; encoder and scales see training rows only. `folds` or `members` train several models whose
+    a target are left out and counted; several targets, all of them numbers, get one network with an output each. A test
+    set (20 %) is used for the last score alone, a validation set (10 % of the rest) picks the weights; encoder and scales
+    see training rows only. `folds` or `members` train several models whose
     mean predicts, with an encoder for each fold; `run.out_of_fold` has each row as the models not trained on it predict it.
     `preset` ("fast", "default", "best") gives values to what is not given. `out` names a new run folder, `init` a finished
     run or model whose weights and encoder are taken over. Raises PlanError, DataError, DivergenceError.
@@ -58,10 +59,15 @@ def taken_over(init: Any, plan: Plan) -> Predictor:
             f"init must be one model, got {init}, the mean of {len(begun.predictors)}; give one of them: RUN/models/1"
         )
     assert begun.target is not None
-    if begun.target.name != plan.target:
+    if begun.loss.levels != plan.quantiles:
         raise PlanError(
-            f"init must be a model of the target {plan.target!r}, got {init}, which predicts {begun.target.name!r}; "
-            "give that target, or leave init out"
+            f"init must be a model of the quantiles {plan.quantiles or 'none'}, got {init}, whose are "
+            f"{begun.loss.levels or 'none'}; give those, or leave init out"
+        )
+    if begun.target.names != plan.targets:
+        raise PlanError(
+            f"init must be a model of the target {', '.join(plan.targets)!r}, got {init}, which predicts "
+            f"{begun.target.name!r}; give that target, or leave init out"
         )
     return begun
 

@@ -20,7 +20,9 @@ from mbgd.loop.progress import Progress
 from mbgd.loop.steps import Steps, steps, weighted_mean
 from mbgd.loop.stop import Ending, StopReason
 from mbgd.measure.calibrate import Calibration, calibrate, tempered
+from mbgd.measure.conformal import Widening
 from mbgd.measure.evaluate import evaluate, outputs
+from mbgd.measure.threshold import Threshold
 from mbgd.seeds import step_seed
 from mbgd.step.state import model_tensors
 from mbgd.step.update import averaged
@@ -141,9 +143,18 @@ def score(parts: Parts, held: Held) -> dict[str, float]:
         return scored(parts, held)
 
 
-def scored(parts: Parts, held: Held, *, temperature: float = 1.0) -> dict[str, float]:
+def scored(
+    parts: Parts,
+    held: Held,
+    *,
+    temperature: float = 1.0,
+    widening: Widening | None = None,
+    threshold: Threshold | None = None,
+    names: tuple[str, ...] = (),
+) -> dict[str, float]:
     """Every metric of some held-out rows, with the weights that the model has; its probabilities are those of outputs /
-    temperature. Where a dataset draws at random, or a layer does in evaluation, each look draws the same."""
+    temperature, its quantiles those after the widening, its classes those by the threshold. Where a dataset draws at random,
+    or a layer does in evaluation, each look draws the same."""
     with drawing(step_seed(parts.engine.seed, OUTSIDE_OF_STEPS)):
         return evaluate(
             parts.model,
@@ -155,6 +166,9 @@ def scored(parts: Parts, held: Held, *, temperature: float = 1.0) -> dict[str, f
             n_classes=parts.n_classes,
             target_scale=parts.target_scale,
             target_range=parts.target_range,
+            widening=widening,
+            threshold=threshold,
+            names=names,
         )
 
 

@@ -10,14 +10,19 @@ from math import inf, nan
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mbgd.data.order import IntArray
 from mbgd.data.source import Rows, Source, call
+from mbgd.measure.conformal import Widening
 from mbgd.measure.metrics import scorer
+from mbgd.measure.threshold import Threshold
 from mbgd.step.evaluation import evaluating
 from mbgd.step.loss import Loss
 
+Ends = tuple[float | NDArray[np.float64], float | NDArray[np.float64]]
+"""Two numbers, or two for each of several targets, (T,)."""
 BATCH_ROWS = 8192  # large enough to hide Python, small enough that a hidden layer's outputs stay near the caches
 
 
@@ -60,18 +65,22 @@ def evaluate(
     device: torch.device,
     rows: IntArray | None = None,
     n_classes: int = 2,
-    target_scale: tuple[float, float] = (0.0, 1.0),
-    target_range: tuple[float, float] = (-inf, inf),
+    target_scale: Ends = (0.0, 1.0),
+    target_range: Ends = (-inf, inf),
+    names: tuple[str, ...] = (),
+    widening: Widening | None = None,
+    threshold: Threshold | None = None,
     batch_rows: int = BATCH_ROWS,
 ) -> dict[str, float]:
     """Scores by name, weighted; "loss" first, the weighted mean of the loss of each row, as training sees it.
 
     y must have gone through `loss.prepare`. `target_scale` = (center, scale) takes a standardised target back to its
     own units, in which r2, rmse and mae are given, of predictions clamped to `target_range`; the loss stays in standardised
-    ones, of outputs as they are. NaN where there are no rows.
+    ones, of outputs as they are. Quantiles are those after a `widening`, classes those by a `threshold`. Each target
+    of several has scores under its own of `names` as well. NaN where there are no rows.
     """
     center, scale = target_scale
-    scores = scorer(loss.kind, n_classes)
+    scores = scorer(loss.kind, n_classes, levels=loss.levels, threshold=threshold, names=names)
     loss_sum = weight_sum = 0.0
     for data, output, loss_B in _outputs(model, source, loss=loss, rows=rows, device=device, batch_rows=batch_rows):
         assert loss_B is not None  # it was asked for
@@ -82,9 +91,10 @@ def evaluate(
         if loss.kind == "custom":
             continue  # what such outputs mean, nobody but the user knows
         prediction, y = _predicted(loss, output).numpy(), data.y.cpu().numpy()
-        if loss.kind == "regression":
+        if loss.kind in ("regression", "quantiles"):
             prediction = np.clip(prediction * scale + center, *target_range)
             y = y.astype(np.float64) * scale + center
+            prediction = prediction if widening is None else widening.applied(prediction)
         scores.add(prediction, y, w_B)
     return {"loss": loss_sum / weight_sum if weight_sum else nan, **scores.result()}
 

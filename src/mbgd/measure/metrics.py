@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mbgd.errors import PlanError, did_you_mean
+from mbgd.measure.quantiles import Quantiles
+from mbgd.measure.threshold import Threshold
 
 Array = NDArray[np.float64]
 METRICS = {
@@ -24,11 +26,13 @@ METRICS = {
     "balanced_accuracy": True,
     "log_loss": False,
     "roc_auc": True,
+    "pinball": False,
 }
 """Every score by name, and whether greater is better."""
 
 OF_KIND = {
     "regression": ("rmse", "r2", "mae"),
+    "quantiles": ("pinball",),
     "binary": ("log_loss", "accuracy", "balanced_accuracy", "roc_auc"),
     "multiclass": ("log_loss", "accuracy", "balanced_accuracy", "roc_auc"),
     "custom": ("loss",),
@@ -59,16 +63,28 @@ def check_metric(name: str, kind: str) -> str:
     return name
 
 
-def scorer(kind: str, n_classes: int = 2) -> Scorer:
+def scorer(
+    kind: str,
+    n_classes: int = 2,
+    *,
+    levels: tuple[float, ...] = (),
+    threshold: Threshold | None = None,
+    names: tuple[str, ...] = (),
+) -> Scorer:
     """The scores of a kind of task, as scikit-learn defines them, with row weights.
 
-    regression   prediction and y (B,) or (B, T), averaged over outputs: r2, rmse, mae
+    regression   prediction and y (B,) or (B, T), averaged over outputs: r2, rmse, mae; with `names` of them each one's own, too
+    quantiles    quantiles (B, Q) of rising `levels`, y (B,): pinball, and coverage and mean_width of symmetric pairs
     binary       probability of class 1 (B,) or (B, 2), y 0 or 1 (a probability between counts as a share of a row)
     multiclass   probabilities (B, C), y class numbers; roc_auc is the mean over classes of one against the rest
+
+    The class that is found is the likeliest, or the one by a `threshold`, whose own score is then given as well.
     """
     if kind == "regression":
-        return _Regression()
-    return _Classes(n_classes) if kind in ("binary", "multiclass") else _Nothing()
+        return _Regression(names=names)
+    if kind == "quantiles":
+        return Quantiles(levels)
+    return _Classes(n_classes, threshold) if kind in ("binary", "multiclass") else _Nothing()
 
 
 class _Nothing:
@@ -86,6 +102,7 @@ class _Regression:
     """The spread of y is merged chunk by chunk around its running mean (Chan, Golub and LeVeque 1979), since
     sum y^2 - (sum y)^2 / n would lose every digit where the mean is large. Every sum but the weight has shape (T,)."""
 
+    names: tuple[str, ...] = ()
     weight: float = 0.0
     mean: Array = field(default_factory=lambda: np.zeros(1))
     spread: Array = field(default_factory=lambda: np.zeros(1))  # sum w (y - mean)^2
@@ -115,16 +132,17 @@ class _Regression:
         # y without spread: 1 if met exactly, else 0, as in scikit-learn
         unexplained_T = np.where(self.squares > 0, 1.0, 0.0)
         np.divide(self.squares, self.spread, out=unexplained_T, where=self.spread > 0)
-        return {
-            "rmse": float(np.sqrt(self.squares / self.weight).mean()),
-            "r2": float(1 - unexplained_T.mean()),
-            "mae": float(self.sizes.mean() / self.weight),
-        }
+        rmse_T, mae_T = np.sqrt(self.squares / self.weight), self.sizes / self.weight
+        found = {"rmse": float(rmse_T.mean()), "r2": float(1 - unexplained_T.mean()), "mae": float(mae_T.mean())}
+        for name, rmse, unexplained, mae in zip(self.names, rmse_T, unexplained_T, mae_T, strict=len(self.names) > 0):
+            found |= {f"rmse_{name}": float(rmse), f"r2_{name}": float(1 - unexplained), f"mae_{name}": float(mae)}
+        return found
 
 
 @dataclass
 class _Classes:
     n_classes: int
+    threshold: Threshold | None = None
     surprise: float = 0.0  # sum w -log p(y)
     kept: list[tuple[Array, Array, Array]] = field(default_factory=list)  # probabilities, y, weights: to be ranked
 
@@ -134,7 +152,7 @@ class _Classes:
     def add(self, prediction: ArrayLike, y: ArrayLike, w: ArrayLike | None = None) -> None:
         p_BC, tiny = _probabilities(prediction)
         y_B, w_B = np.asarray(y, np.float64).reshape(-1), _weights(w, len(p_BC))
-        found_B = p_BC.argmax(1)
+        found_B = p_BC.argmax(1) if self.threshold is None else self.threshold.found(p_BC)
         for c in range(self.n_classes):
             w_of_c_B = w_B * _share(y_B, c, self.n_classes)
             self.weight[c] += w_of_c_B.sum()
@@ -153,7 +171,12 @@ class _Classes:
             "accuracy": float(self.hit.sum()) / weight,
             "balanced_accuracy": float((self.hit[there] / self.weight[there]).mean()),
             "roc_auc": self._area(),
+            **({} if self.threshold is None else self._by_threshold(self.threshold)),
         }
+
+    def _by_threshold(self, threshold: Threshold) -> dict[str, float]:
+        there = (self.weight > 0).all()
+        return {threshold.metric: threshold.score(self.weight, self.hit) if there else nan}
 
     def _area(self) -> float:
         there = np.flatnonzero(self.weight > 0).tolist()

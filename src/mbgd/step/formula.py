@@ -15,7 +15,7 @@ from torch import Tensor
 from mbgd.errors import DataError, PlanError
 from mbgd.step.targets import Demand, is_scalar
 
-Kind = Literal["regression", "binary", "multiclass", "custom"]
+Kind = Literal["regression", "quantiles", "binary", "multiclass", "custom"]
 PerRow = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -26,11 +26,13 @@ class Known:
 
     name: str
     setting: float = 0.0
+    levels: tuple[float, ...] = ()  # of loss quantile, where there is an output for each of several
 
 
 @dataclass(frozen=True)
 class Formula:
-    """A loss before it meets a model. `elements` maps two equal shapes to that shape, or for labels (B, C), (B,) to (B,)."""
+    """A loss before it meets a model. `elements` maps two equal shapes to that shape, or for labels (B, C), (B,) to (B,);
+    for quantiles (B, C), (B,) to (B, C)."""
 
     name: str
     kind: Kind
@@ -46,6 +48,8 @@ def per_row(formula: Formula, output_shape: tuple[int, ...]) -> PerRow:
     """The formula as one loss a row, exactly (B,): shapes are compared before any arithmetic, so nothing broadcasts."""
     if formula.demand == "label":
         return _of_labels(formula.elements, n_classes=output_shape[0])
+    if formula.kind == "quantiles":
+        return _of_levels(formula.elements, n_levels=output_shape[0])
     if is_scalar(output_shape):
         return _of_one_output(formula.elements)
     return _of_several_outputs(formula.elements, summed=formula.summed)
@@ -86,6 +90,16 @@ def _of_labels(elements: PerRow, *, n_classes: int) -> PerRow:
                 raise DataError(f"y must hold class labels as integers, got {y.dtype}; convert it with y.long()")
             y_B = y_B.to(torch.int64)
         return elements(output, y_B)
+
+    return loss
+
+
+def _of_levels(elements: PerRow, *, n_levels: int) -> PerRow:
+    def loss(output: Tensor, y: Tensor) -> Tensor:
+        y_B = one_output(y)
+        if output.ndim != 2 or output.shape[1] != n_levels or y_B.shape != output.shape[:1]:
+            raise _mismatch(output, y)
+        return elements(output, y_B if y_B.dtype == output.dtype else y_B.to(output.dtype)).mean(1)
 
     return loss
 

@@ -18,6 +18,7 @@ from torch.nn import functional
 from mbgd.errors import PlanError, did_you_mean
 from mbgd.step import targets
 from mbgd.step.formula import Formula, Kind, Known, PerRow, one_output, own_loss, per_row
+from mbgd.step.pinball import pinball
 from mbgd.step.targets import Wanted, is_scalar
 from mbgd.step.torch_loss import is_torch_loss, remake
 
@@ -54,7 +55,8 @@ class Loss:
 
     per_row(output, prepared y) is exactly (B,): never reduced (only the gradient's rule knows the divisor), never
     broadcast. prepare(y) checks a whole target once. prediction(output) is the mean (B,), the probability of class 1
-    (B,), or probabilities (B, C). class_weight, from a torch module, belongs into the row weights.
+    (B,), probabilities (B, C), or quantiles (B, C) that never fall. class_weight, from a torch module, belongs into
+    the row weights.
     """
 
     name: str
@@ -66,6 +68,11 @@ class Loss:
     own: bool = False  # a callable of the user's own, whose outputs are predictions as they stand
     known: Known | None = None  # where it is one of the named formulas
 
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Of which quantiles there is an output each; none for other losses."""
+        return () if self.known is None else self.known.levels
+
 
 def make_loss(
     spec: LossSpec,
@@ -74,6 +81,7 @@ def make_loss(
     label_smoothing: float = 0.0,
     quantile: float = 0.5,
     huber_delta: float = 1.0,
+    levels: tuple[float, ...] = (),
     dtype: torch.dtype | None = None,
 ) -> Loss:
     """The loss for a model whose outputs have `output_shape` a row: () or (1,) for one, (C,) for several.
@@ -90,11 +98,14 @@ def make_loss(
     hinge           one output: max(0, 1 - s o), s = -1 or +1 for labels 0 and 1; C outputs: max(0, 1 + largest other
                     output - o_y) (Crammer and Singer 2001). Its predictions rank rows but are no true probabilities.
 
+    `levels`, rising, make loss quantile one of several outputs, each the quantile of its level (see `step.pinball`).
     `label_smoothing` moves that share of each label evenly over the classes. `dtype` is that of the model's outputs,
     torch's default where not given. A callable loss(output, y) returns one value a row.
     """
     _check_settings(spec, label_smoothing=label_smoothing, quantile=quantile, huber_delta=huber_delta)
-    if isinstance(spec, str):
+    if levels:
+        formula = pinball(spec, output_shape=output_shape, levels=levels)
+    elif isinstance(spec, str):
         formula = _named(spec, output_shape, smoothing=label_smoothing, quantile=quantile, delta=huber_delta)
     elif is_torch_loss(spec):
         formula = remake(spec, output_shape=output_shape)
@@ -102,7 +113,8 @@ def make_loss(
         formula = Formula(getattr(spec, "__name__", type(spec).__name__), "custom", "any", spec, _as_is)
     else:
         raise PlanError(f"loss must be a name, a torch.nn loss or a callable, got {type(spec).__name__}; {_names()}")
-    wanted = Wanted(formula.name, formula.demand, output_shape, dtype or torch.get_default_dtype())
+    of_y = () if levels else output_shape
+    wanted = Wanted(formula.name, formula.demand, of_y, dtype or torch.get_default_dtype())
     return Loss(
         name=formula.name,
         kind=formula.kind,

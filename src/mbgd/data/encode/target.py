@@ -39,6 +39,11 @@ class Target:
     low: float = -inf
     high: float = inf
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns it is read from: this one."""
+        return (self.name,)
+
     def encode(self, table: Table) -> FloatArray | IntArray:
         """Regression: float64 with NaN where missing; classification: the class number, -1 where missing.
 

@@ -150,6 +150,9 @@ def loss(
     if net.by_label:
         labels = at(data.labels, start)
         call(net.loss, (net.loss_setting, out, labels, delta, losses, pull, rows, width))
+    elif len(net.levels):
+        level, y = at(net.levels, 0), at(data.y, start)
+        call(net.loss, (level, out, y, delta, losses, pull, rows, width))
     else:
         each = losses if width == 1 else out
         call(net.loss, (net.loss_setting, out, at(data.y, start * width), delta, each, rows * width))

@@ -77,6 +77,7 @@ class Net(NamedTuple):
     loss: int
     loss_setting: float
     by_label: int
+    levels: Floats  # float64, of quantiles, one an output; else empty
     seed: int  # of dropout
 
 

@@ -120,7 +120,7 @@ def gamma(setting: float, out_at: Pointer, y_at: Pointer, slope_at: Pointer, los
         loss[i], slope[i] = o + e, one - e
 
 
-# For labels: the whole row at once.
+# For labels, and for several quantiles of one target: the whole row at once.
 
 
 @leaf("fplpppii")
@@ -184,6 +184,38 @@ def margin(
                 if c != label and o[c] == top:
                     row[c] = pull_R[r] / number(ties)
             row[label] = -pull_R[r]
+
+
+@leaf("dpppppii")
+def pinballs(
+    level_at: Pointer,
+    out_at: Pointer,
+    y_at: Pointer,
+    delta_at: Pointer,
+    loss_at: Pointer,
+    pull_at: Pointer,
+    rows: int,
+    width: int,
+) -> None:
+    """The mean over the outputs of `quantile`, each at a level of its own, all of them of the row's one target."""
+    level, y_R, loss_R, pull_R = (
+        carray(level_at, width),
+        carray(y_at, rows),
+        carray(loss_at, rows),
+        carray(pull_at, rows),
+    )
+    number = loss_R.dtype.type
+    zero, part = number(0), number(1.0 / width)
+    for r in range(rows):
+        o, row = carray(moved(out_at, r * width), width), carray(moved(delta_at, r * width), width)
+        total = zero
+        for q in range(width):
+            error = o[q] - y_R[r]
+            low, high, middle = number(-level[q]), number(1 - level[q]), number(0.5 - level[q])
+            slope = high if error > zero else (low if error < zero else middle)
+            total += error * slope
+            row[q] = slope * pull_R[r] * part
+        loss_R[r] = total * part
 
 
 BY_ELEMENT = {

@@ -60,6 +60,7 @@ class Program:
     loss: Named
     by_label: bool
     dtype: torch.dtype
+    levels: tuple[float, ...] = ()  # of several quantiles, one output each
 
     def tensors(self) -> list[Tensor]:
         """Every parameter, in the order in which they are laid out."""
@@ -99,7 +100,7 @@ def _program(
     if layers[-1].outputs != (output_shape[0] if output_shape else 1) or len(output_shape) > 1:
         raise NoFormError(f"outputs of shape {output_shape} a row are not those of its last layer")
     _check_data(example, dtype)
-    program = Program(tuple(layers), tuple(front), n_numbers, n_codes, *named, dtype)
+    program = Program(tuple(layers), tuple(front), n_numbers, n_codes, *named, dtype, loss.levels)
     _check_tensors(model, program, dtype)
     return program
 

@@ -26,7 +26,7 @@ from mbgd.step.fused.finite import all_finite
 from mbgd.step.fused.gradient import NOTHING_MOVES, Still
 from mbgd.step.fused.layout import Batches, Calls, Data, Floats, Memory, Moves, Net
 from mbgd.step.fused.linear import run_linear
-from mbgd.step.fused.losses import BY_ELEMENT, BY_LABEL
+from mbgd.step.fused.losses import BY_ELEMENT, BY_LABEL, pinballs
 from mbgd.step.fused.program import Program
 from mbgd.step.fused.run import run_chunk
 from mbgd.step.fused.single import run_single
@@ -149,9 +149,10 @@ class FusedEngine:
             block=binding.block,
             n_numbers=program.n_numbers,
             n_codes=program.n_codes,
-            loss=(BY_LABEL if program.by_label else BY_ELEMENT)[program.loss.name].address(self._dtype),
+            loss=_loss(program).address(self._dtype),
             loss_setting=float(program.loss.setting),
             by_label=int(program.by_label),
+            levels=np.array(program.levels, np.float64),
             seed=self.seed % (1 << 63),
         )
 
@@ -203,6 +204,10 @@ class FusedEngine:
             return is_finite(self.updater)
         memory = self._binding.memory
         return bool(all_finite(memory.theta) and all_finite(memory.first) and all_finite(memory.second))
+
+
+def _loss(program: Program) -> Leaf:
+    return pinballs if program.levels else (BY_LABEL if program.by_label else BY_ELEMENT)[program.loss.name]
 
 
 def _rate(dropout: torch.nn.Dropout | None) -> float:
