@@ -34,8 +34,8 @@ def test_batches_grow_with_the_rows(n: int, batch_size: int) -> None:
         (20, 32, 256),  # one step an epoch: never more than 256 passes
         (2400, 128, 53),  # 19 steps an epoch: 1,000 updates are more than the 32 passes
         (20_000, 128, 32),  # 157 steps an epoch: 32 passes are 5,024 updates
-        (214_000, 256, 9),  # 2 million rows are 9.3 passes
-        (10**7, 256, 8),
+        (214_000, 256, 13),  # 2.8 million rows are 13.1 passes
+        (10**7, 256, 10),
     ],
 )
 def test_small_tables_are_passed_over_more_often(n: int, m: int, epochs: float) -> None:
