@@ -18,10 +18,10 @@ from hypothesis import settings
 SECONDS = {
     ".": 20,
     "bench": 5,
-    "cli": 110,
+    "cli": 160,
     "compiled": 25,
     "data": 40,
-    "desk": 80,
+    "desk": 130,
     "laws": 200,
     "loop": 5,
     "measure": 20,

@@ -73,7 +73,7 @@ def test_the_other_commands_know_an_ensemble(mbgd: Command, tables: Path) -> Non
     assert mbgd("info", "r/models/2").code == 0
     said = mbgd("inspect", tables / "t.csv", *LABEL, "--folds", "4", "--members", "2")
     assert re.match(r"8 models, each of [\d,]+ parameters over ", said.out.splitlines()[-1])
-    assert mbgd("resume", "r").err == "r has ended already; train --init r starts a new run from its weights\n"
+    assert mbgd("resume", "r").err == "r has ended already; train --init r/models/1 starts a new run from its weights\n"
 
 
 def test_a_bar_counts_the_models_and_says_each(mbgd: Command, tables: Path) -> None:

@@ -13,7 +13,7 @@ from mbgd.cli.stopped import stopped
 from mbgd.desk.folder import PLAN, RESULT, free_name, read_plan
 from mbgd.desk.plan import Plan, make_plan
 from mbgd.desk.result import Run
-from mbgd.desk.several import how_many
+from mbgd.desk.several import MODELS, how_many
 from mbgd.desk.table_plan import table_plan
 from mbgd.desk.tables import table_fitting, table_resuming
 from mbgd.errors import PlanError, SavedFileError
@@ -54,12 +54,13 @@ def resume_table(folder: Path, *, data: Any, json: bool, quiet: bool) -> None:
         raise PlanError(
             f"{folder} trained a module of your own; mbgd.resume(run, model, data) in Python goes on with it"
         )
+    plan = make_plan({name: saved["plan"].get(name) for name in ("folds", "members")})
     if (folder / RESULT).exists():
-        say(f"{folder} has ended already; train --init {folder} starts a new run from its weights")
+        begun = folder if how_many(plan) == 1 else folder / MODELS / "1"
+        say(f"{folder} has ended already; train --init {begun} starts a new run from its weights")
         if json:
             print_json(read_json(folder / RESULT))
         return None
-    plan = make_plan({name: saved["plan"].get(name) for name in ("folds", "members")})
     return _finish(table_resuming(folder, data=data), plan, folder=folder, json=json, quiet=quiet or json)
 
 
