@@ -20,7 +20,7 @@ SECONDS = {
     "bench": 5,
     "cli": 160,
     "compiled": 25,
-    "data": 40,
+    "data": 55,
     "desk": 130,
     "laws": 200,
     "loop": 5,
