@@ -18,10 +18,10 @@ from hypothesis import settings
 SECONDS = {
     ".": 20,
     "bench": 5,
-    "cli": 160,
+    "cli": 130,
     "compiled": 25,
-    "data": 55,
-    "desk": 130,
+    "data": 50,
+    "desk": 105,
     "laws": 200,
     "loop": 5,
     "measure": 20,

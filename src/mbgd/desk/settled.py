@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mbgd.desk.parts import Held, Parts
 from mbgd.desk.plan import Plan
-from mbgd.desk.train import calibrated, scored
-from mbgd.measure.calibrate import Calibration, tempered
+from mbgd.desk.train import scored
+from mbgd.measure.calibrate import Calibration, calibrate, tempered
 from mbgd.measure.conformal import Widening, conformal
-from mbgd.measure.evaluate import predict
+from mbgd.measure.evaluate import outputs, predict
 from mbgd.measure.threshold import Threshold, best_threshold
 
 Array = NDArray[np.float64]
@@ -43,7 +44,7 @@ class Settled:
 
 def settle(parts: Parts, plan: Plan, *, rarer: int = 1) -> Settled:
     """By the validation rows of `parts`, with the weights that the model has; `rarer` is the class that a threshold is for."""
-    calibration = calibrated(parts)
+    calibration = _calibrated(parts)
     found = Settled(calibration, names=plan.targets if len(plan.targets) > 1 else ())
     if parts.loss.kind == "quantiles":
         return _widened(parts)
@@ -86,20 +87,30 @@ def _too_few(found: Widening) -> Iterator[str]:
             )
 
 
+def _calibrated(parts: Parts) -> Calibration | None:
+    """The temperature by the validation rows, with the weights that the model has; None where there are no such rows, or no
+    probabilities that a log loss has taught."""
+    held = parts.validation
+    if held is None or parts.loss.name != "log_loss":
+        return None
+    size = parts.rows_at_once(held.source)
+    return calibrate(*_joined(outputs(parts.model, held.source, rows=held.rows, device=parts.device, batch_rows=size)))
+
+
 def _predicted(parts: Parts, held: Held, *, temperature: float = 1.0) -> tuple[Array, Array, Array]:
     """(what the loss makes of outputs, y, weights) of all held rows."""
-    coming = predict(
-        parts.model,
-        held.source,
-        loss=tempered(parts.loss, temperature),
-        device=parts.device,
-        rows=held.rows,
-        batch_rows=parts.rows_at_once(held.source),
-    )
+    loss, size = tempered(parts.loss, temperature), parts.rows_at_once(held.source)
+    coming = predict(parts.model, held.source, loss=loss, device=parts.device, rows=held.rows, batch_rows=size)
+    found_N, y_N, w_N = _joined(coming)
+    return found_N, y_N.astype(np.float64), w_N
+
+
+def _joined(coming: Iterator[tuple[Tensor, Tensor | None, Tensor | None]]) -> tuple[Any, Any, Any]:
+    """(found, y, weights) of all batches, one behind the other."""
     found, ys, ws = [], [], []
-    for prediction, y, w in coming:
+    for each, y, w in coming:
         assert y is not None  # the desk refuses data without a target
-        found.append(prediction.numpy())
-        ys.append(y.double().numpy())
+        found.append(each.numpy())
+        ys.append(y.numpy())
         ws.append(np.ones(len(y)) if w is None else w.double().numpy())
     return np.concatenate(found), np.concatenate(ys), np.concatenate(ws)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from mbgd.data.chance import drawing
@@ -19,9 +18,9 @@ from mbgd.errors import DivergenceError
 from mbgd.loop.progress import Progress
 from mbgd.loop.steps import Steps, steps, weighted_mean
 from mbgd.loop.stop import Ending, StopReason
-from mbgd.measure.calibrate import Calibration, calibrate, tempered
+from mbgd.measure.calibrate import tempered
 from mbgd.measure.conformal import Widening
-from mbgd.measure.evaluate import evaluate, outputs
+from mbgd.measure.evaluate import evaluate
 from mbgd.measure.threshold import Threshold
 from mbgd.seeds import step_seed
 from mbgd.step.state import model_tensors
@@ -170,28 +169,6 @@ def scored(
             threshold=threshold,
             names=names,
         )
-
-
-def calibrated(parts: Parts) -> Calibration | None:
-    """The temperature by the validation rows, with the weights that the model has; None where there are no such rows, or no
-    probabilities that a log loss has taught."""
-    held = parts.validation
-    if held is None or parts.loss.name != "log_loss":
-        return None
-    coming = outputs(
-        parts.model,
-        held.source,
-        rows=held.rows,
-        device=parts.device,
-        batch_rows=parts.rows_at_once(held.source),
-    )
-    logits, labels, weights = [], [], []
-    for output, y, w in coming:
-        assert y is not None  # the desk refuses data without a target
-        logits.append(output.numpy())
-        labels.append(y.numpy())
-        weights.append(np.ones(len(y)) if w is None else w.double().numpy())
-    return calibrate(np.concatenate(logits), np.concatenate(labels), np.concatenate(weights))
 
 
 def _judged(parts: Parts, plan: Plan, standing: Standing, *, scores: dict[str, float]) -> Standing:

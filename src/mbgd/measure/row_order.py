@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mbgd.data.ranks import centred_ranks
+
 
 def sortedness(times_N: NDArray[np.int64]) -> float:
     """1 where times never fall, or never rise; else the greater of two correlations of ranks, 0 for an order of chance.
@@ -21,8 +23,7 @@ def sortedness(times_N: NDArray[np.int64]) -> float:
         return 0.0
     if (steps >= 0).all() or (steps <= 0).all():
         return 1.0
-    _, index_N, counts = np.unique(times_N, return_inverse=True, return_counts=True)
-    rank_N = (np.cumsum(counts) - (counts - 1) / 2)[index_N]
-    spread = np.square(rank_N - rank_N.mean()).mean()
+    rank_N = centred_ranks(times_N)
+    spread = np.square(rank_N).mean()
     with_next = 1 - np.square(np.diff(rank_N)).mean() / (2 * spread)
     return float(max(abs(np.corrcoef(rank_N, np.arange(len(rank_N)))[0, 1]), with_next))

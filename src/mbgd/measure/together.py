@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mbgd.data.ranks import centred_ranks
 from mbgd.measure.exchange import Array
 
 SCARCE = 20  # rows below which ranks correlate by chance
@@ -32,8 +33,6 @@ def _unit_ranks(values_N: Array) -> Array:
     there_N = ~np.isnan(values_N)
     ranks_N = np.zeros(len(values_N))
     if there_N.any():
-        _, index, counts = np.unique(values_N[there_N], return_inverse=True, return_counts=True)
-        ranks = (np.cumsum(counts) - (counts - 1) / 2)[index]
-        ranks_N[there_N] = ranks - ranks.mean()
+        ranks_N[there_N] = centred_ranks(values_N[there_N])
     length = float(np.sqrt(ranks_N @ ranks_N))
     return ranks_N / length if length > 0 else ranks_N

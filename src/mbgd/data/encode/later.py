@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbgd.data.encode.numbers import FloatArray
+from mbgd.data.ranks import centred_ranks
 
 RANKS = 0.9  # correlation of ranks, at least: means of few times may rise by chance
 ONE_WAY = 0.99  # share of all moves of the mean from one time to the next
@@ -25,7 +26,7 @@ def tells_time(values_N: FloatArray, times_N: NDArray[Any]) -> bool:
     value_N, time_N = values_N[there], times_N[there]
     if not len(value_N):
         return False
-    rank_N, late_N = _ranks(value_N), _ranks(time_N)
+    rank_N, late_N = centred_ranks(value_N), centred_ranks(time_N)
     spread = float(np.linalg.norm(rank_N) * np.linalg.norm(late_N))
     if not spread or abs(float(rank_N @ late_N)) < RANKS * spread:
         return False
@@ -33,10 +34,3 @@ def tells_time(values_N: FloatArray, times_N: NDArray[Any]) -> bool:
     moves = np.diff(np.bincount(index_N, weights=rank_N) / counts)
     up, down = int((moves > 0).sum()), int((moves < 0).sum())
     return max(up, down) >= ONE_WAY * (up + down)
-
-
-def _ranks(values_N: NDArray[Any]) -> FloatArray:
-    """Ranks about their mean; equal values share one."""
-    _, index_N, counts = np.unique(values_N, return_inverse=True, return_counts=True)
-    ranks: FloatArray = (np.cumsum(counts) - counts / 2)[index_N]
-    return ranks - len(ranks) / 2
