@@ -41,7 +41,8 @@ def test_the_curve_is_flat_and_then_half_a_cosine() -> None:
     assert [fade(step, 8) for step in range(9)] == pytest.approx([1, 1, 1, 1, 1, 0.8535534, 0.5, 0.1464466, 0])
     assert fade(10**9, None) == 1
     assert fade(9, 8) == 0  # past the plan
-    assert fading(3, 4, 8) == [fade(step, 8) for step in (3, 4, 5, 6)]
+    for start, count, steps in ((3, 4, 8), (0, 3, 8), (6, 5, 8), (2, 9, 7), (0, 4, 1), (5, 0, 8), (3, 4, None)):
+        assert fading(start, count, steps).tolist() == [fade(step, steps) for step in range(start, start + count)]
 
 
 def test_layers_have_their_rates_back_even_after_an_error() -> None:

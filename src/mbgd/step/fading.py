@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import cos, pi
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 
@@ -17,9 +19,14 @@ def fade(step: int, steps: int | None) -> float:
     return 0.5 * (1.0 + cos(pi * (2.0 * min(step / steps, 1.0) - 1.0)))
 
 
-def fading(start: int, count: int, steps: int | None) -> list[float]:
-    """`fade` of `count` steps from `start` on."""
-    return [fade(step, steps) for step in range(start, start + count)]
+def fading(start: int, count: int, steps: int | None) -> NDArray[np.float64]:
+    """`fade` of `count` steps from `start` on. It is called for steps that fade alone: with one row a batch, a call for
+    each took three quarters of a linear model's time."""
+    shares = np.ones(count)
+    if steps is not None:
+        for i in range(max(0, steps // 2 - start), count):
+            shares[i] = fade(start + i, steps)
+    return shares
 
 
 @contextmanager

@@ -132,7 +132,7 @@ class FusedEngine:
             sizes=sizes,
             scales=1.0 / (chunk.divisors[part] * self.rule.mean_weight),
             factors=rate_factors[part],
-            fades=np.array(fading(first, len(sizes), self._fades_over)),
+            fades=fading(first, len(sizes), self._fades_over),
             losses=np.empty(int(sizes.sum()), self._dtype),
             first_step=first,
         )
