@@ -5,12 +5,15 @@ n rows · K blocks
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mbgd.seeds import Purpose, counter, halves
 
 IntArray = NDArray[np.int64]
+RowNumbers = NDArray[np.signedinteger[Any]]  # of 32 bits while that is enough
 CACHED_ROWS = 1 << 15  # a block of row numbers, 256 KiB, stays in the second-level cache while it is shuffled
 MOST_BLOCKS = 1 << 16  # as many as 16 bits tell apart; beyond 2^32 rows the blocks grow
 COMPILED_ROWS = 1 << 12  # from here on kernels pay for being loaded
@@ -36,13 +39,13 @@ def shuffle(n_rows: int, *, seed: int, epoch: int) -> IntArray:
     return swapped(*dealt(parts, n_blocks), words)
 
 
-def _dealt(part_n: NDArray[np.uint16], n_blocks: int) -> tuple[IntArray, IntArray]:
+def _dealt(part_n: NDArray[np.uint16], n_blocks: int) -> tuple[RowNumbers, IntArray]:
     """Pass 1: row i goes to block part_n[i] mod n_blocks, and each block is in rising order; (rows, ends of blocks)."""
     block = part_n % np.uint32(n_blocks)
     return np.argsort(block, kind="stable"), np.cumsum(np.bincount(block, minlength=n_blocks))
 
 
-def _swapped(order: IntArray, ends: IntArray, words: np.random.Philox) -> IntArray:
+def _swapped(order: RowNumbers, ends: IntArray, words: np.random.Philox) -> IntArray:
     """Pass 2: in each block entries change places with one drawn among those not beyond them, from the last on."""
     sizes = np.diff(ends, prepend=0).tolist()
     left = np.concatenate([np.arange(size, 1, -1, dtype=np.uint64) for size in sizes])

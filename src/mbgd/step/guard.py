@@ -27,6 +27,11 @@ class Updates:
     def __len__(self) -> int:
         return len(self.loss_sums)
 
+    def is_finite(self) -> bool:
+        """Whether every loss is: what is not finite stays so in a sum. A sum of many large ones may overflow by itself."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            return bool(np.isfinite(self.loss_sums.sum()))
+
 
 def run_finite(engine: Engine, chunk: Chunk, *, rate_factors: NDArray[np.float64], steps_done: int) -> Updates:
     """Run a chunk. Where a loss, parameter or optimizer state comes out not finite, go back to the chunk's start and
@@ -38,25 +43,27 @@ def run_finite(engine: Engine, chunk: Chunk, *, rate_factors: NDArray[np.float64
     keep = _Chance if engine.calls_the_model else _NoChance
     before, chance = engine.capture(), keep()
     losses = engine.run(chunk, range(len(chunk)), rate_factors=rate_factors, steps_done=steps_done)
-    if _all_finite(losses) and engine.is_finite():
-        return _sums(chunk, losses, len(chunk), failed=False)
+    with np.errstate(invalid="ignore", over="ignore"):  # NaN or infinity is what is looked for
+        done = _sums(chunk, losses, len(chunk), failed=False)
+    if (done.is_finite() or _all_finite(losses)) and engine.is_finite():
+        return done
     engine.restore(before)
     chance.restore()
-    good, done, bad = [losses[:0]], 0, len(chunk)  # up to `done` all is finite, up to `bad` it was not, or may not be
-    while done < len(chunk):
-        part = range(done, done + max(1, (bad - done) // 2))
+    good, up_to, bad = [losses[:0]], 0, len(chunk)  # up to `up_to` all is finite, up to `bad` it was not, or may not be
+    while up_to < len(chunk):
+        part = range(up_to, up_to + max(1, (bad - up_to) // 2))
         last_good, chance = engine.capture(), keep()
         losses = engine.run(chunk, part, rate_factors=rate_factors, steps_done=steps_done)
         if _all_finite(losses) and engine.is_finite():
             good.append(losses)
-            done = part.stop
-            bad = bad if bad > done else len(chunk)  # chance that is not ours drew better numbers this time
+            up_to = part.stop
+            bad = bad if bad > up_to else len(chunk)  # chance that is not ours drew better numbers this time
             continue
         engine.restore(last_good)
         chance.restore()
         bad = part.stop
         if len(part) == 1:
-            return _sums(chunk, torch.cat(good), done, failed=True)
+            return _sums(chunk, torch.cat(good), up_to, failed=True)
     return _sums(chunk, torch.cat(good), len(chunk), failed=False)
 
 
@@ -79,8 +86,7 @@ class _NoChance:
 
 
 def _all_finite(losses: Tensor) -> bool:
-    # One sum tells, at the speed of memory; it may overflow, so what it says is checked again.
-    return bool(torch.isfinite(losses.sum())) or bool(torch.isfinite(losses).all())
+    return bool(torch.isfinite(losses).all())
 
 
 def _sums(chunk: Chunk, losses: Tensor, n_batches: int, *, failed: bool) -> Updates:
