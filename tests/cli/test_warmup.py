@@ -22,7 +22,8 @@ for curve, optimizer in zip(curves, ("sgd", "adamw", "adam") * 3):
     run = mbgd.fit(net, (x, y), loss="log_loss", optimizer=optimizer, epochs=1, clip_norm=1.0)
     assert run.engine == "fused"
 for loss in ("squared_error", "absolute_error", "huber"):
-    mbgd.fit(nn.Linear(3, 1), (x, x[:, 0]), loss=loss, epochs=1, engine="fused")
+    for rows in (1, 8):
+        mbgd.fit(nn.Linear(3, 1), (x, x[:, 0]), loss=loss, epochs=1, batch_size=rows, validation=0.25, engine="fused")
 """
 PREDICTS = """
 import sys

@@ -93,14 +93,28 @@ def _calibrated(parts: Parts) -> Calibration | None:
     held = parts.validation
     if held is None or parts.loss.name != "log_loss":
         return None
-    size = parts.rows_at_once(held.source)
-    return calibrate(*_joined(outputs(parts.model, held.source, rows=held.rows, device=parts.device, batch_rows=size)))
+    coming = outputs(
+        parts.model,
+        held.source,
+        rows=held.rows,
+        device=parts.device,
+        batch_rows=parts.rows_at_once(held.source),
+        forward=parts.engine.predicting(),
+    )
+    return calibrate(*_joined(coming))
 
 
 def _predicted(parts: Parts, held: Held, *, temperature: float = 1.0) -> tuple[Array, Array, Array]:
     """(what the loss makes of outputs, y, weights) of all held rows."""
-    loss, size = tempered(parts.loss, temperature), parts.rows_at_once(held.source)
-    coming = predict(parts.model, held.source, loss=loss, device=parts.device, rows=held.rows, batch_rows=size)
+    coming = predict(
+        parts.model,
+        held.source,
+        loss=tempered(parts.loss, temperature),
+        rows=held.rows,
+        device=parts.device,
+        batch_rows=parts.rows_at_once(held.source),
+        forward=parts.engine.predicting(),
+    )
     found_N, y_N, w_N = _joined(coming)
     return found_N, y_N.astype(np.float64), w_N
 

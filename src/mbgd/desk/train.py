@@ -162,6 +162,7 @@ def scored(
             loss=tempered(parts.loss, temperature),
             device=parts.device,
             batch_rows=parts.rows_at_once(held.source),
+            forward=parts.engine.predicting(),
             n_classes=parts.n_classes,
             target_scale=parts.target_scale,
             target_range=parts.target_range,

@@ -19,6 +19,7 @@ from mbgd.measure.conformal import Widening
 from mbgd.measure.metrics import scorer
 from mbgd.measure.threshold import Threshold
 from mbgd.step.evaluation import evaluating
+from mbgd.step.gradient import Forward
 from mbgd.step.loss import Loss
 
 Ends = tuple[float | NDArray[np.float64], float | NDArray[np.float64]]
@@ -34,13 +35,16 @@ def predict(
     device: torch.device,
     rows: IntArray | None = None,
     batch_rows: int = BATCH_ROWS,
+    forward: Forward | None = None,
 ) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
     """Yield (prediction, y, w) of consecutive rows, all on the CPU, predictions in float64.
 
     In evaluation mode and without gradients, but only while a batch is computed: whoever consumes this may train the
-    model between two batches. y and w are as the source has them.
+    model between two batches. y and w are as the source has them. `forward` computes the outputs in the model's place.
     """
-    for data, output, _ in _outputs(model, source, loss=None, rows=rows, device=device, batch_rows=batch_rows):
+    for data, output, _ in _outputs(
+        model, source, loss=None, rows=rows, device=device, batch_rows=batch_rows, forward=forward
+    ):
         yield _predicted(loss, output), _on_cpu(data.y), _on_cpu(data.w)
 
 
@@ -51,9 +55,12 @@ def outputs(
     device: torch.device,
     rows: IntArray | None = None,
     batch_rows: int = BATCH_ROWS,
+    forward: Forward | None = None,
 ) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
     """As `predict`, but the model's outputs as they are: logits, where a loss would make probabilities of them."""
-    for data, output, _ in _outputs(model, source, loss=None, rows=rows, device=device, batch_rows=batch_rows):
+    for data, output, _ in _outputs(
+        model, source, loss=None, rows=rows, device=device, batch_rows=batch_rows, forward=forward
+    ):
         yield output.cpu().double(), _on_cpu(data.y), _on_cpu(data.w)
 
 
@@ -71,6 +78,7 @@ def evaluate(
     widening: Widening | None = None,
     threshold: Threshold | None = None,
     batch_rows: int = BATCH_ROWS,
+    forward: Forward | None = None,
 ) -> dict[str, float]:
     """Scores by name, weighted; "loss" first, the weighted mean of the loss of each row, as training sees it.
 
@@ -82,7 +90,9 @@ def evaluate(
     center, scale = target_scale
     scores = scorer(loss.kind, n_classes, levels=loss.levels, threshold=threshold, names=names)
     loss_sum = weight_sum = 0.0
-    for data, output, loss_B in _outputs(model, source, loss=loss, rows=rows, device=device, batch_rows=batch_rows):
+    for data, output, loss_B in _outputs(
+        model, source, loss=loss, rows=rows, device=device, batch_rows=batch_rows, forward=forward
+    ):
         assert loss_B is not None  # it was asked for
         assert data.y is not None  # the desk refuses data without a target
         per_row = loss_B.cpu().double().numpy()
@@ -107,6 +117,7 @@ def _outputs(
     rows: IntArray | None,
     device: torch.device,
     batch_rows: int,
+    forward: Forward | None,
 ) -> Iterator[tuple[Rows, Tensor, Tensor | None]]:
     """Rows, the model's raw outputs and, with a loss, that of each row. Neighbouring rows are read as slices: no copy."""
     n_rows = source.n_rows if rows is None else len(rows)
@@ -116,7 +127,7 @@ def _outputs(
         # no_grad: what a module caches under inference_mode could not be trained on later
         with evaluating(model), torch.no_grad():
             here = data.map(lambda leaf: leaf.to(device, non_blocking=True))
-            output = call(model, here.x)
+            output = call(model if forward is None else forward, here.x)
             loss_B = None if loss is None or here.y is None else loss.per_row(output, here.y)
         yield data, output, loss_B
 

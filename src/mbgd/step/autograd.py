@@ -72,6 +72,12 @@ class Engine(Protocol):
         """
         ...
 
+    def predicting(self) -> Forward:
+        """What computes the model's outputs as they would be now in evaluation mode, for inputs as the model takes them;
+        with one output a row they may be (B, 1). To be asked for anew after every change of a parameter; it is called
+        without gradients, in evaluation mode."""
+        ...
+
     def capture(self) -> State: ...
 
     def restore(self, state: State) -> None: ...
@@ -111,6 +117,9 @@ class AutogradEngine:
         with evaluating(updater.model):
             found = gradient_of(self.forward, rows, self.rule, updater.trained())
         return updater.flat(found)
+
+    def predicting(self) -> Forward:
+        return self.updater.model
 
     def capture(self) -> State:
         return capture(self.updater)

@@ -24,14 +24,15 @@ from mbgd.step.fused.blas_threads import blas_threads
 from mbgd.step.fused.codes import NONE, Named
 from mbgd.step.fused.finite import all_finite
 from mbgd.step.fused.gradient import NOTHING_MOVES, Still
-from mbgd.step.fused.layout import Batches, Calls, Data, Floats, Memory, Moves, Net
+from mbgd.step.fused.layout import OUTPUTS, Batches, Calls, Data, Floats, Memory, Moves, Net
 from mbgd.step.fused.linear import run_linear
 from mbgd.step.fused.losses import BY_ELEMENT, BY_LABEL, pinballs
+from mbgd.step.fused.outputs import run_outputs
 from mbgd.step.fused.program import Program
 from mbgd.step.fused.run import run_chunk
 from mbgd.step.fused.single import run_single
 from mbgd.step.fused.team import Threads, alone
-from mbgd.step.gradient import GradientRule
+from mbgd.step.gradient import Forward, GradientRule
 from mbgd.step.state import State, capture, is_finite, restore
 from mbgd.step.update import Updater
 
@@ -115,6 +116,21 @@ class FusedEngine:
             self._call(self._net(still), still.memory, self._data(chunk), one, NOTHING_MOVES)
             return updater.flat([still.gradient_of(tensor) for tensor in trained])
 
+    def predicting(self) -> Forward:
+        with evaluating(self.updater.model), torch.no_grad():
+            still = Still(self.program, ())
+            net = self._net(still)
+
+        def outputs(*parts: Tensor, **named: Tensor) -> Tensor:
+            x = [*parts, *named.values()]
+            found = np.empty((len(x[0]), net.layers[-1, OUTPUTS]), self._dtype)
+            data = self._inputs(x)
+            with blas_threads(self.threads) if self._by_blas else nullcontext():
+                run_outputs(self._calls, net, still.memory, data, found.reshape(-1), len(found))
+            return torch.from_numpy(found)
+
+        return outputs
+
     def _call(self, net: Net, memory: Memory, data: Data, batches: Batches, moves: Moves) -> None:
         with blas_threads(self.threads) if self._by_blas else nullcontext():
             if not self._is_linear:
@@ -165,19 +181,16 @@ class FusedEngine:
         return self._lying[1]._replace(picked=chunk.places)
 
     def _flat_data(self, rows: Rows) -> Data:
-        inputs = inputs_of(rows.x)
         y, w = rows.y, rows.w
         assert y is not None  # the desk refuses data without targets
+        data, dtype = self._inputs(inputs_of(rows.x)), self.program.dtype
+        data = data._replace(labels=_flat(y)) if y.dtype == torch.int64 else data._replace(y=_flat(y.to(dtype)))
+        return data if w is None else data._replace(w=_flat(w.to(dtype)))
+
+    def _inputs(self, x: list[Tensor]) -> Data:
+        codes = _flat(x[1]) if len(x) > 1 else _NO_LABELS
         empty = np.zeros(0, self._dtype)
-        labels = y.dtype == torch.int64
-        return Data(
-            x=_flat(inputs[0]),
-            codes=_flat(inputs[1]) if len(inputs) > 1 else _NO_LABELS,
-            y=empty if labels else _flat(y.to(self.program.dtype)),
-            labels=_flat(y) if labels else _NO_LABELS,
-            w=empty if w is None else _flat(w.to(self.program.dtype)),
-            picked=_NO_LABELS,
-        )
+        return Data(x=_flat(x[0]), codes=codes, y=empty, labels=_NO_LABELS, w=empty, picked=_NO_LABELS)
 
     def _moves(self, binding: Binding) -> Moves:
         updater = self.updater

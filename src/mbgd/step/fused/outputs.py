@@ -1,0 +1,26 @@
+"""Rows in, a program's outputs for them out, block by block: what `run_chunk` does on the way up, and nothing else.
+
+Each row's outputs have the same bits whatever rows stand beside it, but for layers so wide that they go through BLAS.
+"""
+
+from __future__ import annotations
+
+from mbgd.compiled.instructions import flush_subnormals, restore_subnormals
+from mbgd.compiled.kernel import at, call, kernel
+from mbgd.step.fused.forward import forward
+from mbgd.step.fused.layout import FRONT, OUTPUT, OUTPUTS, Calls, Data, Floats, Memory, Net
+
+
+@kernel
+def run_outputs(calls: Calls, net: Net, memory: Memory, data: Data, outputs: Floats, n_rows: int) -> None:
+    """`outputs` is (n_rows, C), flat; no rate of dropout in `net` may be above 0."""
+    mode, last = flush_subnormals(), len(net.layers) - 1
+    width, found = net.layers[last, OUTPUTS], net.layers[last, OUTPUT] * net.block
+    if net.n_bent:
+        call(calls.add_up, (at(net.front, 0), at(memory.theta, 0), at(memory.sums, 0), len(net.front) // FRONT))
+    for start in range(0, n_rows, net.block):
+        rows = min(net.block, n_rows - start)
+        forward(calls, net, memory, data, start, rows, 0, start == 0, net.block, 0, 1.0)
+        for i in range(rows * width):
+            outputs[start * width + i] = memory.outputs[found + i]
+    restore_subnormals(mode)
