@@ -1,0 +1,39 @@
+"""Every check that scikit-learn has for estimators, on networks and linear models, by mini-batches and by full batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from mbgd import MBGDClassifier, MBGDRegressor
+
+BY_BATCHES = "batches are drawn by chance: a row of weight 2 is not in the batches that two rows of weight 1 are in"
+SMALL: dict[str, Any] = {"hidden_layer_sizes": (16,), "epochs": 20, "learning_rate": 0.01}
+ESTIMATORS = [
+    MBGDClassifier(**SMALL, batch_size=8),
+    MBGDRegressor(**SMALL, batch_size=8),
+    MBGDClassifier(**SMALL | {"learning_rate": 0.03}, batch_size="full"),
+    MBGDRegressor(**SMALL | {"learning_rate": 0.03}, batch_size="full"),
+    MBGDClassifier(hidden_layer_sizes=(), epochs=30, learning_rate=0.05),
+    MBGDRegressor(hidden_layer_sizes=(), epochs=30, learning_rate=0.05),
+]
+
+
+def unavoidable(estimator: Any) -> dict[str, str]:
+    """Checks that cannot hold, each with its reason; none where a batch is all rows."""
+    if estimator.batch_size in ("full", "auto"):  # auto is at least 64, more than the rows of that check
+        return {}
+    return {"check_sample_weight_equivalence_on_dense_data": BY_BATCHES}
+
+
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=unavoidable)
+def test_check(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([MBGDClassifier(), MBGDRegressor()], expected_failed_checks=unavoidable)
+def test_check_of_the_defaults(estimator: Any, check: Any) -> None:
+    check(estimator)
