@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mbgd.desk.tables import fit_table
     from mbgd.errors import DataError, DivergenceError, MBGDError, PlanError, SavedFileError, StorageError
     from mbgd.estimators.classifier import MBGDClassifier as MBGDClassifier
+    from mbgd.estimators.estimator import MBGDEstimator as MBGDEstimator
     from mbgd.estimators.regressor import MBGDRegressor as MBGDRegressor
     from mbgd.loop.stop import Ending, StopReason
     from mbgd.model.build import linear, mlp
@@ -41,6 +42,7 @@ _WHERE = {  # a public name -> the module that holds it, loaded at its first use
     "linear": "mbgd.model.build",
     "mlp": "mbgd.model.build",
     "MBGDClassifier": "mbgd.estimators.classifier",
+    "MBGDEstimator": "mbgd.estimators.estimator",
     "MBGDRegressor": "mbgd.estimators.regressor",
     "Ending": "mbgd.loop.stop",
     "StopReason": "mbgd.loop.stop",
@@ -51,7 +53,11 @@ _WHERE = {  # a public name -> the module that holds it, loaded at its first use
     "StorageError": "mbgd.errors",
     "DivergenceError": "mbgd.errors",
 }
-_OPTIONAL = ("MBGDClassifier", "MBGDRegressor")  # not in __all__: `from mbgd import *` needs no scikit-learn
+_OPTIONAL = (
+    "MBGDClassifier",
+    "MBGDEstimator",
+    "MBGDRegressor",
+)  # not in __all__: `from mbgd import *` needs no scikit-learn
 __all__ = [
     "DataError",
     "DivergenceError",

@@ -6,12 +6,24 @@ from typing import Any
 
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
 
-from mbgd import MBGDClassifier, MBGDRegressor
+from mbgd import MBGDClassifier, MBGDEstimator, MBGDRegressor
 
 BY_BATCHES = "batches are drawn by chance: a row of weight 2 is not in the batches that two rows of weight 1 are in"
 SMALL: dict[str, Any] = {"hidden_layer_sizes": (16,), "epochs": 20, "learning_rate": 0.01}
+
+
+def net(n_features: int, n_outputs: int) -> nn.Module:
+    """A network of the user's own, in float64 as scikit-learn's checks compute."""
+    return nn.Sequential(nn.Linear(n_features, 16), nn.Tanh(), nn.Linear(16, n_outputs)).double()
+
+
+OWN: dict[str, Any] = {"batch_size": 8, "epochs": 20, "optimizer": "adamw", "learning_rate": 0.02}
 ESTIMATORS = [
+    MBGDEstimator(net, loss="log_loss", **OWN),
+    MBGDEstimator(net, loss="squared_error", **OWN),
+    MBGDEstimator(net, loss=nn.CrossEntropyLoss(), **OWN | {"batch_size": "full", "learning_rate": 0.1}),
     MBGDClassifier(**SMALL, batch_size=8),
     MBGDRegressor(**SMALL, batch_size=8),
     MBGDClassifier(**SMALL | {"learning_rate": 0.03}, batch_size="full"),

@@ -37,6 +37,17 @@ class Numbers:
         return z
 
 
+@dataclass(frozen=True)
+class AsTheyAre:
+    """Arrays for a module of the user's own: rows of any shape, whole numbers as such where it takes them so."""
+
+    whole: bool
+
+    def inputs(self, X: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+        kept = self.whole and X.dtype.kind in "iu"
+        return np.require(X, dtype=np.int64 if kept else dtype, requirements=["C", "W"])
+
+
 def learn_numbers(X: Floats, *, weight: NDArray[np.float64] | None, bound: float | None) -> Numbers:
     """Weighted mean and standard deviation of each column (divisor: the sum of weights).
 

@@ -24,7 +24,7 @@ from mbgd.estimators.words import own_words
 OF_NUMBERS = ("squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma")
 
 
-def _has_probabilities(estimator: Any) -> bool:
+def has_probabilities(estimator: Any) -> bool:
     if isinstance(estimator.loss, str) and estimator.loss == "hinge":
         raise AttributeError("predict_proba needs a loss of probabilities, got loss='hinge'; use 'log_loss'")
     return True
@@ -159,7 +159,7 @@ class MBGDClassifier(ClassifierMixin, BaseEstimator):
             X,
             read_labels(y),
             learn=lambda y_train, _: known or learn_labels(y_train),
-            loss=lambda target: _loss(self.loss, target),
+            loss=lambda target: loss_for(self.loss, target),
             sample_weight=sample_weight,
             validation=validation,
             again=again,
@@ -170,10 +170,10 @@ class MBGDClassifier(ClassifierMixin, BaseEstimator):
     def decision_function(self, X: Any) -> NDArray[Any]:
         """Outputs of the network: (n,) for two classes, above 0 for the second; (n, C) for more; (n, L) of labels."""
         check_is_fitted(self)
-        found: NDArray[Any] = self.network_.outputs(read_more(self, X, self.network_.road))
+        found: NDArray[Any] = self.network_.decisions(read_more(self, X, self.network_.road))
         return found.astype(self.network_.dtype)
 
-    @available_if(_has_probabilities)
+    @available_if(has_probabilities)
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """(n, C), rows that add up to 1; of labels (n, L), each by itself."""
         check_is_fitted(self)
@@ -217,7 +217,7 @@ def linear_part(estimator: Any) -> tuple[NDArray[np.float64], NDArray[np.float64
     return found
 
 
-def _loss(given: Any, target: Labels | Scale) -> Any:
+def loss_for(given: Any, target: Labels | Scale) -> Any:
     """The loss of the desk for these classes."""
     assert isinstance(target, Labels)
     if target.kind == "multilabel":

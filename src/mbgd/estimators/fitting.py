@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,24 @@ from mbgd.estimators.labels import Labels, Scale
 from mbgd.estimators.network import Array, Network, check_same_shape, learn_road, new_module
 from mbgd.estimators.read import Rows, n_rows, read_more, read_training, read_weight
 from mbgd.estimators.watch import loss_curve, validation_curve, watched
-from mbgd.estimators.words import for_one_pass, plan_of, seed_of
+from mbgd.estimators.words import check_class_weight, for_one_pass, plan_of, seed_of
 from mbgd.seeds import Purpose
 
 LearnTarget = Callable[[Any, Array | None], Labels | Scale]  # y of the training rows and their weights
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a network is made for: its rows, those of them that train it (None: all) with their weights, and the plan."""
+
+    rows: Rows
+    target: Labels | Scale
+    training: NDArray[np.int64] | None
+    weight: Array | None
+    plan: Plan
+
+
+Begin = Callable[[Any, Start], Network]  # an estimator and that in, its network before training out
 
 
 def train(
@@ -39,9 +53,11 @@ def train(
     validation: Any,
     again: Network | None = None,
     one_pass: bool = False,
+    read: Callable[[Any, Any], Rows] = read_training,
+    begin: Begin | None = None,
 ) -> None:
     """One call of the desk's training. `again` is the network that is trained on; its scales and classes stay."""
-    rows = read_training(estimator, X) if again is None else read_more(estimator, X, again.road)
+    rows = read(estimator, X) if again is None else read_more(estimator, X, again.road)
     if n_rows(rows) != len(y):
         raise DataError(f"X and y must have the same number of rows, got inconsistent {n_rows(rows)} and {len(y)}")
     weight, seed = read_weight(sample_weight, rows), seed_of(estimator.random_state)
@@ -60,7 +76,9 @@ def train(
         validation=held,
     )
     plan = for_one_pass(plan) if one_pass else plan
-    network = _begun(estimator, again, rows, target=target, training=training, weight=weight, plan=plan)
+    if again is not None:
+        check_same_shape(again.module, plan.hidden_layer_sizes)
+    network = again or (begin or new_network)(estimator, Start(rows, target, training, weight, plan))
     if isinstance(held, tuple):
         plan = replace(plan, validation=_inputs(estimator, network, *held))
     inputs, encoded = network.inputs(rows), _encoded(network, y)
@@ -79,34 +97,23 @@ def train(
     keep(estimator, replace(network, loss=done.loss, stand=done.stand), done, one_pass=one_pass)
 
 
-def _begun(
-    estimator: Any,
-    again: Network | None,
-    rows: Rows,
-    *,
-    target: Labels | Scale,
-    training: NDArray[np.int64] | None,
-    weight: Array | None,
-    plan: Plan,
-) -> Network:
-    """The network before it is trained: a new one, or the one that is trained on."""
-    if again is not None:
-        check_same_shape(again.module, plan.hidden_layer_sizes)
-        return again
+def new_network(estimator: Any, start: Start) -> Network:
+    """One of MBGD's own, by the estimator's parameters."""
+    plan, rows = start.plan, start.rows
     if plan.dropout == "auto":
         raise PlanError("dropout must be a share of units, got 'auto', which belongs to fit_table; 0.1 is usual")
-    road = learn_road(rows, training=training, weight=weight, bounded=bool(plan.hidden_layer_sizes))
+    road = learn_road(rows, training=start.training, weight=start.weight, bounded=bool(plan.hidden_layer_sizes))
     dtype = np.dtype(np.float32) if isinstance(rows, Table) else rows.dtype
     module = new_module(
         road,
-        n_outputs(target),
+        n_outputs(start.target),
         hidden_layer_sizes=plan.hidden_layer_sizes,
         activation=estimator.activation,
         dropout=plan.dropout,
         dtype=dtype,
         seed=plan.seed,
     )
-    return Network(road, module, target, loss="", dtype=dtype)
+    return Network(road, module, start.target, loss="", dtype=dtype)
 
 
 def n_outputs(target: Labels | Scale) -> int:
@@ -180,6 +187,7 @@ def _with_class_weight(
 ) -> Array | None:
     """Row weights times those of their classes; "balanced" counts the training rows."""
     given = getattr(estimator, "class_weight", None)
+    check_class_weight(given)
     if given is None:
         return weight
     of_class = compute_sample_weight(given, y, indices=training if given == "balanced" else None)

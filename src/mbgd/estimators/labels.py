@@ -16,6 +16,8 @@ from sklearn.utils.validation import column_or_1d
 from mbgd.errors import DataError
 from mbgd.estimators.arrays import spread
 
+STANDARDISED = ("squared_error", "absolute_error", "huber", "quantile")
+POSITIVE = ("poisson", "gamma")  # their mean is e to the output, times that of y
 Kind = Literal["binary", "multiclass", "multilabel"]
 
 
@@ -103,8 +105,12 @@ class Scale:
         return outputs * self.scale + self.center
 
 
-def learn_scale(y: NDArray[Any], *, weight: NDArray[np.float64] | None, standardised: bool) -> Scale:
-    """Weighted mean and standard deviation of each target, or none where the loss needs y in its own units."""
-    if not standardised:
-        return Scale(np.zeros(y.shape[1:]), np.ones(y.shape[1:]))
-    return Scale(*spread(y.astype(np.float64), weight))
+def learn_scale(y: NDArray[Any], *, weight: NDArray[np.float64] | None, loss: str | None) -> Scale:
+    """By a loss of this name: weighted mean and standard deviation of each target; for poisson and gamma its mean alone,
+    so that e^0 is right from the start; none for a loss of another name, or without one."""
+    if loss in STANDARDISED:
+        return Scale(*spread(y.astype(np.float64), weight))
+    center, mean = np.zeros(y.shape[1:]), np.ones(y.shape[1:])
+    if loss in POSITIVE:
+        mean = np.asarray(np.average(y.astype(np.float64), axis=0, weights=weight))
+    return Scale(center, np.where(mean > 0, mean, 1.0))

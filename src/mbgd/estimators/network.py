@@ -16,17 +16,18 @@ from torch import Tensor, nn
 from mbgd.data.table import Table
 from mbgd.desk.further import Stand
 from mbgd.errors import PlanError
-from mbgd.estimators.arrays import BOUND, Numbers, learn_numbers
+from mbgd.estimators.arrays import BOUND, AsTheyAre, Numbers, learn_numbers
 from mbgd.estimators.frames import Columns, learn_columns
-from mbgd.estimators.labels import Labels, Scale
+from mbgd.estimators.labels import POSITIVE, Labels, Scale
 from mbgd.estimators.read import Rows
 from mbgd.model.build import mlp
 from mbgd.model.table import TableModel
 
 AT_ONCE = 8192  # rows of a forward pass
-EXPONENTIAL = ("poisson", "gamma")  # losses whose mean is e to the output
-Road = Numbers | Columns
 Array = NDArray[np.float64]
+
+
+Road = Numbers | Columns | AsTheyAre
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,17 @@ class Network:
 
     def inputs(self, rows: Rows) -> Any:
         """What the module takes: an array, or numbers and codes in a tuple."""
-        if isinstance(self.road, Numbers):
-            assert not isinstance(rows, Table)
-            return self.road.inputs(rows, self.dtype)
-        assert isinstance(rows, Table)
-        return self.road.inputs(rows)
+        if isinstance(self.road, Columns):
+            assert isinstance(rows, Table)
+            return self.road.inputs(rows)
+        assert not isinstance(rows, Table)
+        return self.road.inputs(rows, self.dtype)
+
+    def decisions(self, rows: Rows) -> Array:
+        """`outputs`, but of two classes with an output each their difference: above 0 for the second."""
+        z = self.outputs(rows)
+        two = isinstance(self.target, Labels) and self.target.kind == "multiclass" and z.shape[1] == 2
+        return z[:, 1] - z[:, 0] if two else z
 
     def probabilities(self, rows: Rows) -> Array:
         """(n, C) of the classes, or (n, L) of each label by itself."""
@@ -65,7 +72,7 @@ class Network:
         """(n,) or (n, T) in the target's own units."""
         assert isinstance(self.target, Scale)
         z = self.outputs(rows)
-        return np.exp(z) if self.loss in EXPONENTIAL else self.target.restore(z)
+        return self.target.restore(np.exp(z) if self.loss in POSITIVE else z)
 
     def linear(self) -> tuple[Array, Array] | None:
         """(coefficients (K, F), intercepts (K,)) in the units of X and y, float64, of a linear model of an array."""
@@ -89,7 +96,8 @@ def outputs_of(module: nn.Module, inputs: Any) -> Array:
     with torch.no_grad():
         for start in range(0, len(parts[0]), AT_ONCE):
             block = [torch.from_numpy(part[start : start + AT_ONCE]).to(device) for part in parts]
-            found.append(module(*block).double().cpu())
+            output = module(*block).double().cpu()
+            found.append(output[:, 0] if output.ndim == 2 and output.shape[1] == 1 else output)
     return torch.cat(found).numpy()
 
 
@@ -117,6 +125,7 @@ def new_module(
     words: dict[str, Any] = {"hidden_layer_sizes": hidden_layer_sizes, "activation": activation, "dropout": dropout}
     if isinstance(road, Numbers):
         return mlp(len(road.center), n_outputs, **words, seed=seed).to(_torch(dtype))
+    assert isinstance(road, Columns)
     encoder, deep = road.encoder, bool(hidden_layer_sizes)
     return TableModel(
         len(encoder.number_names),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight, assert_all_finite, check_array, validate_data
 
 from mbgd.data.table import Table
+from mbgd.estimators.arrays import AsTheyAre
 from mbgd.estimators.frames import Columns, as_table, is_frame, is_plain, named
 
 FLOATS = (np.float64, np.float32)
@@ -28,10 +29,20 @@ def read_training(estimator: Any, X: Any) -> Rows:
 
 def read_more(estimator: Any, X: Any, road: Any) -> Rows:
     """X of whatever follows, checked against what the first had."""
+    if isinstance(road, AsTheyAre):
+        return read_any_shape(estimator, X, reset=False)
     if not isinstance(road, Columns):
         return _array(estimator, X, reset=False)
     validate_data(estimator, X, skip_check_array=True, reset=False)
     return as_table(X if is_frame(X) else named(X, estimator.feature_names_in_))
+
+
+def read_any_shape(estimator: Any, X: Any, *, reset: bool = True) -> NDArray[Any]:
+    """X for a module of the user's own: numbers of any type, (n, ...)."""
+    found: NDArray[Any] = validate_data(
+        estimator, X, dtype="numeric", order="C", allow_nd=True, accept_sparse=SPARSE, reset=reset
+    )
+    return found
 
 
 def _array(estimator: Any, X: Any, *, reset: bool) -> NDArray[Any]:

@@ -20,7 +20,6 @@ from mbgd.estimators.read import read_more, read_numbers
 from mbgd.estimators.save import save_network
 from mbgd.estimators.words import own_words
 
-STANDARDISED = ("squared_error", "absolute_error", "huber", "quantile")  # losses whose target is centred and scaled
 OF_CLASSES = ("log_loss", "cross_entropy", "hinge")
 
 
@@ -142,7 +141,6 @@ class MBGDRegressor(RegressorMixin, BaseEstimator):
         one_pass: bool = False,
     ) -> None:
         loss = "squared_error" if self.loss is None else self.loss
-        standardised = isinstance(loss, str) and loss in STANDARDISED
         if isinstance(loss, str) and loss in OF_CLASSES:
             raise PlanError(
                 f"loss must be one of numbers, got {loss!r}; 'squared_error' is usual, MBGDClassifier has classes"
@@ -151,7 +149,9 @@ class MBGDRegressor(RegressorMixin, BaseEstimator):
             self,
             X,
             read_numbers(y),
-            learn=lambda y_train, weight: learn_scale(y_train, weight=weight, standardised=standardised),
+            learn=lambda y_train, weight: learn_scale(
+                y_train, weight=weight, loss=loss if isinstance(loss, str) else None
+            ),
             loss=lambda _: loss,
             sample_weight=sample_weight,
             validation=validation,

@@ -116,12 +116,11 @@ def plan_of(
     """
     knobs = {knob.name for knob in fields(Plan)}
     words = {name: value for name, value in given.items() if name in knobs}
-    class_weight = words.pop("class_weight", None)
+    words.pop("class_weight", None)  # made row weights
     words |= {"loss": loss, "seed": seed, "threads": threads, "validation": validation}
     if words.get("steps") is not None and words.get("epochs") == "auto":
         words["epochs"] = None
     plan = make_plan(words)
-    check_class_weight(class_weight)
     batch_size = default_batch_size(n_rows) if plan.batch_size == "auto" else plan.batch_size
     m = n_rows if batch_size == "full" else min(int(batch_size), n_rows)
     epochs = default_epochs(n_rows, m) if plan.epochs == "auto" else plan.epochs
