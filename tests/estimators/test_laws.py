@@ -343,7 +343,7 @@ def test_pipeline_grid_search_calibration_and_routing() -> None:
     X = X.assign(size=X["size"].fillna(0)).drop(columns="day")
     encoded = make_column_transformer((OneHotEncoder(), ["kind"]), (StandardScaler(), ["size"]))
     pipeline = make_pipeline(encoded, MBGDClassifier(**SMALL))
-    search = GridSearchCV(pipeline, {"mbgdclassifier__learning_rate": [0.001, 0.05]}, cv=2, n_jobs=2).fit(X, y)
+    search = GridSearchCV(pipeline, {"mbgdclassifier__learning_rate": [0.001, 0.05]}, cv=2).fit(X, y)
     assert search.best_params_ == {"mbgdclassifier__learning_rate": 0.05}
     calibrated = CalibratedClassifierCV(MBGDClassifier(**SMALL), cv=2).fit(*IRIS)
     assert_allclose(calibrated.predict_proba(IRIS[0]).sum(axis=1), 1)

@@ -28,7 +28,7 @@ def watched(training: Generator[Look, bool | None, Further], *, callback: Callba
         if record is not None:
             if verbose:
                 sys.stdout.write(_line(record) + "\n")
-            stop = callback is not None and callback(record) is True
+            stop = callback is not None and bool(callback(record))
 
 
 class _Epoch:

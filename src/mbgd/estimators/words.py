@@ -51,6 +51,8 @@ HERE = {  # what other libraries say -> a parameter of the estimators, beside th
     "callbacks": "callback, one function called once an epoch",
     "epsilon": "huber_delta",
     "device_type": "device",
+    "categorical_feature": "it by a frame with columns of text or category",
+    "cat_features": "it by a frame with columns of text or category",
 }
 
 
