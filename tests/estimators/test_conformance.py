@@ -20,16 +20,22 @@ def net(n_features: int, n_outputs: int) -> nn.Module:
 
 
 OWN: dict[str, Any] = {"batch_size": 8, "epochs": 20, "optimizer": "adamw", "learning_rate": 0.02}
+BY_ONE, BY_ALL = {"batch_size": 8}, {"batch_size": "full", "learning_rate": 0.03}
+LINEAR: dict[str, Any] = {"hidden_layer_sizes": (), "epochs": 30, "learning_rate": 0.05}
 ESTIMATORS = [
+    MBGDClassifier(**SMALL | BY_ONE),
+    MBGDRegressor(**SMALL | BY_ONE),
     MBGDEstimator(net, loss="log_loss", **OWN),
+]
+MORE = [
+    MBGDClassifier(),
+    MBGDRegressor(),
+    MBGDClassifier(**SMALL | BY_ALL),
+    MBGDRegressor(**SMALL | BY_ALL),
+    MBGDClassifier(**LINEAR),
+    MBGDRegressor(**LINEAR),
     MBGDEstimator(net, loss="squared_error", **OWN),
     MBGDEstimator(net, loss=nn.CrossEntropyLoss(), **OWN | {"batch_size": "full", "learning_rate": 0.1}),
-    MBGDClassifier(**SMALL, batch_size=8),
-    MBGDRegressor(**SMALL, batch_size=8),
-    MBGDClassifier(**SMALL | {"learning_rate": 0.03}, batch_size="full"),
-    MBGDRegressor(**SMALL | {"learning_rate": 0.03}, batch_size="full"),
-    MBGDClassifier(hidden_layer_sizes=(), epochs=30, learning_rate=0.05),
-    MBGDRegressor(hidden_layer_sizes=(), epochs=30, learning_rate=0.05),
 ]
 
 
@@ -46,6 +52,6 @@ def test_check(estimator: Any, check: Any) -> None:
 
 
 @pytest.mark.slow
-@parametrize_with_checks([MBGDClassifier(), MBGDRegressor()], expected_failed_checks=unavoidable)
-def test_check_of_the_defaults(estimator: Any, check: Any) -> None:
+@parametrize_with_checks(MORE, expected_failed_checks=unavoidable)
+def test_check_of_more(estimator: Any, check: Any) -> None:
     check(estimator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from functools import wraps
@@ -18,6 +19,8 @@ from mbgd.errors import PlanError, did_you_mean
 
 E = TypeVar("E", bound=BaseEstimator)
 SEEDS = 2**31 - 1
+UPDATES = 200
+OF_LINEAR = 20.0  # a linear model has one path to each weight, which may be large: the rate of Adam is so many times a network's
 SGD_RATE = 0.1  # without momentum; with it each gradient counts 1 / (1 - momentum) times
 HERE = {  # what other libraries say -> a parameter of the estimators, beside the words of `desk.foreign`
     "seed": "random_state",
@@ -125,12 +128,25 @@ def plan_of(
     plan = make_plan(words)
     batch_size = default_batch_size(n_rows) if plan.batch_size == "auto" else plan.batch_size
     m = n_rows if batch_size == "full" else min(int(batch_size), n_rows)
-    epochs = default_epochs(n_rows, m) if plan.epochs == "auto" else plan.epochs
-    rate = plan.learning_rate
+    linear = not plan.hidden_layer_sizes
+    epochs, rate = plan.epochs, plan.learning_rate
+    if epochs == "auto":
+        picked = linear or plan.validation is not None
+        epochs = default_epochs(n_rows, m) if picked else unpicked_epochs(n_rows, m)
     if rate == "auto":
         rate = default_rate(plan.optimizer, n_rows, m, classes=classes)
-        rate = SGD_RATE * (1 - plan.momentum) if plan.optimizer == "sgd" else rate
+        if plan.optimizer == "sgd":
+            rate = SGD_RATE * (1 - plan.momentum)
+        elif rate is not None and linear:
+            rate *= OF_LINEAR
     return replace(plan, batch_size=batch_size, epochs=epochs, learning_rate=rate)
+
+
+def unpicked_epochs(n_rows: int, batch_size: int) -> float:
+    """As many passes as for a table, but for few rows only those that make 200 updates, where a table has 1,000: no
+    validation rows pick the weights from before a network knows its rows by heart."""
+    passes = min(max(2.4e6 / n_rows, 10.0), 32.0)
+    return float(min(256, max(round(passes), math.ceil(UPDATES / -(-n_rows // batch_size)))))
 
 
 def for_one_pass(plan: Plan) -> Plan:
