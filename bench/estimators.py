@@ -6,6 +6,7 @@ python bench/estimators.py [--quick] [--pairs N] [--seeds N] [--only scores|spee
 from __future__ import annotations
 
 import argparse
+import json
 import warnings
 from collections.abc import Callable, Iterator
 from statistics import mean, stdev
@@ -24,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 
 from mbgd import MBGDClassifier, MBGDRegressor
 from problems import PROBLEMS, arrays
-from timing import PAIRS, Cell, compare, own_kernels, report
+from timing import PAIRS, Cell, alone, compare, report
 
 CLASSES = {"iris": load_iris, "wine": load_wine, "breast_cancer": load_breast_cancer, "digits": load_digits}
 BATCH, EPOCHS, HIDDEN, RATE = 32, 50, (32,), 0.003
@@ -34,7 +35,7 @@ SGD_RATE, SGD_EPOCHS = 0.01, 20
 
 
 def main() -> None:
-    own_kernels()
+    alone()
     warnings.simplefilter("ignore", ConvergenceWarning)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two seeds, three pairs, a tenth of the rows")
@@ -44,9 +45,11 @@ def main() -> None:
     given = parser.parse_args()
     pairs, seeds = (3, 2) if given.quick else (given.pairs, given.seeds)
     if given.only != "speed":
-        print("test score, ours minus theirs, mean over seeds with its 95 % interval")
-        for name, ours, theirs in score_pairs(seeds):
-            print(f"{name:32s} {mean(ours):.4f} {mean(theirs):.4f}  {difference(ours, theirs)}", flush=True)
+        found = [as_row(*pair) for pair in score_pairs(seeds)]
+        print("\n".join(json.dumps(row) for row in found))
+        print(
+            f"Test scores, means over {seeds} seeds (accuracy; R2 of diabetes):\n\n{score_table(found)}\n", flush=True
+        )
     if given.only != "scores":
         share = 10 if given.quick else 1
         report([network_speed(pairs, share), linear_speed(pairs, share)])
@@ -73,11 +76,21 @@ def scores(
     return found
 
 
-def difference(ours: list[float], theirs: list[float]) -> str:
-    """Mean of the pairs' differences with a t interval."""
+def as_row(name: str, ours: list[float], theirs: list[float]) -> dict[str, Any]:
+    """Means, and the mean of the differences seed by seed with a t interval of 95 %."""
     apart = [a - b for a, b in zip(ours, theirs, strict=True)]
-    half = float(student.ppf(0.975, len(apart) - 1)) * stdev(apart) / len(apart) ** 0.5 if len(apart) > 1 else 0.0
-    return f"{mean(apart):+.4f} ({mean(apart) - half:+.4f} to {mean(apart) + half:+.4f})"
+    half = float(student.ppf(0.975, len(apart) - 1)) * stdev(apart) / len(apart) ** 0.5
+    middle = mean(apart)
+    ends = {"difference": middle, "low": middle - half, "high": middle + half}
+    return {"name": name, "seeds": len(apart), "ours": mean(ours), "theirs": mean(theirs), **ends}
+
+
+def score_table(rows: list[dict[str, Any]]) -> str:
+    lines = ["| | ours | theirs | difference (95 %) |", "|---|---|---|---|"]
+    for row in rows:
+        ends = f"{row['difference']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})"
+        lines.append(f"| {row['name']} | {row['ours']:.4f} | {row['theirs']:.4f} | {ends} |")
+    return "\n".join(lines)
 
 
 def our_network(kind: Any) -> Callable[[int], Any]:

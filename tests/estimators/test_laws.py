@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from typing import Any
@@ -93,6 +96,19 @@ def test_a_foreign_word_is_answered_with_ours(word: str, ours: str) -> None:
 def test_a_wrong_value_is_refused_at_fit(words: dict[str, Any], message: str) -> None:
     with pytest.raises(PlanError, match=message):
         MBGDClassifier(**SMALL | words).fit(*IRIS)
+
+
+def test_without_scikit_learn_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("mbgd.estimators")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"need scikit-learn.*pip install 'mbgd\[sklearn\]'"):
+        mbgd.MBGDClassifier  # noqa: B018
+
+
+def test_scikit_learn_is_imported_where_an_estimator_is_asked_for_alone() -> None:
+    code = "import sys, mbgd; from mbgd import *; fit; assert 'sklearn' not in sys.modules; mbgd.MBGDRegressor"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # --- against closed forms ---------------------------------------------------------------------------------------------
