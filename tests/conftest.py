@@ -18,6 +18,7 @@ from hypothesis import settings
 SECONDS = {
     ".": 20,
     "bench": 5,
+    "estimators": 40,
     "cli": 130,
     "compiled": 25,
     "data": 50,

@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, str] = {
     "tune": "errors seeds data step loop measure",
     "record": "errors store model",
     "desk": "errors seeds ranks store compiled data model step loop measure tune record",
-    "estimators": "errors desk model data",
+    "estimators": "errors seeds data model record desk",
     "cli": "errors store compiled data model record measure desk",
     "": "errors seeds data model step loop measure tune record desk estimators reference",  # the front door
 }

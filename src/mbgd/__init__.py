@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mbgd.desk.run import fit, steps
     from mbgd.desk.tables import fit_table
     from mbgd.errors import DataError, DivergenceError, MBGDError, PlanError, SavedFileError, StorageError
+    from mbgd.estimators.classifier import MBGDClassifier as MBGDClassifier
+    from mbgd.estimators.estimator import MBGDEstimator as MBGDEstimator
+    from mbgd.estimators.regressor import MBGDRegressor as MBGDRegressor
     from mbgd.loop.stop import Ending, StopReason
     from mbgd.model.build import linear, mlp
     from mbgd.model.table import TableModel
@@ -38,6 +41,9 @@ _WHERE = {  # a public name -> the module that holds it, loaded at its first use
     "TableModel": "mbgd.model.table",
     "linear": "mbgd.model.build",
     "mlp": "mbgd.model.build",
+    "MBGDClassifier": "mbgd.estimators.classifier",
+    "MBGDEstimator": "mbgd.estimators.estimator",
+    "MBGDRegressor": "mbgd.estimators.regressor",
     "Ending": "mbgd.loop.stop",
     "StopReason": "mbgd.loop.stop",
     "MBGDError": "mbgd.errors",
@@ -47,6 +53,11 @@ _WHERE = {  # a public name -> the module that holds it, loaded at its first use
     "StorageError": "mbgd.errors",
     "DivergenceError": "mbgd.errors",
 }
+_OPTIONAL = (
+    "MBGDClassifier",
+    "MBGDEstimator",
+    "MBGDRegressor",
+)  # not in __all__: `from mbgd import *` needs no scikit-learn
 __all__ = [
     "DataError",
     "DivergenceError",
@@ -84,4 +95,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__all__, *_OPTIONAL, "__version__"]

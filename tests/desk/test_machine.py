@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 import mbgd
+from mbgd.desk import machine
 from mbgd.desk.machine import (
     WORK_FOR_THREADS,
     WORK_OF_A_THREAD,
@@ -17,6 +19,7 @@ from mbgd.desk.machine import (
     choose_threads,
     computing,
     fits,
+    quota_of,
     work_of_a_step,
 )
 from mbgd.errors import PlanError
@@ -62,6 +65,22 @@ def test_no_more_threads_than_the_environment_allows(monkeypatch: pytest.MonkeyP
         assert choose_threads("auto", 1e30) <= most
     monkeypatch.setenv("OMP_NUM_THREADS", "4,2")  # a list, one a level: as if it were not set
     assert choose_threads("auto", 1e30) >= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"), [("max 100000\n", None), ("250000 100000\n", 2), ("50000 100000\n", 1), ("", None)]
+)
+def test_a_containers_quota_is_whole_cores(text: str, cores: int | None, tmp_path: Path) -> None:
+    (tmp_path / "cpu.max").write_text(text)
+    assert quota_of(tmp_path / "cpu.max") == cores
+    assert quota_of(tmp_path / "none") is None
+
+
+def test_no_more_threads_than_the_quota(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "cpu.max").write_text("100000 100000")
+    monkeypatch.setattr(machine, "CPU_MAX", tmp_path / "cpu.max")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert choose_threads("auto", 1e30) == 1
 
 
 def test_rows_are_shared_where_each_thread_gets_enough_of_them() -> None:

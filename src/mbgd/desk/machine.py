@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from mbgd.errors import PlanError
 
+CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # as a container sees its own group
 WORK_FOR_THREADS = 2e8  # operations a step below which waking other cores costs more than they give
 WORK_OF_A_THREAD = 7e6  # operations a step that pay for meeting the others: a hundred microseconds
 ROWS_OF_A_THREAD = 32  # of a batch, at least
@@ -27,7 +29,7 @@ def choose_threads(threads: int | str, work: float) -> int:
     run must repeat."""
     if isinstance(threads, int):
         return threads
-    return 1 if work < WORK_FOR_THREADS else _cores()
+    return 1 if work < WORK_FOR_THREADS else cores()
 
 
 def choose_team(threads: int | str, work: float, batch_size: int) -> int:
@@ -35,14 +37,25 @@ def choose_team(threads: int | str, work: float, batch_size: int) -> int:
     by_rows = max(1, batch_size // ROWS_OF_A_THREAD)
     if isinstance(threads, int):
         return min(threads, by_rows)
-    return max(1, min(_cores(), by_rows, int(work / WORK_OF_A_THREAD)))
+    return max(1, min(cores(), by_rows, int(work / WORK_OF_A_THREAD)))
 
 
-def _cores() -> int:
-    """Those that this process may use: by its affinity, and no more than OMP_NUM_THREADS, by which others are told too."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+def cores() -> int:
+    """Those that this process may use: by its affinity and the quota of its control group, and no more than
+    OMP_NUM_THREADS, by which others are told too."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     limit = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(limit)) if limit.isdecimal() and int(limit) else cores
+    found = min(found, int(limit)) if limit.isdecimal() and int(limit) else found
+    return max(1, min(found, quota_of(CPU_MAX) or found))
+
+
+def quota_of(path: Path) -> int | None:
+    """Whole cores that a control group's cpu.max ("MICROSECONDS PERIOD") pays for, at least 1; None where it sets no limit."""
+    try:
+        quota, period = path.read_text(encoding="ascii").split()
+        return max(1, int(quota) // int(period))
+    except (OSError, ValueError):  # no such file, or "max"
+        return None
 
 
 def choose_device(word: str, model: nn.Module | None = None) -> torch.device:

@@ -195,6 +195,15 @@ def of_a_table(facts: Mapping[str, Any], model: nn.Module, *, encoder: Encoder) 
     )
 
 
+def of_arrays(facts: Mapping[str, Any], model: nn.Module) -> Predictor:
+    """An estimator's model of arrays as its file describes it."""
+    from mbgd.data.encode.targets import target_from_json
+
+    return Predictor(
+        model, loss_of(facts), tuple(facts["output_shape"]), target=target_from_json(facts["target"]), facts=facts
+    )
+
+
 def loss_of(facts: Mapping[str, Any]) -> Loss:
     """The loss by its name, ours or torch's; one of the user's own is not needed for predicting: outputs stand as they are."""
     shape = tuple(facts["output_shape"])

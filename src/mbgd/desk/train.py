@@ -49,7 +49,7 @@ class Trained:
     ending: Ending
 
 
-Training = Generator[Look, None, Trained]
+Training = Generator[Look, bool | None, Trained]  # sending True after a look ends it there
 
 
 def train(
@@ -67,11 +67,13 @@ def train(
             standing, look = _look(parts, plan, standing, done=done, clock=clock)
             for record in _records(parts, done, look):
                 recorder.history(record)
-            yield look
+            asked = yield look
             stop = interrupted()
             if stop or recorder.is_due(standing.progress, standing.seconds):
                 recorder.save(parts.engine, standing)
             ending = Ending(StopReason.INTERRUPTED) if stop else _ending(parts, plan, standing)
+            if asked and ending is None:
+                ending = Ending(StopReason.ASKED, {"steps": standing.progress.steps_done})
             if ending is not None:
                 return Trained(standing, ending)
     except DivergenceError:

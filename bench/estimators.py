@@ -1,0 +1,185 @@
+"""scikit-learn's own estimators beside ours: test scores at equal settings over seeds, and seconds of a fit.
+
+python bench/estimators.py [--quick] [--pairs N] [--seeds N] [--only scores|speed]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from statistics import mean, stdev
+from typing import Any
+
+from scipy.stats import t as student
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import SGDClassifier
+from sklearn.metrics import log_loss
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mbgd import MBGDClassifier, MBGDRegressor
+from problems import PROBLEMS, arrays
+from timing import PAIRS, Cell, alone, compare, report
+
+CLASSES = {"iris": load_iris, "wine": load_wine, "breast_cancer": load_breast_cancer, "digits": load_digits}
+BATCH, EPOCHS, HIDDEN, RATE = 32, 50, (32,), 0.003
+ROWS_OF_SGD = 1  # a step of SGDClassifier
+SGD_RATE, SGD_EPOCHS = 0.01, 20
+"""Of both sides of a comparison of scores: Adam at one rate for networks, plain SGD row by row for linear models, no decay."""
+
+
+def main() -> None:
+    alone()
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="two seeds, three pairs, a tenth of the rows")
+    parser.add_argument("--pairs", type=int, default=PAIRS)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--only", choices=("scores", "speed"))
+    given = parser.parse_args()
+    pairs, seeds = (3, 2) if given.quick else (given.pairs, given.seeds)
+    if given.only != "speed":
+        found = [as_row(*pair) for pair in score_pairs(seeds)]
+        print("\n".join(json.dumps(row) for row in found))
+        print(
+            f"Test scores, means over {seeds} seeds (accuracy; R2 of diabetes):\n\n{score_table(found)}\n", flush=True
+        )
+    if given.only != "scores":
+        share = 10 if given.quick else 1
+        report([network_speed(pairs, share), linear_speed(pairs, share)])
+
+
+def score_pairs(seeds: int) -> Iterator[tuple[str, list[float], list[float]]]:
+    """(what, our scores, their scores), one each a seed: of the split, the start values and the order."""
+    for name, load in CLASSES.items():
+        X, y = load(return_X_y=True)
+        yield f"{name}, MLPClassifier", *scores(X, y, seeds, our_network(MBGDClassifier), their_network(MLPClassifier))
+        yield f"{name}, SGDClassifier", *scores(X, y, seeds, our_linear, their_linear)
+    X, y = load_diabetes(return_X_y=True)
+    yield "diabetes, MLPRegressor", *scores(X, y, seeds, our_network(MBGDRegressor), their_regressor)
+
+
+def scores(
+    X: Any, y: Any, seeds: int, ours: Callable[[int], Any], theirs: Callable[[int], Any]
+) -> tuple[list[float], list[float]]:
+    found: tuple[list[float], list[float]] = ([], [])
+    for seed in range(seeds):
+        X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=seed)
+        for side, make in enumerate((ours, theirs)):
+            found[side].append(float(make(seed).fit(X_train, y_train).score(X_test, y_test)))
+    return found
+
+
+def as_row(name: str, ours: list[float], theirs: list[float]) -> dict[str, Any]:
+    """Means, and the mean of the differences seed by seed with a t interval of 95 %."""
+    apart = [a - b for a, b in zip(ours, theirs, strict=True)]
+    half = float(student.ppf(0.975, len(apart) - 1)) * stdev(apart) / len(apart) ** 0.5
+    middle = mean(apart)
+    ends = {"difference": middle, "low": middle - half, "high": middle + half}
+    return {"name": name, "seeds": len(apart), "ours": mean(ours), "theirs": mean(theirs), **ends}
+
+
+def score_table(rows: list[dict[str, Any]]) -> str:
+    lines = ["| | ours | theirs | difference (95 %) |", "|---|---|---|---|"]
+    for row in rows:
+        ends = f"{row['difference']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})"
+        lines.append(f"| {row['name']} | {row['ours']:.4f} | {row['theirs']:.4f} | {ends} |")
+    return "\n".join(lines)
+
+
+def our_network(kind: Any) -> Callable[[int], Any]:
+    words = {"optimizer": "adam", "learning_rate": RATE, "schedule": "constant"}
+    return lambda seed: kind(
+        hidden_layer_sizes=HIDDEN, batch_size=BATCH, epochs=EPOCHS, random_state=seed, weight_decay=0, **words
+    )
+
+
+def their_network(kind: Any) -> Callable[[int], Any]:
+    words = {"batch_size": BATCH, "max_iter": EPOCHS, "n_iter_no_change": EPOCHS, "alpha": 0}
+    return lambda seed: make_pipeline(
+        StandardScaler(), kind(hidden_layer_sizes=HIDDEN, learning_rate_init=RATE, random_state=seed, **words)
+    )
+
+
+def their_regressor(seed: int) -> Any:
+    """Its target is scaled, as ours is by itself."""
+    return TransformedTargetRegressor(their_network(MLPRegressor)(seed), transformer=StandardScaler())
+
+
+def our_linear(seed: int) -> Any:
+    words = {"optimizer": "sgd", "learning_rate": SGD_RATE, "schedule": "constant"}
+    return MBGDClassifier(
+        hidden_layer_sizes=(), batch_size=ROWS_OF_SGD, epochs=SGD_EPOCHS, weight_decay=0, random_state=seed, **words
+    )
+
+
+def their_linear(seed: int) -> Any:
+    words = {"learning_rate": "constant", "eta0": SGD_RATE, "max_iter": SGD_EPOCHS, "tol": None, "penalty": None}
+    return make_pipeline(StandardScaler(), SGDClassifier(loss="log_loss", random_state=seed, **words))
+
+
+def network_speed(pairs: int, share: int) -> Cell:
+    """One pass of 28-128-128-1 at m = 32; scaling and all else that a fit does counted."""
+    problem = PROBLEMS["reference"]
+    (X,), y = arrays(problem)
+    X, y = X[: len(X) // share], y[: len(y) // share].astype(int)
+    hidden, rate = problem.widths[1:-1], problem.rates[BATCH]
+    ours = MBGDClassifier(
+        hidden_layer_sizes=hidden,
+        optimizer="sgd",
+        momentum=0.9,
+        learning_rate=rate,
+        batch_size=BATCH,
+        epochs=1,
+        schedule="constant",
+    )
+    theirs = MLPClassifier(
+        hidden,
+        solver="sgd",
+        momentum=0.9,
+        nesterovs_momentum=False,
+        learning_rate_init=rate,
+        batch_size=BATCH,
+        max_iter=1,
+    )
+    return compare(
+        lambda: ours.fit(X, y),
+        lambda: theirs.fit(X, y),
+        name=f"a fit of one epoch, {len(X):,} x {X.shape[1]}, m = {BATCH}",
+        labels=("MBGDClassifier", "MLPClassifier"),
+        amount=(len(X), len(X)),
+        goal=5.0,
+        pairs=pairs,
+    )
+
+
+def linear_speed(pairs: int, share: int) -> Cell:
+    """To the log loss that SGDClassifier has after its pass, or below: it is printed, and a worse one of ours is no result."""
+    (X,), y = arrays(PROBLEMS["logistic"])
+    X, y = X[: len(X) // share], y[: len(y) // share].astype(int)
+    ours = MBGDClassifier(
+        hidden_layer_sizes=(), optimizer="sgd", learning_rate=0.05, batch_size=BATCH, epochs=1, schedule="cosine"
+    )
+    theirs = SGDClassifier(loss="log_loss", max_iter=1, tol=None, random_state=0)
+    losses = [log_loss(y, one.fit(X, y).predict_proba(X)) for one in (ours, theirs)]
+    print(f"log loss: ours {losses[0]:.5f}, SGDClassifier {losses[1]:.5f}")
+    reached = losses[0] <= losses[1]
+    return compare(
+        lambda: ours.fit(X, y),
+        lambda: theirs.fit(X, y),
+        name=f"a fit to log loss {losses[1]:.4f}, {len(X):,} x {X.shape[1]}" + ("" if reached else ", NOT REACHED"),
+        labels=("MBGDClassifier", "SGDClassifier"),
+        amount=(len(X), len(X)),
+        goal=3.0,
+        pairs=pairs,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Targets as scikit-learn has them in, as a loss takes them out; and predictions made labels or numbers again.
+
+n rows · C classes · L labels a row, each 0 or 1 · T targets
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import column_or_1d
+
+from mbgd.errors import DataError
+from mbgd.estimators.arrays import spread
+
+STANDARDISED = ("squared_error", "absolute_error", "huber", "quantile")
+POSITIVE = ("poisson", "gamma")  # their mean is e to the output, times that of y
+Kind = Literal["binary", "multiclass", "multilabel"]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The classes of a target in rising order, or the label numbers of an indicator matrix (n, L)."""
+
+    kind: Kind
+    classes: NDArray[Any]
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of a network: one for two classes, else one a class or label."""
+        return 1 if self.kind == "binary" else len(self.classes)
+
+    def encode(self, y: Any, *, dtype: np.dtype[Any], among: str = "classes") -> NDArray[Any]:
+        """0 and 1 as floats for two classes and for labels, class numbers for more. Raises DataError for another label."""
+        if self.kind == "multilabel":
+            return _indicator(y, len(self.classes)).astype(dtype)
+        y = column_or_1d(y, warn=True)
+        codes = np.searchsorted(self.classes, y) if len(y) else np.zeros(0, dtype=np.int64)
+        codes = np.minimum(codes, len(self.classes) - 1)
+        wrong = np.flatnonzero(self.classes[codes] != y)
+        if len(wrong):
+            known = ", ".join(map(repr, self.classes[:8].tolist())) + (", ..." if len(self.classes) > 8 else "")
+            raise DataError(
+                f"y must hold labels of the {among} ({known}), got {y[wrong[0]]!r} in row {wrong[0]}; "
+                "name all classes at the first call"
+            )
+        encoded: NDArray[Any] = codes.astype(dtype if self.kind == "binary" else np.int64)
+        return encoded
+
+    def decide(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
+        """Labels from outputs (n,) or (n, C), one for each row; of labels (n, L) those whose output is above 0."""
+        if self.kind == "multilabel":
+            return (outputs > 0).astype(np.int64)
+        best = (outputs > 0).astype(np.int64) if self.kind == "binary" else outputs.argmax(axis=1)
+        found: NDArray[Any] = self.classes[best]
+        return found
+
+
+def learn_labels(y: Any) -> Labels:
+    """From a column of labels, or an indicator matrix of several labels a row. Raises ValueError for what is none."""
+    check_classification_targets(y)
+    kind = type_of_target(y)
+    if kind == "multilabel-indicator":
+        return Labels("multilabel", np.arange(_indicator(y).shape[1]))
+    if kind.endswith("multioutput"):
+        raise DataError(
+            "y must be one column of classes or an indicator matrix of 0 and 1, got several columns of classes; "
+            "train a model for each"
+        )
+    return of_classes(np.unique(column_or_1d(y)))
+
+
+def of_classes(classes: Any) -> Labels:
+    """From the classes themselves. Raises DataError for fewer than two."""
+    known = np.unique(column_or_1d(classes))
+    if len(known) < 2:
+        raise DataError(
+            f"y must hold at least two classes, got one class alone: {known.tolist()!r}; add rows of another"
+        )
+    return Labels("binary" if len(known) == 2 else "multiclass", known)
+
+
+def _indicator(y: Any, n_labels: int | None = None) -> NDArray[Any]:
+    array = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
+    if array.ndim != 2 or (n_labels is not None and array.shape[1] != n_labels):
+        raise DataError(f"y must have a column for each of {n_labels} labels, got shape {array.shape}; as in training")
+    return array
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Numbers centred and scaled as a network learns them: (y - center) / scale, by target; each () or (T,)."""
+
+    center: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    def standardise(self, y: NDArray[Any], *, dtype: np.dtype[Any]) -> NDArray[Any]:
+        scaled: NDArray[Any] = ((y.astype(np.float64) - self.center) / self.scale).astype(dtype)
+        return scaled
+
+    def restore(self, outputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        return outputs * self.scale + self.center
+
+
+def learn_scale(y: NDArray[Any], *, weight: NDArray[np.float64] | None, loss: str | None) -> Scale:
+    """By a loss of this name: weighted mean and standard deviation of each target; for poisson and gamma its mean alone,
+    so that e^0 is right from the start; none for a loss of another name, or without one."""
+    if loss in STANDARDISED:
+        return Scale(*spread(y.astype(np.float64), weight))
+    center, mean = np.zeros(y.shape[1:]), np.ones(y.shape[1:])
+    if loss in POSITIVE:
+        mean = np.asarray(np.average(y.astype(np.float64), axis=0, weights=weight))
+    return Scale(center, np.where(mean > 0, mean, 1.0))

@@ -1,0 +1,91 @@
+"""A trained network in, the one-file model out, which `mbgd.load` reads without pickle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mbgd.data.encode.target import Label, Target
+from mbgd.data.encode.targets import Targets
+from mbgd.desk.predictor import Predictor, loss_of
+from mbgd.errors import PlanError
+from mbgd.estimators.arrays import Numbers
+from mbgd.estimators.frames import Columns
+from mbgd.estimators.labels import Labels, Scale
+from mbgd.estimators.network import Network
+from mbgd.model.build import MLP
+from mbgd.model.scaled import ScaledMLP
+
+NAME = "y"
+
+
+def save_network(network: Network, path: Path) -> Path:
+    """Write it with its scales, classes and encoder. Raises PlanError for classes that JSON does not tell apart, for a
+    loss of the user's own over classes, and for a module that is not of this package.
+
+    What is loaded computes in float64; of several labels a row its `predict` gives the probability of each.
+    """
+    return predictor_of(network).save(path)
+
+
+def predictor_of(network: Network) -> Predictor:
+    """The same answers from rows in their own units, as the desk has them."""
+    n_outputs = len(network.target.classes) if isinstance(network.target, Labels) else network.target.center.size
+    several = n_outputs > 1 and not (isinstance(network.target, Labels) and network.target.kind == "binary")
+    shape = (n_outputs,) if several else ()
+    if network.loss.startswith("own:") and isinstance(network.target, Labels):
+        raise PlanError("save needs a loss by name for classes, got a function; their probabilities are not its own")
+    return Predictor(
+        _in_own_units(network),
+        loss_of({"loss": network.loss, "output_shape": shape}),
+        shape,
+        encoder=network.road.encoder if isinstance(network.road, Columns) else None,
+        target=_target(network.target),
+    )
+
+
+def _in_own_units(network: Network) -> nn.Module:
+    """The module with the scales of its columns in front, float64; a frame's encoder has them already."""
+    if isinstance(network.road, Columns):
+        return network.module
+    inner = network.module
+    if not isinstance(inner, MLP) or not isinstance(network.road, Numbers):
+        raise PlanError(f"save needs a network of MBGD's own, got {type(inner).__name__}; save its state_dict yourself")
+    made = ScaledMLP(
+        inner.n_inputs,
+        inner.n_outputs,
+        hidden_layer_sizes=inner.hidden_layer_sizes,
+        activation=inner.activation,
+        dropout=inner.dropout,
+        bound=network.road.bound,
+    ).double()
+    made.body.load_state_dict(inner.body.state_dict())
+    made.center.copy_(torch.from_numpy(network.road.center))
+    made.scale.copy_(torch.from_numpy(network.road.scale))
+    return made.eval()
+
+
+def _target(target: Labels | Scale) -> Target | Targets:
+    if isinstance(target, Labels):
+        if target.kind != "multilabel":
+            return Target(NAME, "classification", tuple(_plain(label) for label in target.classes.tolist()))
+        return Targets(tuple(Target(f"{NAME}{number}", "regression") for number in range(len(target.classes))))
+    if not target.center.ndim:
+        return Target(NAME, "regression", center=float(target.center), scale=float(target.scale))
+    ends = zip(target.center.tolist(), target.scale.tolist(), strict=True)
+    return Targets(
+        tuple(Target(f"{NAME}{n}", "regression", center=center, scale=scale) for n, (center, scale) in enumerate(ends))
+    )
+
+
+def _plain(label: Any) -> Label:
+    """Text, a truth value or a whole number, as a file can hold it."""
+    if isinstance(label, float) and label.is_integer():
+        return int(label)
+    if not isinstance(label, (str, int, bool)):
+        kind = type(label).__name__
+        raise PlanError(f"save needs classes that are text, truth values or whole numbers, got {label!r} ({kind})")
+    return label
