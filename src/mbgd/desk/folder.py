@@ -14,58 +14,16 @@ import torch
 
 from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan
-from mbgd.desk.standing import Standing, from_checkpoint, to_checkpoint
+from mbgd.desk.recorder import HISTORY, Recorder
+from mbgd.desk.standing import Standing, from_checkpoint
 from mbgd.errors import PlanError, SavedFileError
-from mbgd.loop.progress import Progress
-from mbgd.record.checkpoint import newest, save
-from mbgd.record.history import History, HistoryWriter, rewind
-from mbgd.step.autograd import Engine
+from mbgd.record.checkpoint import newest
+from mbgd.record.history import rewind
 from mbgd.store import FolderLock, new_folder, read_json, remove_folder, sweep, write_json
 
 FORMAT = 1
-PLAN, MANIFEST, HISTORY, RESULT = "plan.json", "manifest.json", "history.jsonl", "result.json"
+PLAN, MANIFEST, RESULT = "plan.json", "manifest.json", "result.json"
 MODEL, INIT = "model.safetensors", "init.safetensors"
-SECONDS_BETWEEN_SAVES = 60.0
-
-
-class Recorder:
-    """Writes history and checkpoints of one run, where it has a folder."""
-
-    def __init__(
-        self,
-        folder: Path | None,
-        *,
-        checkpoint_every: int | str | None,
-        history: History | None = None,
-        saved_at: float = 0.0,
-    ) -> None:
-        self._folder = folder
-        self._steps = checkpoint_every if isinstance(checkpoint_every, int) else None
-        self._seconds = float(checkpoint_every[:-1]) if isinstance(checkpoint_every, str) else SECONDS_BETWEEN_SAVES
-        self._saved_at = saved_at
-        self._writer = None if folder is None else HistoryWriter(folder / HISTORY)
-        self.lines = history if history is not None else History()
-
-    def history(self, record: dict[str, Any]) -> None:
-        self.lines.append(record)
-        if self._writer is not None:
-            self._writer.append(record)
-
-    def is_due(self, progress: Progress, seconds: float) -> bool:
-        """Whether a checkpoint belongs here: every so many steps exactly, or at the first look after so many seconds."""
-        if self._folder is None:
-            return False
-        if self._steps is not None:
-            return progress.steps_done % self._steps == 0
-        return seconds - self._saved_at >= self._seconds
-
-    def save(self, engine: Engine, standing: Standing) -> None:
-        if self._folder is None or self._writer is None:
-            return
-        self._writer.sync()  # no checkpoint without the lines that led to it
-        tensors, facts = to_checkpoint(engine, standing)
-        save(self._folder, step=standing.progress.steps_done, tensors=tensors, facts=facts)
-        self._saved_at = standing.seconds
 
 
 def versions() -> dict[str, str]:
@@ -167,7 +125,13 @@ def go_on(path: Path, parts: Parts, plan: Plan, saved: Mapping[str, Any]) -> tup
         start = from_checkpoint(parts.engine, found.checkpoint.tensors, found.checkpoint.facts)
         notices += found.notices
     history = rewind(path / HISTORY, start.progress.steps_done)
-    recorder = Recorder(path, checkpoint_every=plan.checkpoint_every, history=history, saved_at=start.seconds)
+    recorder = Recorder(
+        path,
+        checkpoint_every=plan.checkpoint_every,
+        history=history,
+        saved_at=start.seconds,
+        saved_step=None if found is None else found.checkpoint.step,
+    )
     return start, recorder, notices
 
 

@@ -14,12 +14,13 @@ import numpy as np
 from mbgd.data.order import IntArray
 from mbgd.data.places import listed, original
 from mbgd.desk.card import write_card
-from mbgd.desk.folder import MODEL, RESULT, Recorder, go_on
+from mbgd.desk.folder import MODEL, RESULT, go_on
 from mbgd.desk.going import going
 from mbgd.desk.parts import Held, Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.quantile_baselines import quantile_baselines
+from mbgd.desk.recorder import Recorder
 from mbgd.desk.result import Run
 from mbgd.desk.run import Fitting
 from mbgd.desk.settled import Settled, settle
@@ -69,10 +70,11 @@ def train_one(run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) -
         trained = replace(again, ending=trained.ending)
     finished = _result(run, parts, trained=trained, recorder=recorder, scores=scores, settled=settled, notices=notices)
     if folder is not None:
-        finished.save(folder / MODEL)
-        if run.alone:
-            write_card(finished)
-        write_json(folder / RESULT, finished.summary())
+        with recorder.last_step_named():
+            finished.save(folder / MODEL)
+            if run.alone:
+                write_card(finished)
+            write_json(folder / RESULT, finished.summary())
     return finished
 
 
@@ -150,7 +152,7 @@ def _result(
         widening=settled.widening,
         threshold=settled.threshold,
         folder=run.folder,
-        notices=(*rows.notices, *notices, *settled.notices),
+        notices=(*rows.notices, *notices, *recorder.notices, *settled.notices),
     )
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from mbgd.data.chance import drawing
-from mbgd.desk.folder import Recorder
 from mbgd.desk.parts import OUTSIDE_OF_STEPS, Held, Parts
 from mbgd.desk.plan import Plan
+from mbgd.desk.recorder import Recorder, Saved
 from mbgd.desk.standing import Standing
 from mbgd.errors import DivergenceError
 from mbgd.loop.progress import Progress
@@ -39,6 +39,7 @@ class Look:
     seconds: float
     rows_per_second: float
     scores: dict[str, float] = field(default_factory=dict)
+    saves: tuple[Saved, ...] = ()  # what became of checkpoints since the last look
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,19 @@ def train(
             standing, look = _look(parts, plan, standing, done=done, clock=clock)
             for record in _records(parts, done, look):
                 recorder.history(record)
-            yield look
+            yield replace(look, saves=recorder.news())
             stop = interrupted()
             if stop or recorder.is_due(standing.progress, standing.seconds):
                 recorder.save(parts.engine, standing)
+            if stop:
+                recorder.wait_or_raise()
             ending = Ending(StopReason.INTERRUPTED) if stop else _ending(parts, plan, standing)
             if ending is not None:
                 return Trained(standing, ending)
-    except DivergenceError:
+    except DivergenceError as error:
         recorder.save(parts.engine, standing)
+        if (failure := recorder.wait()) is not None:
+            error.args = (f"{error}; {failure}",)
         raise
     finally:
         going.close()

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,18 +40,32 @@ class Found:
     notices: tuple[str, ...]
 
 
-def save(run: Path, *, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, object], keep: int = 2) -> Path:
+def save(
+    run: Path,
+    *,
+    step: int,
+    tensors: Mapping[str, Tensor],
+    facts: Mapping[str, object],
+    keep: int = 2,
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> Path:
     """Write RUN/checkpoints/step-<step> and return its path: on disk, re-read and found whole when this returns.
 
-    Only then are older ones removed, those behind the `keep` newest whole ones; a failed save changes nothing. `facts`
-    must be JSON. Raises StorageError.
+    Only then are older ones removed, those behind the `keep` newest whole ones; a failed save changes nothing, nor does
+    one that `is_wanted` no longer, asked last before it gets its name. `facts` must be JSON. Raises StorageError.
     """
+
+    def check(written: Path) -> None:
+        _verify_new(written)
+        if not is_wanted():
+            raise OSError(errno.ECANCELED, "nobody waits for it")
+
     state = tensor_bytes(tensors)
     named = {_STATE: {"bytes": len(state), "sha256": hashlib.sha256(state).hexdigest()}}
     manifest = seal({"format": FORMAT, "step": step, "facts": dict(facts), "files": named})
     folder = run / "checkpoints"
     path = folder / _free_name(folder, step)
-    write_folder(path, {_STATE: state, _MANIFEST: manifest}, verify=_verify_new)
+    write_folder(path, {_STATE: state, _MANIFEST: manifest}, verify=check)
     _rotate(folder, newest=path, keep=keep)
     return path
 
