@@ -19,11 +19,12 @@ from mbgd.desk.standing import Standing, from_checkpoint
 from mbgd.errors import PlanError, SavedFileError
 from mbgd.record.checkpoint import newest
 from mbgd.record.history import rewind
-from mbgd.store import FolderLock, new_folder, read_json, remove_folder, sweep, write_json
+from mbgd.store import TEMPORARY, FolderLock, new_folder, read_json, remove_folder, sweep, write_json
 
 FORMAT = 1
 PLAN, MANIFEST, RESULT = "plan.json", "manifest.json", "result.json"
 MODEL, INIT = "model.safetensors", "init.safetensors"
+LOCK, CHECKPOINTS = ".lock", "checkpoints"
 
 
 def versions() -> dict[str, str]:
@@ -42,19 +43,28 @@ def check_new(path: Path | None, *, replace: bool = False) -> None:
     if path is None or not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     is_run = (path / PLAN).exists()
-    if not (is_run and replace):
+    if not (is_run and replace) and not never_began(path):
         remedy = f"'mbgd resume {path}' goes on with it" if is_run and not replace else "choose another name"
         raise PlanError(f"out must be a new folder, got {path}, which exists; {remedy}")
 
 
+def never_began(path: Path) -> bool:
+    """Whether a folder holds what a run writes before its plan, and nothing else: the process ended before it trained."""
+    if not path.is_dir() or not (path / LOCK).exists():
+        return False
+    names = {entry.name for entry in path.iterdir() if not TEMPORARY.match(entry.name)}
+    return names <= {LOCK, MANIFEST, INIT, CHECKPOINTS}
+
+
 @contextmanager
 def open_new(path: Path | None, *, replace: bool = False) -> Iterator[Path | None]:
-    """A new, locked run folder. An existing run is never written over; with `replace` it is removed, once nobody uses it."""
+    """A new, locked run folder. An existing run is never written over; with `replace` it is removed, once nobody uses it,
+    and so is what a start left that was killed before the run began."""
     if path is None:
         yield None
         return
     check_new(path, replace=replace)
-    if (path / PLAN).exists():
+    if (path / PLAN).exists() or never_began(path):
         with FolderLock(path):
             remove_folder(path)
     new_folder(path)
@@ -92,6 +102,11 @@ def read_plan(path: Path) -> dict[str, Any]:
             f"run must be a folder that a training run has written, got {path}; 'mbgd train --out' makes one"
         )
     if not (path / PLAN).exists():
+        if never_began(path):
+            raise SavedFileError(
+                f"run must hold {PLAN}, got {path}, whose training was ended before it began; "
+                f"'mbgd train' with --out {path} begins it"
+            )
         raise SavedFileError(f"run must hold {PLAN}, got {path} without it; it is no run, or training never began")
     saved = read_json(path / PLAN)
     if not isinstance(saved, dict) or not isinstance(saved.get("plan"), dict) or "format" not in saved:
@@ -124,7 +139,7 @@ def go_on(path: Path, parts: Parts, plan: Plan, saved: Mapping[str, Any]) -> tup
     if found is not None:
         start = from_checkpoint(parts.engine, found.checkpoint.tensors, found.checkpoint.facts)
         notices += found.notices
-    history = rewind(path / HISTORY, start.progress.steps_done)
+    history = rewind(path / HISTORY, start.progress.steps_done, recoveries=len(start.recoveries))
     recorder = Recorder(
         path,
         checkpoint_every=plan.checkpoint_every,

@@ -85,7 +85,8 @@ class Recorder:
         except StorageError as error:
             self._tell(Saved(step, self._why(error)))
             return
-        self._aside.start(lambda: self._write(folder, writer, step, tensors, facts))
+        recoveries = len(standing.recoveries)
+        self._aside.start(lambda: self._write(folder, writer, step=step, recoveries=recoveries, state=(tensors, facts)))
 
     def news(self) -> tuple[Saved, ...]:
         """What became of saves since this was last asked. Raises what they failed by, unless the disk refused."""
@@ -134,11 +135,19 @@ class Recorder:
             raise StorageError(f"{error}; {self._kept()}") from error
 
     def _write(
-        self, folder: Path, writer: HistoryWriter, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]
+        self,
+        folder: Path,
+        writer: HistoryWriter,
+        *,
+        step: int,
+        recoveries: int,
+        state: tuple[Mapping[str, Tensor], Mapping[str, Any]],
     ) -> None:
+        tensors, facts = state
         try:
             writer.sync()
-            save(folder, step=step, tensors=tensors, facts=facts, is_wanted=lambda: self._aside.is_wanted)
+            words: dict[str, Any] = {"step": step, "recoveries": recoveries}
+            save(folder, tensors=tensors, facts=facts, is_wanted=lambda: self._aside.is_wanted, **words)
         except StorageError as error:
             self._tell(Saved(step, self._why(error)))
         else:

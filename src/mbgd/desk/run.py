@@ -23,6 +23,7 @@ from mbgd.desk.plan import Plan, from_json, make_plan
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.prepare import prepare
 from mbgd.desk.recorder import Recorder
+from mbgd.desk.recover import recovered
 from mbgd.desk.result import Run
 from mbgd.desk.standing import Standing
 from mbgd.desk.train import Look, Trained, scored
@@ -205,7 +206,7 @@ def _run(
         resolved=parts.resolved,
         seconds=trained.standing.seconds,
         folder=folder,
-        notices=(*notices, *recorder.notices),
+        notices=(*notices, *recovered(trained.standing), *recorder.notices),
     )
     if folder is not None:
         with recorder.last_step_named():

@@ -21,6 +21,7 @@ from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.quantile_baselines import quantile_baselines
 from mbgd.desk.recorder import Recorder
+from mbgd.desk.recover import recovered
 from mbgd.desk.result import Run
 from mbgd.desk.run import Fitting
 from mbgd.desk.settled import Settled, settle
@@ -33,7 +34,7 @@ from mbgd.loop.steps import diverged
 from mbgd.measure.baselines import Predictor as Baseline
 from mbgd.measure.baselines import dumb, linear
 from mbgd.measure.metrics import Scorer, scorer
-from mbgd.store import new_folder, write_json
+from mbgd.store import new_folder, sweep, write_json
 
 REFIT = "refit"  # the folder of the second training, inside the run's own
 
@@ -90,7 +91,9 @@ def _rows_named(run: TableRun, parts: Parts) -> Iterator[None]:
             kept = f"; the last good model is {run.folder / MODEL}"
         tables = run.rows.places
         numbers, places = [original(tables, row) for row in error.rows], listed(tables, error.rows)
-        raise diverged(step=error.step, epoch=error.epoch, rows=numbers, places=places, kept=kept) from None
+        raise diverged(
+            step=error.step, epoch=error.epoch, rows=numbers, places=places, kept=kept, tried=error.tried
+        ) from None
 
 
 def _start(
@@ -117,7 +120,10 @@ def _refit(run: TableRun, first: Trained, saved: Mapping[str, Any] | None) -> An
     parts = run.parts(both, both[:0], stop_after=max(1, round(share * len(both))))
     folder = None if run.folder is None else run.folder / REFIT
     going_on = saved is not None and folder is not None and folder.exists()
-    if folder is not None and not folder.exists():
+    if folder is not None and going_on:
+        sweep(folder)
+        sweep(folder / "checkpoints")
+    elif folder is not None:
         new_folder(folder)
     start, recorder, _ = _start(folder, parts, run.plan, saved if going_on else None)
     with _rows_named(run, parts):
@@ -152,7 +158,7 @@ def _result(
         widening=settled.widening,
         threshold=settled.threshold,
         folder=run.folder,
-        notices=(*rows.notices, *notices, *recorder.notices, *settled.notices),
+        notices=(*rows.notices, *notices, *recovered(trained.standing), *recorder.notices, *settled.notices),
     )
 
 

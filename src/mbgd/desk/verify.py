@@ -120,7 +120,9 @@ def _replayed(folder: Path, parts: Parts, plan: Plan, saved: Any) -> Verified:
     if last is None or last.checkpoint.step == 0:
         return Verified(unseen=(f"no step was repeated: {folder} has no checkpoint of a step behind its start",))
     later = last.checkpoint
-    earlier = _before(folder, later.step)
+    earlier = _before(folder, later)
+    if earlier is None and later.facts.get("recoveries"):
+        return Verified(unseen=(f"no step was repeated: {folder} has one checkpoint alone since it went back",))
     start = Standing() if earlier is None else from_checkpoint(parts.engine, earlier.tensors, earlier.facts)
     again = _trained(parts, plan, start, upto=later.step)
     steps = f"steps {start.progress.steps_done + 1:,} to {later.step:,}"
@@ -131,11 +133,11 @@ def _replayed(folder: Path, parts: Parts, plan: Plan, saved: Any) -> Verified:
     return Verified(wrong=(f"{steps} were trained again, {differ[0]} came out in other bits: {because}",))
 
 
-def _before(folder: Path, step: int) -> Checkpoint | None:
-    """The newest checkpoint of an earlier step; None where it would be the start."""
+def _before(folder: Path, later: Checkpoint) -> Checkpoint | None:
+    """The newest checkpoint of an earlier step after as many recoveries; None where it would be the start."""
     for path in sorted((folder / "checkpoints").glob("step-*"), reverse=True):
         found = load(path)
-        if found.step < step:
+        if found.step < later.step and found.facts.get("recoveries") == later.facts.get("recoveries"):
             return found
     return None
 
