@@ -14,7 +14,7 @@ import torch
 from hypothesis import settings
 
 # A folder of tests -> seconds of processor time that it may take, the processes it starts included: the clock on the wall
-# would count what else the machine does. Tests of the slower tier are not counted.
+# would count what else the machine does. Tests of the slower tiers are not counted.
 SECONDS = {
     ".": 20,
     "bench": 5,
@@ -23,6 +23,7 @@ SECONDS = {
     "compiled": 25,
     "data": 50,
     "desk": 105,
+    "faults": 40,
     "laws": 200,
     "loop": 5,
     "measure": 20,
@@ -54,7 +55,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     finally:
-        if item.get_closest_marker("slow") is None:
+        if item.get_closest_marker("slow") is None and item.get_closest_marker("soak") is None:
             _spent[_folder(item.path)] += _processor_seconds() - start
 
 

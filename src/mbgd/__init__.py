@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mbgd.desk.resume import resume
     from mbgd.desk.run import fit, steps
     from mbgd.desk.tables import fit_table
+    from mbgd.desk.verify import verify
     from mbgd.errors import DataError, DivergenceError, MBGDError, PlanError, SavedFileError, StorageError
     from mbgd.estimators.classifier import MBGDClassifier as MBGDClassifier
     from mbgd.estimators.estimator import MBGDEstimator as MBGDEstimator
@@ -31,6 +32,7 @@ _WHERE = {  # a public name -> the module that holds it, loaded at its first use
     "steps": "mbgd.desk.run",
     "resume": "mbgd.desk.resume",
     "load": "mbgd.desk.load",
+    "verify": "mbgd.desk.verify",
     "explain": "mbgd.desk.explain",
     "batches": "mbgd.data.batches",
     "reference": "mbgd.reference",
@@ -82,6 +84,7 @@ __all__ = [
     "reference",
     "resume",
     "steps",
+    "verify",
 ]
 
 

@@ -41,10 +41,13 @@ class DivergenceError(MBGDError, ArithmeticError):
 
     exit_code = 6
 
-    def __init__(self, message: str, *, step: int = 0, epoch: int = 0, rows: tuple[int, ...] = ()) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, step: int = 0, epoch: int = 0, rows: tuple[int, ...] = (), tried: str = ""
+    ) -> None:
+        super().__init__(message + tried)
         self.step, self.epoch = step, epoch  # the update that was not made, both counted from 1
         self.rows = rows  # the row numbers of its batch, counted from 0
+        self.tried = tried  # what was done about it before, as a clause
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

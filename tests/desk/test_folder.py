@@ -9,7 +9,6 @@ import pytest
 
 from mbgd.desk.folder import (
     PLAN,
-    Recorder,
     changed_versions,
     check_new,
     free_name,
@@ -20,6 +19,7 @@ from mbgd.desk.folder import (
     write_plan,
 )
 from mbgd.desk.plan import make_plan
+from mbgd.desk.recorder import Recorder
 from mbgd.errors import PlanError, SavedFileError, StorageError
 from mbgd.loop.progress import Progress
 from mbgd.store import FolderLock

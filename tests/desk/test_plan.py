@@ -67,6 +67,7 @@ SET: dict[str, Any] = {  # every knob at something else than its default
     "seed": 3,
     "clip_norm": 1.0,
     "ema_decay": 0.99,
+    "on_divergence": "recover",
     "label_smoothing": 0.1,
     "quantile": 0.9,
     "huber_delta": 2.0,

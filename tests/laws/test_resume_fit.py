@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,13 @@ def fresh_chance() -> None:
     random.seed(5)
 
 
+def saved_aside() -> None:
+    """Wait for a checkpoint that is being written beside the training."""
+    for thread in threading.enumerate():
+        if thread.name == "mbgd-aside":
+            thread.join()
+
+
 def begun(name: str, folder: Path, copies: Path) -> tuple[Run, list[Path]]:
     """The whole run, and a copy of its folder as it stood after each look."""
     fresh_chance()
@@ -141,6 +149,7 @@ def begun(name: str, folder: Path, copies: Path) -> tuple[Run, list[Path]]:
         except StopIteration as ended:
             run: Run = ended.value
             break
+        saved_aside()
         kept.append(shutil.copytree(folder, copies / f"{look.progress.steps_done:03}"))
     kept.append(shutil.copytree(folder, copies / "end"))
     return run, kept

@@ -81,6 +81,19 @@ def resume(
     resume_table(run, data=data, json=json, quiet=quiet)
 
 
+@app.command("verify")
+def verify(
+    run: OneRun,
+    *,
+    data: Annotated[str | None, typer.Option(help="where the data is now, if it has moved")] = None,
+    json: Json = False,
+) -> None:
+    """Check every file of a run, and repeat its last steps to show that a resume is exact on this machine."""
+    from mbgd.cli.verify import verify_run
+
+    verify_run(run, data=data, json=json)
+
+
 @app.command("predict")
 def predict(
     run: OneRun,

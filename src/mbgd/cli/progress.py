@@ -85,6 +85,11 @@ def described(look: Look) -> str:
     return f"loss {look.loss:.4f}  {look.rows_per_second:,.0f} rows/s" + (f"  {scores}" if scores else "")
 
 
+def told(look: Look) -> list[str]:
+    """A line for each checkpoint that was saved since the last look, or was not."""
+    return [str(saved) if saved.failure is None else f"warning: {saved}; training goes on" for saved in look.saves]
+
+
 class _Lines:
     """A line now and then, for logs."""
 
@@ -93,6 +98,8 @@ class _Lines:
         self._model, self._models = 1, models
 
     def show(self, look: Look) -> None:
+        for line in told(look):
+            print(line, file=sys.stderr, flush=True)
         now = time.monotonic()
         if now < self._next and not (look.epochs is not None and look.epoch >= look.epochs):
             return
@@ -136,6 +143,8 @@ def _bar(models: int) -> Iterator[Display]:
             scores, before, epochs = "", 0, 0.0
 
             def show(self, look: Look) -> None:
+                for line in told(look):
+                    progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
                 self.epochs = look.epochs or 0.0
                 if look.scores:
                     self.scores = "  " + "  ".join(

@@ -14,58 +14,17 @@ import torch
 
 from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan
-from mbgd.desk.standing import Standing, from_checkpoint, to_checkpoint
+from mbgd.desk.recorder import HISTORY, Recorder
+from mbgd.desk.standing import Standing, from_checkpoint
 from mbgd.errors import PlanError, SavedFileError
-from mbgd.loop.progress import Progress
-from mbgd.record.checkpoint import newest, save
-from mbgd.record.history import History, HistoryWriter, rewind
-from mbgd.step.autograd import Engine
-from mbgd.store import FolderLock, new_folder, read_json, remove_folder, sweep, write_json
+from mbgd.record.checkpoint import newest
+from mbgd.record.history import rewind
+from mbgd.store import TEMPORARY, FolderLock, new_folder, read_json, remove_folder, sweep, write_json
 
 FORMAT = 1
-PLAN, MANIFEST, HISTORY, RESULT = "plan.json", "manifest.json", "history.jsonl", "result.json"
+PLAN, MANIFEST, RESULT = "plan.json", "manifest.json", "result.json"
 MODEL, INIT = "model.safetensors", "init.safetensors"
-SECONDS_BETWEEN_SAVES = 60.0
-
-
-class Recorder:
-    """Writes history and checkpoints of one run, where it has a folder."""
-
-    def __init__(
-        self,
-        folder: Path | None,
-        *,
-        checkpoint_every: int | str | None,
-        history: History | None = None,
-        saved_at: float = 0.0,
-    ) -> None:
-        self._folder = folder
-        self._steps = checkpoint_every if isinstance(checkpoint_every, int) else None
-        self._seconds = float(checkpoint_every[:-1]) if isinstance(checkpoint_every, str) else SECONDS_BETWEEN_SAVES
-        self._saved_at = saved_at
-        self._writer = None if folder is None else HistoryWriter(folder / HISTORY)
-        self.lines = history if history is not None else History()
-
-    def history(self, record: dict[str, Any]) -> None:
-        self.lines.append(record)
-        if self._writer is not None:
-            self._writer.append(record)
-
-    def is_due(self, progress: Progress, seconds: float) -> bool:
-        """Whether a checkpoint belongs here: every so many steps exactly, or at the first look after so many seconds."""
-        if self._folder is None:
-            return False
-        if self._steps is not None:
-            return progress.steps_done % self._steps == 0
-        return seconds - self._saved_at >= self._seconds
-
-    def save(self, engine: Engine, standing: Standing) -> None:
-        if self._folder is None or self._writer is None:
-            return
-        self._writer.sync()  # no checkpoint without the lines that led to it
-        tensors, facts = to_checkpoint(engine, standing)
-        save(self._folder, step=standing.progress.steps_done, tensors=tensors, facts=facts)
-        self._saved_at = standing.seconds
+LOCK, CHECKPOINTS = ".lock", "checkpoints"
 
 
 def versions() -> dict[str, str]:
@@ -84,19 +43,28 @@ def check_new(path: Path | None, *, replace: bool = False) -> None:
     if path is None or not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     is_run = (path / PLAN).exists()
-    if not (is_run and replace):
+    if not (is_run and replace) and not never_began(path):
         remedy = f"'mbgd resume {path}' goes on with it" if is_run and not replace else "choose another name"
         raise PlanError(f"out must be a new folder, got {path}, which exists; {remedy}")
 
 
+def never_began(path: Path) -> bool:
+    """Whether a folder holds what a run writes before its plan, and nothing else: the process ended before it trained."""
+    if not path.is_dir() or not (path / LOCK).exists():
+        return False
+    names = {entry.name for entry in path.iterdir() if not TEMPORARY.match(entry.name)}
+    return names <= {LOCK, MANIFEST, INIT, CHECKPOINTS}
+
+
 @contextmanager
 def open_new(path: Path | None, *, replace: bool = False) -> Iterator[Path | None]:
-    """A new, locked run folder. An existing run is never written over; with `replace` it is removed, once nobody uses it."""
+    """A new, locked run folder. An existing run is never written over; with `replace` it is removed, once nobody uses it,
+    and so is what a start left that was killed before the run began."""
     if path is None:
         yield None
         return
     check_new(path, replace=replace)
-    if (path / PLAN).exists():
+    if (path / PLAN).exists() or never_began(path):
         with FolderLock(path):
             remove_folder(path)
     new_folder(path)
@@ -134,6 +102,11 @@ def read_plan(path: Path) -> dict[str, Any]:
             f"run must be a folder that a training run has written, got {path}; 'mbgd train --out' makes one"
         )
     if not (path / PLAN).exists():
+        if never_began(path):
+            raise SavedFileError(
+                f"run must hold {PLAN}, got {path}, whose training was ended before it began; "
+                f"'mbgd train' with --out {path} begins it"
+            )
         raise SavedFileError(f"run must hold {PLAN}, got {path} without it; it is no run, or training never began")
     saved = read_json(path / PLAN)
     if not isinstance(saved, dict) or not isinstance(saved.get("plan"), dict) or "format" not in saved:
@@ -166,8 +139,14 @@ def go_on(path: Path, parts: Parts, plan: Plan, saved: Mapping[str, Any]) -> tup
     if found is not None:
         start = from_checkpoint(parts.engine, found.checkpoint.tensors, found.checkpoint.facts)
         notices += found.notices
-    history = rewind(path / HISTORY, start.progress.steps_done)
-    recorder = Recorder(path, checkpoint_every=plan.checkpoint_every, history=history, saved_at=start.seconds)
+    history = rewind(path / HISTORY, start.progress.steps_done, recoveries=len(start.recoveries))
+    recorder = Recorder(
+        path,
+        checkpoint_every=plan.checkpoint_every,
+        history=history,
+        saved_at=start.seconds,
+        saved_step=None if found is None else found.checkpoint.step,
+    )
     return start, recorder, notices
 
 

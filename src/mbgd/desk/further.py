@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from mbgd.desk.folder import Recorder
 from mbgd.desk.going import going
 from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.prepare import prepare
+from mbgd.desk.recorder import Recorder
 from mbgd.desk.standing import Standing
 from mbgd.desk.train import Look
 from mbgd.loop.progress import Progress

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mbgd.desk.folder import Recorder
 from mbgd.desk.interrupt import interruptible
 from mbgd.desk.machine import computing
 from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan
+from mbgd.desk.recorder import Recorder
 from mbgd.desk.standing import Standing, put_best
 from mbgd.desk.train import Training, train
 from mbgd.loop.stop import StopReason
@@ -23,7 +23,7 @@ def going(parts: Parts, plan: Plan, *, recorder: Recorder, start: Standing) -> T
     Raises KeyboardInterrupt after an interrupt, saved and on a step boundary.
     """
     with borrowed(parts):
-        with computing(parts.device, parts.threads), interruptible() as interrupted:
+        with interruptible() as interrupted, recorder.at_work(), computing(parts.device, parts.threads):
             trained = yield from train(parts, plan, start=start, recorder=recorder, interrupted=interrupted)
         if trained.ending.reason is StopReason.INTERRUPTED:
             raise KeyboardInterrupt

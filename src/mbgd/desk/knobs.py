@@ -20,6 +20,7 @@ class Knobs(TypedDict, total=False):
     time_limit: float | str | None
     target_loss: float | None
     patience: int | None
+    on_divergence: str
     metric: str | None
     restore_best: bool
     validation: Any

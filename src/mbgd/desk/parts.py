@@ -19,6 +19,7 @@ from mbgd.data.stream import ChunkEnds, chunks, rows_in_place, rows_of_a_chunk
 from mbgd.desk.engine import make_engine
 from mbgd.desk.machine import WORK_OF_A_CHUNK, work_of_a_step
 from mbgd.desk.plan import Plan
+from mbgd.desk.standing import SNAPSHOT_STEPS
 from mbgd.errors import DataError, PlanError
 from mbgd.loop.progress import Progress
 from mbgd.loop.steps import RateFactor
@@ -152,6 +153,7 @@ def assemble(
     work = work_of_a_step(model, batch_size)
     metric = _metric(plan, loss)
     every = [plan.checkpoint_every] if isinstance(plan.checkpoint_every, int) else []
+    every += [SNAPSHOT_STEPS] if plan.on_divergence == "recover" else []
     updater = _updater(model, plan)
     _check_batch_norm(model, plan)
     in_memory = isinstance(source, ArraySource)

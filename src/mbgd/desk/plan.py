@@ -166,6 +166,7 @@ class Plan:
     patience: int | None = _knob(
         None, Whole(1), "looks at validation without a better score before stopping", group="Limits"
     )
+    on_divergence: str = _knob("stop", Choice("stop", "recover"), "what a number not finite does", group="Limits")
     metric: str | None = _knob(None, Choice(*METRIC_NAMES), "what is scored, stops and picks weights", group="Limits")
     restore_best: bool = _knob(True, Switch(), "end with the weights of the best validation score", group="Limits")
     schedule: str = _knob("constant", Choice(*SCHEDULE_NAMES), "how the learning rate moves")

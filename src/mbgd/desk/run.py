@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Unpack
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader, SequentialSampler
 from mbgd.desk.card import write_card
 from mbgd.desk.engine import check_engine
 from mbgd.desk.fingerprint import check_same, fingerprint
-from mbgd.desk.folder import MODEL, RESULT, Recorder, go_on, open_existing, open_new, write_plan
+from mbgd.desk.folder import MODEL, RESULT, go_on, open_existing, open_new, write_plan
 from mbgd.desk.going import borrowed, going
 from mbgd.desk.knobs import Knobs
 from mbgd.desk.machine import computing
@@ -21,6 +22,8 @@ from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan, from_json, make_plan
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.prepare import prepare
+from mbgd.desk.recorder import Recorder
+from mbgd.desk.recover import recovered
 from mbgd.desk.result import Run
 from mbgd.desk.standing import Standing
 from mbgd.desk.train import Look, Trained, scored
@@ -136,13 +139,16 @@ def _of_loader(data: Any) -> dict[str, Any]:
 
 
 def finish(fitting: Generator[Any, None, Run]) -> Run:
-    """Let a training run to its end without looking."""
+    """Let a training run to its end without looking; a save that failed is a warning."""
     while True:
         try:
-            next(fitting)
+            look = next(fitting)
         except StopIteration as ended:
             run: Run = ended.value
             return run
+        for saved in look.saves if isinstance(look, Look) else ():
+            if saved.failure is not None:
+                warnings.warn(f"{saved}; training goes on", RuntimeWarning, stacklevel=3)
 
 
 def fitting(model: nn.Module, data: Any, *, plan: Plan, out: Any = None, sample_weight: Any = None) -> Fitting:
@@ -150,7 +156,9 @@ def fitting(model: nn.Module, data: Any, *, plan: Plan, out: Any = None, sample_
     parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
     with open_new(None if out is None else Path(out)) as folder:
         recorder = Recorder(folder, checkpoint_every=plan.checkpoint_every)
-        recorder.save(parts.engine, Standing())  # the caller's weights: nothing else could give them back
+        with recorder.at_work():
+            recorder.save(parts.engine, Standing())  # the caller's weights: nothing else could give them back
+        recorder.wait_or_raise()
         if folder is not None:  # last, since it makes the folder a run
             seen = fingerprint(parts.source, parts.validation)
             write_plan(folder, command="fit", plan=plan, resolved={**parts.resolved, "data": seen})
@@ -198,10 +206,11 @@ def _run(
         resolved=parts.resolved,
         seconds=trained.standing.seconds,
         folder=folder,
-        notices=notices,
+        notices=(*notices, *recovered(trained.standing), *recorder.notices),
     )
     if folder is not None:
-        run.save(folder / MODEL)
-        write_card(run)
-        write_json(folder / RESULT, run.summary())
+        with recorder.last_step_named():
+            run.save(folder / MODEL)
+            write_card(run)
+            write_json(folder / RESULT, run.summary())
     return run

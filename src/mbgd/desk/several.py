@@ -13,13 +13,14 @@ from mbgd.data.encode.encoder import Encoded
 from mbgd.data.order import IntArray
 from mbgd.desk.card import write_card
 from mbgd.desk.ensemble import Ensemble
-from mbgd.desk.folder import HISTORY, MODEL, RESULT
+from mbgd.desk.folder import MODEL, RESULT
 from mbgd.desk.load import load_table
 from mbgd.desk.opened import Opened
 from mbgd.desk.out_of_fold import OUT_OF_FOLD, out_of_fold, write_out_of_fold
 from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
+from mbgd.desk.recorder import HISTORY
 from mbgd.desk.result import Run
 from mbgd.desk.settled import NONE_TO_CHOOSE_BY, chosen
 from mbgd.desk.suits import rarer_class

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,24 @@ from mbgd.loop.stop import Best
 from mbgd.step.autograd import Engine
 from mbgd.step.state import State, global_generators, model_tensors, set_global_generators
 
-_BEST = "best."
+SNAPSHOT_STEPS = 1000  # between two snapshots that a divergence may go back to
+_BEST, _SNAPSHOT = "best.", "snapshot."
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a checkpoint of that step would hold, kept in memory."""
+
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """One time that training went back: from which step, to after which, the rate halved from there on."""
+
+    diverged_at: int
+    step: int
 
 
 @dataclass(frozen=True)
@@ -27,6 +44,8 @@ class Standing:
     best_tensors: dict[str, Tensor] | None = None  # the model's tensors at the best score
     loss: float | None = None  # training loss of the last look
     seconds: float = 0.0
+    recoveries: tuple[Recovery, ...] = ()
+    snapshots: tuple[Snapshot, ...] = ()  # the older first; none unless a divergence may go back
 
 
 def to_checkpoint(engine: Engine, standing: Standing) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -35,7 +54,7 @@ def to_checkpoint(engine: Engine, standing: Standing) -> tuple[dict[str, Tensor]
     tensors = dict(state.tensors)
     for name, value in (standing.best_tensors or {}).items():
         tensors[_BEST + name] = value
-    facts = {
+    facts: dict[str, Any] = {
         "progress": asdict(standing.progress),
         "best": asdict(standing.best),
         "loss": standing.loss,
@@ -43,12 +62,18 @@ def to_checkpoint(engine: Engine, standing: Standing) -> tuple[dict[str, Tensor]
         "state": state.facts,
         "generators": global_generators(),
     }
+    if standing.snapshots:
+        facts["recoveries"] = [asdict(recovery) for recovery in standing.recoveries]
+        facts["snapshots"] = [snapshot.facts for snapshot in standing.snapshots]
+        for i, snapshot in enumerate(standing.snapshots):
+            tensors |= {f"{_SNAPSHOT}{i}.{name}": value for name, value in snapshot.tensors.items()}
     return tensors, facts
 
 
 def from_checkpoint(engine: Engine, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Standing:
     """Put the engine back to where it was, and say where that is. Raises SavedFileError for another architecture."""
-    engine.restore(State({k: v for k, v in tensors.items() if not k.startswith(_BEST)}, dict(facts["state"])))
+    own = {name: value for name, value in tensors.items() if not name.startswith((_BEST, _SNAPSHOT))}
+    engine.restore(State(own, dict(facts["state"])))
     set_global_generators(facts["generators"])
     at = dict(facts["progress"])
     best = {name.removeprefix(_BEST): value for name, value in tensors.items() if name.startswith(_BEST)}
@@ -58,7 +83,19 @@ def from_checkpoint(engine: Engine, tensors: Mapping[str, Tensor], facts: Mappin
         best_tensors=best or None,
         loss=facts.get("loss"),
         seconds=float(facts["seconds"]),
+        recoveries=tuple(Recovery(**one) for one in facts.get("recoveries", ())),
+        snapshots=tuple(_snapshot(i, tensors, of) for i, of in enumerate(facts.get("snapshots", ()))),
     )
+
+
+def snapshot(engine: Engine, standing: Standing) -> Snapshot:
+    """Where training stands now, to go back to."""
+    return Snapshot(*to_checkpoint(engine, replace(standing, recoveries=(), snapshots=(), seconds=0.0)))
+
+
+def _snapshot(number: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Snapshot:
+    name = f"{_SNAPSHOT}{number}."
+    return Snapshot({k.removeprefix(name): v for k, v in tensors.items() if k.startswith(name)}, dict(facts))
 
 
 def put_best(model: nn.Module, standing: Standing) -> None:

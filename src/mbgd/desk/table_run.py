@@ -14,12 +14,14 @@ import numpy as np
 from mbgd.data.order import IntArray
 from mbgd.data.places import listed, original
 from mbgd.desk.card import write_card
-from mbgd.desk.folder import MODEL, RESULT, Recorder, go_on
+from mbgd.desk.folder import MODEL, RESULT, go_on
 from mbgd.desk.going import going
 from mbgd.desk.parts import Held, Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.quantile_baselines import quantile_baselines
+from mbgd.desk.recorder import Recorder
+from mbgd.desk.recover import recovered
 from mbgd.desk.result import Run
 from mbgd.desk.run import Fitting
 from mbgd.desk.settled import Settled, settle
@@ -32,7 +34,7 @@ from mbgd.loop.steps import diverged
 from mbgd.measure.baselines import Predictor as Baseline
 from mbgd.measure.baselines import dumb, linear
 from mbgd.measure.metrics import Scorer, scorer
-from mbgd.store import new_folder, write_json
+from mbgd.store import new_folder, sweep, write_json
 
 REFIT = "refit"  # the folder of the second training, inside the run's own
 
@@ -69,10 +71,11 @@ def train_one(run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) -
         trained = replace(again, ending=trained.ending)
     finished = _result(run, parts, trained=trained, recorder=recorder, scores=scores, settled=settled, notices=notices)
     if folder is not None:
-        finished.save(folder / MODEL)
-        if run.alone:
-            write_card(finished)
-        write_json(folder / RESULT, finished.summary())
+        with recorder.last_step_named():
+            finished.save(folder / MODEL)
+            if run.alone:
+                write_card(finished)
+            write_json(folder / RESULT, finished.summary())
     return finished
 
 
@@ -88,7 +91,9 @@ def _rows_named(run: TableRun, parts: Parts) -> Iterator[None]:
             kept = f"; the last good model is {run.folder / MODEL}"
         tables = run.rows.places
         numbers, places = [original(tables, row) for row in error.rows], listed(tables, error.rows)
-        raise diverged(step=error.step, epoch=error.epoch, rows=numbers, places=places, kept=kept) from None
+        raise diverged(
+            step=error.step, epoch=error.epoch, rows=numbers, places=places, kept=kept, tried=error.tried
+        ) from None
 
 
 def _start(
@@ -115,7 +120,10 @@ def _refit(run: TableRun, first: Trained, saved: Mapping[str, Any] | None) -> An
     parts = run.parts(both, both[:0], stop_after=max(1, round(share * len(both))))
     folder = None if run.folder is None else run.folder / REFIT
     going_on = saved is not None and folder is not None and folder.exists()
-    if folder is not None and not folder.exists():
+    if folder is not None and going_on:
+        sweep(folder)
+        sweep(folder / "checkpoints")
+    elif folder is not None:
         new_folder(folder)
     start, recorder, _ = _start(folder, parts, run.plan, saved if going_on else None)
     with _rows_named(run, parts):
@@ -150,7 +158,7 @@ def _result(
         widening=settled.widening,
         threshold=settled.threshold,
         folder=run.folder,
-        notices=(*rows.notices, *notices, *settled.notices),
+        notices=(*rows.notices, *notices, *recovered(trained.standing), *recorder.notices, *settled.notices),
     )
 
 

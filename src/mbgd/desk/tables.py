@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -13,7 +13,8 @@ from mbgd.desk.folder import INIT, MANIFEST, check_new, open_existing, open_new,
 from mbgd.desk.knobs import TableKnobs
 from mbgd.desk.load import load_table
 from mbgd.desk.machine import choose_device
-from mbgd.desk.opened import open_rows
+from mbgd.desk.opened import Opened, open_rows
+from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan, from_json
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.result import Run
@@ -102,20 +103,25 @@ def table_fitting(
 def table_resuming(folder: Path, *, data: Any = None) -> TableFitting:
     """`resume` of a table's run, look by look. Raises DataError where the data is not what it was."""
     with open_existing(folder, command="fit_table") as saved:
-        plan = from_json(saved["plan"])
-        where = saved["data"] if data is None else data
-        if where is None:
-            raise PlanError(
-                f"{folder} was trained on a frame in memory; give it again: resume({str(folder)!r}, data=frame)"
-            )
-        begun = taken_over(folder / INIT, plan) if (folder / INIT).exists() else None
-        opened = open_rows(where, plan, init=begun, as_before=read_json(folder / MANIFEST))
-        rows = first_rows(opened, plan, init=begun)
-        run = TableRun(rows, plan, begun, folder)
-        parts = run.parts(rows.sets.training, rows.sets.validation)
-        if how_many(plan) > 1:
+        opened, run, parts = begun_again(folder, saved, data=data)
+        if how_many(run.plan) > 1:
             return (yield from train_several(opened, run, parts, saved=saved))
         return (yield from train_one(run, parts, saved=saved))
+
+
+def begun_again(folder: Path, saved: Mapping[str, Any], *, data: Any = None) -> tuple[Opened, TableRun, Parts]:
+    """Rows, run and parts of an existing table's run, as they were when it was begun. Raises DataError where data changed."""
+    plan = from_json(saved["plan"])
+    where = saved["data"] if data is None else data
+    if where is None:
+        raise PlanError(
+            f"{folder} was trained on a frame in memory; give it again: resume({str(folder)!r}, data=frame)"
+        )
+    begun = taken_over(folder / INIT, plan) if (folder / INIT).exists() else None
+    opened = open_rows(where, plan, init=begun, as_before=read_json(folder / MANIFEST))
+    rows = first_rows(opened, plan, init=begun)
+    run = TableRun(rows, plan, begun, folder)
+    return opened, run, run.parts(rows.sets.training, rows.sets.validation)
 
 
 def places(data: Any) -> Any:

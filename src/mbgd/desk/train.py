@@ -10,9 +10,10 @@ from typing import Any
 from torch import Tensor
 
 from mbgd.data.chance import drawing
-from mbgd.desk.folder import Recorder
 from mbgd.desk.parts import OUTSIDE_OF_STEPS, Held, Parts
 from mbgd.desk.plan import Plan
+from mbgd.desk.recorder import Recorder, Saved
+from mbgd.desk.recover import gone_back, kept, record, slowed, tried
 from mbgd.desk.standing import Standing
 from mbgd.errors import DivergenceError
 from mbgd.loop.progress import Progress
@@ -39,6 +40,7 @@ class Look:
     seconds: float
     rows_per_second: float
     scores: dict[str, float] = field(default_factory=dict)
+    saves: tuple[Saved, ...] = ()  # what became of checkpoints since the last look
 
 
 @dataclass(frozen=True)
@@ -55,34 +57,69 @@ Training = Generator[Look, bool | None, Trained]  # sending True after a look en
 def train(
     parts: Parts, plan: Plan, *, start: Standing, recorder: Recorder, interrupted: Callable[[], bool]
 ) -> Training:
-    """Train from a standing on. Raises DivergenceError after the last good steps have been yielded and saved."""
+    """Train from a standing on. Raises DivergenceError after the last good steps have been yielded and saved; with
+    on_divergence="recover" only once going back has not helped."""
     standing, clock = start, _Clock(start.seconds)
-    ending = _ending(parts, plan, standing)
-    if ending is not None:
-        return Trained(standing, ending)
-    coming = parts.chunks(start.progress)
-    going = steps(coming, parts.engine, rate_factor=parts.rate_factor, start=start.progress)
+    if not standing.snapshots:
+        standing = kept(parts.engine, plan, standing)
+    while True:
+        ended: Ending | DivergenceError | None = _ending(parts, plan, standing)
+        if ended is None:
+            going = _until_it_ends(parts, plan, standing, recorder=recorder, interrupted=interrupted, clock=clock)
+            standing, ended = yield from going
+        if isinstance(ended, Ending):
+            return Trained(standing, ended)
+        back = gone_back(parts.engine, standing, ended)
+        if back is None:
+            raise _given_up(parts, standing, ended, recorder=recorder)
+        standing = replace(back, seconds=clock.seconds)
+        rate = parts.engine.updater.base_rates[0] * slowed(parts.rate_factor, standing)(standing.progress.rows_seen)
+        recorder.history(record(standing, learning_rate=rate, n_rows=parts.order.n_rows))
+
+
+def _until_it_ends(
+    parts: Parts,
+    plan: Plan,
+    standing: Standing,
+    *,
+    recorder: Recorder,
+    interrupted: Callable[[], bool],
+    clock: _Clock,
+) -> Generator[Look, None, tuple[Standing, Ending | DivergenceError]]:
+    """Look by look, where training stands and why it goes no further."""
+    coming = parts.chunks(standing.progress)
+    going = steps(coming, parts.engine, rate_factor=slowed(parts.rate_factor, standing), start=standing.progress)
     try:
         for done in going:
             standing, look = _look(parts, plan, standing, done=done, clock=clock)
-            for record in _records(parts, done, look):
-                recorder.history(record)
-            asked = yield look
+            standing = kept(parts.engine, plan, standing)
+            for line in _records(parts, done, look):
+                recorder.history(line)
+            asked = yield replace(look, saves=recorder.news())
             stop = interrupted()
             if stop or recorder.is_due(standing.progress, standing.seconds):
                 recorder.save(parts.engine, standing)
+            if stop:
+                recorder.wait_or_raise()
             ending = Ending(StopReason.INTERRUPTED) if stop else _ending(parts, plan, standing)
             if asked and ending is None:
                 ending = Ending(StopReason.ASKED, {"steps": standing.progress.steps_done})
             if ending is not None:
-                return Trained(standing, ending)
-    except DivergenceError:
-        recorder.save(parts.engine, standing)
-        raise
+                return standing, ending
+    except DivergenceError as error:
+        return standing, error
     finally:
         going.close()
         coming.close()
     raise AssertionError("chunks come without end")
+
+
+def _given_up(parts: Parts, standing: Standing, error: DivergenceError, *, recorder: Recorder) -> DivergenceError:
+    """The error that ends the run, with the steps before it saved."""
+    recorder.save(parts.engine, standing)
+    failure = recorder.wait()
+    clause = tried(standing) + ("" if failure is None else f"; {failure}")
+    return DivergenceError(str(error), step=error.step, epoch=error.epoch, rows=error.rows, tried=clause)
 
 
 class _Clock:

@@ -48,6 +48,7 @@ class Steps:
         return weighted_mean(self.loss_sums, self.weight_sums)
 
 
+@np.errstate(over="ignore")  # of finite losses near the greatest number
 def weighted_mean(loss_sums: NDArray[np.float64], weight_sums: NDArray[np.float64]) -> float:
     """One mean over the rows of several batches, from their sums; 0 where they weigh nothing."""
     return float(loss_sums.sum() / max(weight_sums.sum(), np.finfo(np.float64).tiny))
@@ -83,11 +84,13 @@ def _factors(chunk: Chunk, rate_factor: RateFactor, progress: Progress) -> NDArr
     return np.array([rate_factor(rows) for rows in seen.tolist()])
 
 
-def diverged(*, step: int, epoch: int, rows: Sequence[int], places: str, kept: str = "") -> DivergenceError:
+def diverged(
+    *, step: int, epoch: int, rows: Sequence[int], places: str, kept: str = "", tried: str = ""
+) -> DivergenceError:
     """The error for a batch whose loss or gradient is not finite; `places` says where its rows are, `kept` what is left."""
     what = f"loss or gradient must be finite, got a non-finite one in step {step} (epoch {epoch}, {places})"
     remedy = "that update was not made: lower learning_rate, set clip_norm, or look at those rows"
-    return DivergenceError(f"{what}; {remedy}{kept}", step=step, epoch=epoch, rows=tuple(rows))
+    return DivergenceError(f"{what}; {remedy}{kept}", step=step, epoch=epoch, rows=tuple(rows), tried=tried)
 
 
 def _row_numbers(rows: Sequence[int], *, most: int = 8) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from mbgd.store import read_bytes, remove_folder, seal, sha256, unseal, write_fo
 
 FORMAT = 1
 _STATE, _MANIFEST = "state.safetensors", "manifest.json"
-_NAME = re.compile(r"step-(\d{12,})(?:-(\d+))?")
+_NAME = re.compile(r"step-(\d{12,})(?:-r(\d+))?(?:-(\d+))?")
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,34 @@ class Found:
     notices: tuple[str, ...]
 
 
-def save(run: Path, *, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, object], keep: int = 2) -> Path:
+def save(
+    run: Path,
+    *,
+    step: int,
+    tensors: Mapping[str, Tensor],
+    facts: Mapping[str, object],
+    keep: int = 2,
+    recoveries: int = 0,
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> Path:
     """Write RUN/checkpoints/step-<step> and return its path: on disk, re-read and found whole when this returns.
 
-    Only then are older ones removed, those behind the `keep` newest whole ones; a failed save changes nothing. `facts`
-    must be JSON. Raises StorageError.
+    Only then are older ones removed, those behind the `keep` newest whole ones; a failed save changes nothing, nor does
+    one that `is_wanted` no longer, asked last before it gets its name. After each of the `recoveries` of a run, which go
+    back in steps, all that is saved is newer than what was saved before. `facts` must be JSON. Raises StorageError.
     """
+
+    def check(written: Path) -> None:
+        _verify_new(written)
+        if not is_wanted():
+            raise OSError(errno.ECANCELED, "nobody waits for it")
+
     state = tensor_bytes(tensors)
     named = {_STATE: {"bytes": len(state), "sha256": hashlib.sha256(state).hexdigest()}}
     manifest = seal({"format": FORMAT, "step": step, "facts": dict(facts), "files": named})
     folder = run / "checkpoints"
-    path = folder / _free_name(folder, step)
-    write_folder(path, {_STATE: state, _MANIFEST: manifest}, verify=_verify_new)
+    path = folder / _free_name(folder, step, recoveries)
+    write_folder(path, {_STATE: state, _MANIFEST: manifest}, verify=check)
     _rotate(folder, newest=path, keep=keep)
     return path
 
@@ -145,20 +161,21 @@ def _is_whole(path: Path) -> bool:
 
 def _by_age(folder: Path) -> Iterator[Path]:
     """Checkpoints, the newest first."""
-    for step, time in sorted(_named(folder), reverse=True):
-        yield folder / _name(step, time)
+    for recoveries, step, time in sorted(_named(folder), reverse=True):
+        yield folder / _name(step, recoveries, time)
 
 
-def _free_name(folder: Path, step: int) -> str:
+def _free_name(folder: Path, step: int, recoveries: int) -> str:
     """A step saved again gets a name behind those of the times before: nothing whole is ever overwritten."""
-    return _name(step, 1 + max((time for saved, time in _named(folder) if saved == step), default=0))
+    times = [time for *saved, time in _named(folder) if saved == [recoveries, step]]
+    return _name(step, recoveries, 1 + max(times, default=0))
 
 
-def _name(step: int, time: int) -> str:
-    return f"step-{step:012d}" + (f"-{time}" if time > 1 else "")
+def _name(step: int, recoveries: int, time: int) -> str:
+    return f"step-{step:012d}" + (f"-r{recoveries}" if recoveries else "") + (f"-{time}" if time > 1 else "")
 
 
-def _named(folder: Path) -> list[tuple[int, int]]:
-    """(step, which time it was saved) of every checkpoint in a folder."""
+def _named(folder: Path) -> list[tuple[int, int, int]]:
+    """(recoveries before it, step, which time it was saved) of every checkpoint in a folder."""
     matches = [_NAME.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
-    return [(int(match[1]), int(match[2] or 1)) for match in matches if match]
+    return [(int(match[2] or 0), int(match[1]), int(match[3] or 1)) for match in matches if match]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Record = Mapping[str, Any]
+RECOVERED = "recovered_from"  # the step that was not finite, in the record of going back
 _SHOWN = 5  # rows at either end of what is printed
 
 
@@ -102,8 +103,11 @@ def read_history(path: Path) -> History:
     return History(record for record in records if record is not None)
 
 
-def rewind(path: Path, step: int) -> History:
+def rewind(path: Path, step: int, *, recoveries: int = 0) -> History:
     """Drop the records of steps after `step`, which will be made again, and return those that stay.
+
+    A record with `recovered_from` says that the steps go back: those after it are steps after one more recovery. Of so many
+    recoveries all records before the last stay.
 
     Damage behind them, as a power loss leaves it, goes too; in front of one of them it raises SavedFileError. The file
     is replaced as a whole or not at all; a missing file is an empty history.
@@ -111,7 +115,13 @@ def rewind(path: Path, step: int) -> History:
     if not path.exists():
         return History()
     records, damaged = _records(path)
-    stays = [record is not None and record.get("step", 0) <= step for record in records]
+    stays, gone_back = [], 0
+    for record in records:
+        gone_back += record is not None and RECOVERED in record
+        past = gone_back < recoveries or (
+            gone_back == recoveries and record is not None and record.get("step", 0) <= step
+        )
+        stays.append(record is not None and past)
     if damaged and any(stays[damaged:]):
         raise _damage(path, damaged)
     kept = History(record for record, stay in zip(records, stays, strict=True) if stay and record is not None)

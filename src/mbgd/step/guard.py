@@ -89,6 +89,7 @@ def _all_finite(losses: Tensor) -> bool:
     return bool(torch.isfinite(losses).all())
 
 
+@np.errstate(over="ignore")  # a sum of finite losses may overflow, shortly before they do
 def _sums(chunk: Chunk, losses: Tensor, n_batches: int, *, failed: bool) -> Updates:
     loss = losses.cpu().to(torch.float64).numpy()
     sizes = chunk.sizes[:n_batches]

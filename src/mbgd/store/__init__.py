@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mbgd.store.files import (
+    TEMPORARY,
     append_line,
     new_folder,
     read_bytes,
@@ -20,6 +21,7 @@ from mbgd.store.refusal import announced
 from mbgd.store.sealed import finite, json_bytes, seal, unseal
 
 __all__ = [
+    "TEMPORARY",
     "FolderLock",
     "announced",
     "append_line",
