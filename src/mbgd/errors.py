@@ -51,3 +51,8 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     """The nearest known word as a clause to append to a message, or nothing where none is near."""
     near = get_close_matches(str(word), list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def plain(text: str) -> str:
+    """A text for a terminal: what is no printable character is spelt out, as \\x1b, so that no name can move the cursor."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mbgd.errors import SavedFileError, StorageError
 from mbgd.model.tensors import read_tensors, tensor_bytes
-from mbgd.store import read_bytes, remove_folder, seal, sha256, unseal, write_folder
+from mbgd.store import LARGEST_JSON, read_bytes, remove_folder, seal, sha256, unseal, write_folder
 
 FORMAT = 1
 _STATE, _MANIFEST = "state.safetensors", "manifest.json"
@@ -88,7 +88,7 @@ def load(path: Path) -> Checkpoint:
 def verify(path: Path) -> dict[str, Any]:
     """The manifest of a checkpoint whose every byte is as it was written. Raises SavedFileError."""
     try:
-        manifest = unseal(read_bytes(path / _MANIFEST))
+        manifest = unseal(read_bytes(path / _MANIFEST, most=LARGEST_JSON))
     except (ValueError, RecursionError, SavedFileError) as error:
         raise _DamagedError(f"{_MANIFEST} is not as it was written ({error})") from None
     if manifest.get("format", 0) > FORMAT:

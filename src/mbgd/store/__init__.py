@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from mbgd.store.files import (
+    LARGEST_JSON,
     append_line,
+    file_size,
     new_folder,
     read_bytes,
     read_json,
@@ -21,8 +23,10 @@ from mbgd.store.sealed import finite, json_bytes, seal, unseal
 
 __all__ = [
     "FolderLock",
+    "LARGEST_JSON",
     "announced",
     "append_line",
+    "file_size",
     "finite",
     "json_bytes",
     "new_folder",
