@@ -13,7 +13,7 @@ demo: .venv/.installed
 	@head -n 4 runs/demo/predictions.csv
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not soak"
 
 lint: .venv/.tested
 	$(BIN)/ruff check
@@ -21,7 +21,7 @@ lint: .venv/.tested
 	$(BIN)/mypy
 
 slow: .venv/.tested
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow and not soak"
 
 # The benchmarks have an environment of their own, with the peers. Let nothing else run beside them.
 BENCH := .venv-bench/bin/python bench/run.py

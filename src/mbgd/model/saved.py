@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mbgd.errors import PlanError, SavedFileError
+from mbgd.errors import PlanError, SavedFileError, taken_at_its_word
 from mbgd.model.build import SEVERAL, architecture, build
 from mbgd.model.tensors import not_tensors, read_tensors, tensor_bytes
 from mbgd.store import announced, file_size, finite, write_bytes
@@ -80,9 +80,12 @@ def load_model(path: Path) -> SavedModel:
     if _digest(path, header, blank=digest) != digest:
         raise SavedFileError(f"{path} is damaged: its SHA-256 is not the one in it; take another copy or train again")
     if number > FORMAT:
-        wrote = written["versions"]["mbgd"]
+        with taken_at_its_word(path):
+            wrote = written["versions"]["mbgd"]
         raise SavedFileError(f"{path} has format {number}, this MBGD reads {FORMAT}; install mbgd {wrote} or later")
-    return SavedModel(path, read_tensors(path), written["facts"], written["architecture"], written["versions"])
+    with taken_at_its_word(path):
+        facts, described, versions = (dict(written[name] or {}) for name in ("facts", "architecture", "versions"))
+    return SavedModel(path, read_tensors(path), facts, described or None, versions)
 
 
 def restore(saved: SavedModel) -> nn.Module:
