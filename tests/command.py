@@ -64,11 +64,12 @@ def lean(target: str, *keep: str) -> tuple[str, ...]:
 NUMBER, LABEL = lean("y"), lean("label")
 
 
-def start(*words: object, cwd: Path, **how: object) -> subprocess.Popen[str]:
-    """Begin the command in a process of its own."""
+def start(*words: object, cwd: Path, cache: Path | None = None, **how: object) -> subprocess.Popen[str]:
+    """Begin the command in a process of its own, with another folder for its kernels if one is given."""
+    kernels = {} if cache is None else {"MBGD_CACHE_DIR": str(cache)}
     return subprocess.Popen(
         [*PROGRAM, *map(str, words)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, **how,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **kernels}, **how,
     )  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -54,3 +55,26 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     """The nearest known word as a clause to append to a message, or nothing where none is near."""
     near = get_close_matches(str(word), list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+NONSENSE = (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError, RuntimeError)
+"""What code raises that takes the JSON of a file at its word, where the file says what no such file says."""
+
+
+@contextmanager
+def taken_at_its_word(what: object) -> Iterator[None]:
+    """Inside, JSON of a file is used as what it ought to be; where it is not, SavedFileError names the file."""
+    try:
+        yield
+    except MBGDError:
+        raise
+    except NONSENSE as error:
+        said = " ".join(str(error).split())[:200]
+        raise SavedFileError(
+            f"{what} says what no such file says ({type(error).__name__}: {said}); it is damaged, take another copy"
+        ) from error
+
+
+def plain(text: str) -> str:
+    """A text for a terminal: what is no printable character is spelt out, as \\x1b, so that no name can move the cursor."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -143,23 +143,6 @@ def test_a_second_run_in_a_folder_in_use_is_refused_and_a_signal_from_outside_is
     assert newest(Path("r")) is not None
 
 
-def test_a_signal_before_training_leaves_nothing(mbgd: Command, tables: Path) -> None:
-    """The reader of a pipe that never ends waits for its writer: there the signal comes before a row is read."""
-    os.mkfifo("slow.csv")
-    process = start("train", "slow.csv", *NUMBER, "--out", "r", cwd=Path.cwd())
-    try:
-        with open("slow.csv", "wb") as pipe:  # opened once the command reads it
-            pipe.flush()
-            process.send_signal(signal.SIGINT)
-            said = ended(process)
-    finally:
-        process.kill()
-    assert (said.code, said.out) == (130, "")
-    assert said.err == "mbgd: stopped: interrupted before training began; nothing is left of it\n"
-    assert not Path("r").exists()
-    assert mbgd("info", "--json").code == 0
-
-
 def test_a_closed_pipe_is_no_failure(tables: Path, runs: Path) -> None:
     """`mbgd predict ... | head -1`: the reader takes a line and goes."""
     process = start("predict", runs / "number", *[tables / "t.csv"] * 200, cwd=tables)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import sys
@@ -12,8 +11,9 @@ from types import FrameType
 from typing import Any
 
 from mbgd.cli.stopped import Stopped
+from mbgd.cli.streams import REFUSED, hear_no_more, open_streams, say
 from mbgd.desk.interrupt import stop
-from mbgd.errors import MBGDError, did_you_mean
+from mbgd.errors import MBGDError, StorageError, did_you_mean
 
 INTERRUPTED, TERMINATED = 130, 143
 _terminated = False
@@ -28,10 +28,12 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """The exit code of one call."""
     signal.signal(signal.SIGTERM, _terminate)
+    open_streams()
     try:
         from mbgd.cli.app import app
 
         code = int(app(arguments, standalone_mode=False) or 0)
+        sys.stdout.flush()  # here a full disk is heard of; at the end of the interpreter it would be too late
         return _stopped() if code == INTERRUPTED else code  # typer turns a KeyboardInterrupt into that number
     except MBGDError as error:
         return _say(str(error), error.exit_code)
@@ -45,7 +47,13 @@ def run(arguments: list[str]) -> int:
         if isinstance(left.__context__, BrokenPipeError):
             return _unheard()
         raise
+    except MemoryError as error:
+        return _no_memory(str(error))
+    except OSError as error:
+        return _refused(error) if error.errno in REFUSED else _our_fault()
     except Exception as error:
+        if isinstance(error, RuntimeError) and "allocate memory" in str(error):  # how torch says it
+            return _no_memory("")
         if hasattr(error, "format_message"):
             return _say(_usage(error.format_message(), getattr(error, "ctx", None)), 2)
         return _our_fault()
@@ -59,9 +67,25 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _unheard() -> int:
-    """Whoever read our output has gone: that is no failure, and what is left in the buffers goes nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Whoever read our output has gone: that is no failure."""
+    hear_no_more()
     return 0
+
+
+def _refused(error: OSError) -> int:
+    """What the system refused besides the files that `store` and `data` name: nearly always our own output."""
+    hear_no_more()
+    what = "the output" if error.filename is None else str(error.filename)
+    return _say(
+        f"the system refused {what}: {error.strerror}; check the room and the permissions there", StorageError.exit_code
+    )
+
+
+def _no_memory(said: str) -> int:
+    return _say(
+        f"memory ran out{f' ({said})' if said else ''}; take fewer rows or columns, a smaller model, or a machine with more",
+        StorageError.exit_code,
+    )
 
 
 def _stopped(what: str = "interrupted; nothing was written") -> int:
@@ -69,8 +93,7 @@ def _stopped(what: str = "interrupted; nothing was written") -> int:
 
 
 def _say(sentence: str, code: int, *, word: str = "error") -> int:
-    line = " ".join(sentence.split())
-    print(f"mbgd: {word}: {line}", file=sys.stderr)
+    say(f"mbgd: {word}: {' '.join(sentence.split())}")
     return code
 
 
@@ -93,8 +116,13 @@ def _usage(message: str, context: Any) -> str:
 
 
 def _our_fault() -> int:
-    with tempfile.NamedTemporaryFile("w", prefix="mbgd-error-", suffix=".txt", delete=False) as file:
-        traceback.print_exc(file=file)
     kind, error, _ = sys.exc_info()
-    name = kind.__name__ if kind is not None else "error"
-    return _say(f"an unexpected {name} ({error}); this is a fault of mbgd, its traceback is in {file.name}", 1)
+    what = f"an unexpected {kind.__name__ if kind is not None else 'error'} ({error}); this is a fault of mbgd"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="mbgd-error-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            traceback.print_exc(file=file)
+    except OSError as full:
+        return _say(f"{what}, its traceback could not be kept ({full.strerror})", 1)
+    return _say(f"{what}, its traceback is in {file.name}", 1)

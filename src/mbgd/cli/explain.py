@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from mbgd.cli.predict import writer
-from mbgd.cli.show import SHOWN, print_json, say
+from mbgd.cli.show import SHOWN, print_json
+from mbgd.cli.streams import say, tell, tell_table
 from mbgd.desk.explain import explain
 from mbgd.desk.explanation import Dependence, Explanation, Value
+from mbgd.errors import plain
 from mbgd.store import writing
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -43,7 +44,7 @@ def explain_file(
     _print_dependence(found)
     _print_contributions(found)
     if out is not None:
-        print(f"saved {out}")
+        tell(f"saved {out}")
 
 
 def _whole(text: str) -> Any:
@@ -59,12 +60,12 @@ def _print_importance(found: Explanation) -> None:
     task = "classification" if found.classes else "regression"
     scored = "  ".join(f"{name} {found.scores[name]:.4f}" for name in SHOWN[task] if name in found.scores)
     lost = "log_loss rises by" if found.classes else "r2 falls by"
-    print(f"{found.measured_rows:,} rows  {scored or 'against the predictions as they are'}")
+    tell(f"{found.measured_rows:,} rows  {scored or 'against the predictions as they are'}")
     shown = _table("column", lost, "95 % interval")
     for one in found.importance:
         ends = one.loss if one.r2 is None else one.r2
-        shown.add_row(Text(one.column), f"{ends.estimate:.4f}", f"{ends.low:.4f} to {ends.high:.4f}")
-    _print(shown)
+        shown.add_row(Text(plain(one.column)), f"{ends.estimate:.4f}", f"{ends.low:.4f} to {ends.high:.4f}")
+    tell_table(shown)
 
 
 def _print_dependence(found: Explanation) -> None:
@@ -73,13 +74,18 @@ def _print_dependence(found: Explanation) -> None:
         return
     several = len(found.classes) > 2
     said = f"probability of each {found.target}" if several else found.explained
-    print(f"\nmean {said} of {found.dependence_rows:,} rows, if all had that value")
+    tell()
+    tell(f"mean {said} of {found.dependence_rows:,} rows, if all had that value")
     shown = _table("column", *(["class"] if several else []), "values", "least", "greatest")
     for one in found.dependence:
         for name, means in _of_classes(one, found):
-            cells = [Text(one.column), *([Text(name)] if several else []), Text(_curve(one, means))]
+            cells = [
+                Text(plain(one.column)),
+                *([Text(plain(name))] if several else []),
+                Text(plain(_curve(one, means))),
+            ]
             shown.add_row(*cells, f"{min(means):.4g}", f"{max(means):.4g}")
-    _print(shown)
+    tell_table(shown)
 
 
 def _of_classes(one: Dependence, found: Explanation) -> list[tuple[str, list[float]]]:
@@ -118,7 +124,8 @@ def _print_contributions(found: Explanation) -> None:
     if not len(rows):
         return
     more = f", the first {min(ROWS, len(rows))} of {len(rows)} rows" if len(rows) > ROWS else ""
-    print(f"\n{found.explained} = mean of {found.background_rows} background rows + what the columns add{more}")
+    tell()
+    tell(f"{found.explained} = mean of {found.background_rows} background rows + what the columns add{more}")
     for row in range(min(ROWS, len(rows))):
         terms = sorted(((name, float(v[row])) for name, v in rows.columns.items()), key=lambda term: -abs(term[1]))
         said = [f"{'+' if value >= 0 else '-'} {abs(value):.4g} {name}" for name, value in terms[:TERMS]]
@@ -126,7 +133,7 @@ def _print_contributions(found: Explanation) -> None:
         if terms[TERMS:]:
             said.append(f"{'+' if rest >= 0 else '-'} {abs(rest):.4g} from {len(terms) - TERMS} more")
         label = f" {rows.found[row]}" if rows.found else ""
-        print(f"row {rows.rows[row]}:{label} {rows.predictions[row]:.4g} = {rows.base[row]:.4g} {' '.join(said)}")
+        tell(f"row {rows.rows[row]}:{label} {rows.predictions[row]:.4g} = {rows.base[row]:.4g} {' '.join(said)}")
 
 
 def _table(*headings: str) -> Table:
@@ -135,7 +142,3 @@ def _table(*headings: str) -> Table:
         words = heading in ("column", "values", "class")
         shown.add_column(heading, justify="left" if words else "right")
     return shown
-
-
-def _print(shown: Table) -> None:
-    Console(soft_wrap=False).print(shown)

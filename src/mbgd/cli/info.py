@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from mbgd.cli.show import print_json, say
+from mbgd.cli.show import print_json
+from mbgd.cli.streams import say, tell, tell_table
 from mbgd.desk.ensemble import Ensemble
 from mbgd.desk.folder import PLAN, RESULT, read_plan, versions
 from mbgd.desk.load import load
@@ -19,6 +20,7 @@ from mbgd.desk.several import how_many
 from mbgd.desk.table import TableRows, by_size, facts_of, read_rows
 from mbgd.desk.table_run import TableRun
 from mbgd.desk.tables import taken_over
+from mbgd.errors import plain
 from mbgd.store import read_json
 
 
@@ -29,7 +31,7 @@ def show_info(run: Path | None, *, json: bool) -> None:
         print_json(facts)
         return
     for name, value in facts.items():
-        print(f"{name:<16} {_short(value)}")
+        tell(f"{name:<16} {_short(value)}")
 
 
 def machine() -> dict[str, Any]:
@@ -112,7 +114,7 @@ def show_plan(data: Any, plan: Plan, *, init: Path | None = None, json: bool) ->
     _print_columns(rows)
     for notice in rows.notices:
         say(f"note: {notice}")
-    print(
+    tell(
         f"{facts['rows']:,} rows: {facts['training_rows']:,} train, {facts['validation_rows']:,} validation, "
         f"{facts['test_rows']:,} test; {rows.target.task} of {rows.target.name!r}"
         + (f" with {len(rows.target.classes)} classes" if rows.target.classes else "")
@@ -120,7 +122,7 @@ def show_plan(data: Any, plan: Plan, *, init: Path | None = None, json: bool) ->
     size = f"{facts['parameters']:,} parameters over {facts['numbers']} numbers and {facts['categories']} categories"
     length = f"{facts['steps']:,} steps" if facts["steps"] is not None else "steps until a limit"
     each = f"{models} models, each " if models > 1 else "model "
-    print(f"{each}of {size}; {length} of {facts['batch_size']} rows; {facts['memory_bytes'] / 1e6:.0f} MB encoded")
+    tell(f"{each}of {size}; {length} of {facts['batch_size']} rows; {facts['memory_bytes'] / 1e6:.0f} MB encoded")
 
 
 def _memory(rows: TableRows) -> int:
@@ -128,7 +130,6 @@ def _memory(rows: TableRows) -> int:
 
 
 def _print_columns(rows: TableRows) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -137,5 +138,5 @@ def _print_columns(rows: TableRows) -> None:
         shown.add_column(heading, justify="right" if heading in ("missing", "distinct") else "left")
     for fact in rows.encoder.describe():
         cells = (fact["name"], fact["type"], fact["kind"], f"{fact['missing']:,}", f"{fact['distinct']:,}", fact["why"])
-        shown.add_row(*(Text(str(cell)) for cell in cells))
-    Console(soft_wrap=False).print(shown)
+        shown.add_row(*(Text(plain(str(cell))) for cell in cells))
+    tell_table(shown)

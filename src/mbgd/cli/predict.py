@@ -13,6 +13,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
 from mbgd.cli.show import print_json, shown_names
+from mbgd.cli.streams import tell
 from mbgd.data.encode.targets import have_targets
 from mbgd.data.encode.weights import row_weights
 from mbgd.data.table import open_table, read_batches
@@ -127,6 +128,6 @@ def evaluate_file(run: Path, data: Any, *, delimiter: str | None, weight: str | 
         print_json({"rows": table.n_rows, "left_out": int((~there).sum()), **found})
         return
     shown = "  ".join(f"{name} {found[name]:.4f}" for name in shown_names(predictor) if name in found)
-    print(f"{table.n_rows:,} rows  {shown}")
+    tell(f"{table.n_rows:,} rows  {shown}")
     for name in names:
-        print(f"  {name}  " + "  ".join(f"{score} {found[f'{score}_{name}']:.4f}" for score in shown_names(predictor)))
+        tell(f"  {name}  " + "  ".join(f"{score} {found[f'{score}_{name}']:.4f}" for score in shown_names(predictor)))

@@ -8,7 +8,8 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from mbgd.cli.show import say, trained
+from mbgd.cli.show import trained
+from mbgd.cli.streams import say
 from mbgd.compiled.news import told_of_compiling
 from mbgd.desk.result import Run
 from mbgd.desk.several import ModelTrained
@@ -105,14 +106,14 @@ class _Lines:
             return
         self._next = now + SECONDS_BETWEEN_LINES
         line = f"epoch {look.epoch:.2f}{_of(look)}  step {look.progress.steps_done:,}  {described(look)}  {look.seconds:.1f} s"
-        print(_which(self._model, self._models) + line, file=sys.stderr, flush=True)
+        say(_which(self._model, self._models) + line)
 
     def next(self, done: ModelTrained) -> None:
         self._model, self._next = done.number + 1, 0.0
         say(trained(done))
 
     def wait(self, why: str) -> None:
-        print(f"note: {why}", file=sys.stderr, flush=True)
+        say(f"note: {why}")
 
 
 def _of(look: Look) -> str:
@@ -129,9 +130,9 @@ def _bar(models: int) -> Iterator[Display]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.fields[model]}epoch {task.fields[epoch]}"),
+        TextColumn("{task.fields[model]}epoch {task.fields[epoch]}", markup=False),
         BarColumn(bar_width=24),
-        TextColumn("{task.fields[said]}"),
+        TextColumn("{task.fields[said]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -157,7 +158,7 @@ def _bar(models: int) -> Iterator[Display]:
 
             def next(self, done: ModelTrained) -> None:
                 self.before, self.scores = done.number, ""
-                progress.console.print(trained(done), highlight=False, soft_wrap=True)
+                progress.console.print(trained(done), highlight=False, soft_wrap=True, markup=False)
                 if done.number < done.of:
                     completed = done.number * self.epochs
                     progress.update(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
+from mbgd.cli.streams import tell
 from mbgd.desk.ensemble import Predicting
 from mbgd.desk.result import Run
 from mbgd.desk.several import ModelTrained
@@ -26,11 +26,6 @@ ROLES = {
 }
 
 
-def say(line: str) -> None:
-    """A line for whoever reads along; stdout is for results."""
-    print(line, file=sys.stderr, flush=True)
-
-
 def print_json(value: dict[str, Any]) -> None:
     """One JSON object on stdout; a number that is not finite becomes null."""
     print(json.dumps(finite(value), allow_nan=False))
@@ -48,26 +43,26 @@ def print_run(run: Run) -> None:
     names, targets = shown_names(run.predictor), run.plan.targets if len(run.plan.targets) > 1 else ()
     mean = ", mean over targets" if targets else ""
     several = f" in {len(run.models)} models" if run.models else ""
-    print(
+    tell(
         f"{run.ending}: {run.steps_done:,} steps of {run.resolved['batch_size']} rows{several}, {run.seconds:.1f} s, "
         f"{run.engine}"
     )
     for rows, scores in run.scores.items():
-        print(f"  {rows.replace('_', ' '):<11} {_scores(scores, names)}   ({ROLES.get(rows, '')}{mean})")
+        tell(f"  {rows.replace('_', ' '):<11} {_scores(scores, names)}   ({ROLES.get(rows, '')}{mean})")
     if run.calibration is not None:
-        print(f"  {'calibrated':<11} {_calibrated(run.calibration)}   (on the validation rows)")
+        tell(f"  {'calibrated':<11} {_calibrated(run.calibration)}   (on the validation rows)")
     if run.threshold is not None:
-        print(f"  {'threshold':<11} {_threshold(run, run.threshold)}")
+        tell(f"  {'threshold':<11} {_threshold(run, run.threshold)}")
     for pair in run.coverage:
-        print(f"  {f'{pair.low:g}-{pair.high:g}':<11} {_covered(run, pair)}")
+        tell(f"  {f'{pair.low:g}-{pair.high:g}':<11} {_covered(run, pair)}")
     for name in targets:
         for rows in [rows for rows in ("test", "out_of_fold", "validation") if rows in run.scores][:1]:
             of_one = {score: run.scores[rows][f"{score}_{name}"] for score in names}
-            print(f"  {name:<11} {_scores(of_one, names)}   (of the {rows.replace('_', ' ')} rows)")
+            tell(f"  {name:<11} {_scores(of_one, names)}   (of the {rows.replace('_', ' ')} rows)")
     for name, scores in run.baselines.items():
-        print(f"  {name:<11} {_scores(scores, names)}   (baseline on the same rows)")
+        tell(f"  {name:<11} {_scores(scores, names)}   (baseline on the same rows)")
     if run.folder is not None:
-        print(f"saved {run.folder / 'model.safetensors'}")
+        tell(f"saved {run.folder / 'model.safetensors'}")
 
 
 def trained(done: ModelTrained) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 from mbgd.cli.info import show_plan
 from mbgd.cli.progress import watch
-from mbgd.cli.show import print_json, print_run, say
+from mbgd.cli.show import print_json, print_run
 from mbgd.cli.stopped import stopped
+from mbgd.cli.streams import say
 from mbgd.desk.folder import PLAN, RESULT, free_name, read_plan
 from mbgd.desk.plan import Plan, make_plan
 from mbgd.desk.result import Run

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 from mbgd.cli.progress import Compiling
-from mbgd.cli.show import print_json, say
+from mbgd.cli.show import print_json
+from mbgd.cli.streams import say, tell
 from mbgd.compiled.news import told_of_compiling
 from mbgd.desk.warm import DTYPES, warm
 
@@ -18,6 +19,6 @@ def warm_up(dtype: str | None, *, json: bool) -> None:
         print_json({**done._asdict(), "folder": str(done.folder)})
         return
     what = f"compiled {done.compiled} kernels" if done.compiled else "all kernels were compiled already"
-    print(f"{what}, {done.seconds:.1f} s, kept in {done.folder}")
+    tell(f"{what}, {done.seconds:.1f} s, kept in {done.folder}")
     if done.why_temporary:
-        print(f"note: these are temporary files, since {done.why_temporary}")
+        tell(f"note: these are temporary files, since {done.why_temporary}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +10,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
-import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
 from mbgd.data.csv_errors import BadToken, bad_token, encoding_error, explain, open_bytes, records
 from mbgd.data.files import TableFile, read_failure
+from mbgd.data.slips import first_slip, is_number
 from mbgd.errors import DataError
 
 BLOCK = 1 << 22  # bytes: what decides the types, and the most that one row may take
@@ -24,8 +23,6 @@ NA_WORDS = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "?", "N/A", "NA",
     "NULL", "NaN", "None", "n/a", "nan", "null",
 )  # fmt: skip
-MOSTLY = 0.8  # share of numbers from which a text column was meant to be numbers
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 Types = Mapping[str, pa.DataType]
 
 
@@ -174,27 +171,15 @@ def _read_wide(
 
 
 def _check_text_column(file: TableFile, *, column: pa.ChunkedArray, names: list[str], name: str) -> None:
-    """Text among numbers is a slip of the pen, not a category: refused where four of five cells are numbers."""
-    texts = column.drop_null()
-    head = texts.slice(0, 100).to_pylist()
-    if 2 * sum(_is_number(text) for text in head) < len(head) or not head:
-        return  # the common case, told by a glance
-    counts = texts.value_counts()
-    values = counts.field("values").to_pylist()
-    numbers = np.array([_is_number(text) for text in values])
-    rows = counts.field("counts").to_numpy()
-    if rows[numbers].sum() >= MOSTLY * rows.sum():
-        bad = BadToken(names.index(name), "double", values[int(np.argmin(numbers))])
+    """Text that was meant to be numbers or dates is a slip of the pen, not a category."""
+    if slip := first_slip(column):
+        bad = BadToken(names.index(name), slip.kind, slip.token)
         raise explain(file, reason="text among numbers", names=names, bad=bad)
-
-
-def _is_number(text: str) -> bool:
-    return _NUMBER.fullmatch(text) is not None
 
 
 def _first_non_number(column: pa.ChunkedArray) -> str:
     texts: list[str] = column.cast(pa.string()).drop_null().unique().to_pylist()
-    return next(text for text in texts if not _is_number(text))
+    return next(text for text in texts if not is_number(text))
 
 
 def _options(file: TableFile, *, types: Types, columns: Sequence[str] | None) -> dict[str, object]:

@@ -37,13 +37,25 @@ def find_files(data: str | Path | Iterable[str | Path], *, delimiter: str | None
     A folder is read with its subfolders, without names that begin with '.' or '_'. Raises DataError for a missing
     file, a folder without tables, a glob without match and an unknown suffix; StorageError where a file may not be read.
     """
-    if delimiter is not None and len(delimiter := {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)) != 1:
+    if delimiter is not None and not _separates(delimiter := {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)):
         raise PlanError(f"delimiter must be one character, got {delimiter!r}; give ';' or a tab as '\\t'")
     named = [data] if isinstance(data, str | Path) else list(data)
     if not named:
         raise DataError("data must name at least one file, got an empty list; give a file, a folder or a glob")
+    if "" in named:  # a shell's variable that was never set: not the folder that one happens to be in
+        raise DataError("data must name a file, got ''; give a file, a folder or a glob, '.' is this folder")
     paths = [path for one in named for path in _paths(one)]
     return tuple(_described(path, delimiter) for path in paths)
+
+
+def _separates(delimiter: str) -> bool:
+    """One character of ASCII that means nothing else in a CSV file."""
+    return (
+        len(delimiter) == 1
+        and delimiter.isascii()
+        and (delimiter == "\t" or delimiter.isprintable())
+        and delimiter != '"'
+    )
 
 
 def read_failure(error: OSError, path: Path) -> MBGDError:
@@ -97,6 +109,8 @@ def _suffix(path: Path) -> str:
 
 def _described(path: Path, delimiter: str | None) -> TableFile:
     try:
+        if not path.is_file():  # it would be empty when it is read for the second time
+            raise DataError(f"{path}: a pipe or device can be read only once; write what it gives to a file first")
         with path.open("rb") as file:
             head = file.read(8)
     except OSError as error:

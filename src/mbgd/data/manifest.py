@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from mbgd.data.files import read_failure
 from mbgd.data.table import Table
-from mbgd.errors import DataError
+from mbgd.errors import DataError, SavedFileError, taken_at_its_word
 
 VERSION = 1
 WHOLE = 1 << 26  # bytes up to which every byte of a file is hashed
@@ -34,9 +34,13 @@ def describe(table: Table) -> dict[str, Any]:
 
 def check(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raises DataError, naming the first thing that changed, unless the two descriptions are of the same data."""
+    if not isinstance(then, Mapping):
+        raise SavedFileError("the data manifest of the run must be a JSON object; restore it from a copy")
     for name, word in (("", "data"), ("validation", "validation file"), ("test", "test file")):
         before, after = (then, now) if not name else (then.get(name), now.get(name))
-        if before and (what := _difference(before, after or {"schema": [], "files": []})):
+        with taken_at_its_word("the data manifest of the run"):
+            what = _difference(before, after or {"schema": [], "files": []}) if before else ""
+        if what:
             raise DataError(
                 f"the {word} is not what it was when the run began: {what}; bring it back, or start a new run"
             )

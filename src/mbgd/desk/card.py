@@ -33,7 +33,7 @@ def write_card(run: Run) -> None:
     resumed has the same. Raises StorageError."""
     assert run.folder is not None
     text = "\n".join(_lines(run, read_plan(run.folder), finite(run.summary()))) + "\n"
-    write_bytes(run.folder / CARD, text.encode())
+    write_bytes(run.folder / CARD, text.encode(errors="backslashreplace"))
 
 
 def _lines(run: Run, saved: Mapping[str, Any], result: Any) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -16,7 +17,7 @@ from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.recorder import HISTORY, Recorder
 from mbgd.desk.standing import Standing, from_checkpoint
-from mbgd.errors import PlanError, SavedFileError
+from mbgd.errors import PlanError, SavedFileError, taken_at_its_word
 from mbgd.record.checkpoint import newest
 from mbgd.record.history import rewind
 from mbgd.store import TEMPORARY, FolderLock, new_folder, read_json, remove_folder, sweep, write_json
@@ -68,8 +69,13 @@ def open_new(path: Path | None, *, replace: bool = False) -> Iterator[Path | Non
         with FolderLock(path):
             remove_folder(path)
     new_folder(path)
-    with FolderLock(path):
-        yield path
+    try:
+        with FolderLock(path):
+            yield path
+    except BaseException:
+        if not (path / PLAN).exists():  # nothing to go on with: the next training may have the name
+            shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
 def free_name(name: str, parent: Path = Path("runs")) -> Path:
@@ -95,6 +101,9 @@ def write_plan(path: Path, *, command: str, plan: Plan, resolved: Mapping[str, A
     )
 
 
+_PLAN_HOLDS: dict[str, type] = {"format": int, "command": str, "plan": dict, "resolved": dict, "versions": dict}
+
+
 def read_plan(path: Path) -> dict[str, Any]:
     """plan.json of a run folder."""
     if not path.is_dir():
@@ -109,7 +118,7 @@ def read_plan(path: Path) -> dict[str, Any]:
             )
         raise SavedFileError(f"run must hold {PLAN}, got {path} without it; it is no run, or training never began")
     saved = read_json(path / PLAN)
-    if not isinstance(saved, dict) or not isinstance(saved.get("plan"), dict) or "format" not in saved:
+    if not isinstance(saved, dict) or any(not isinstance(saved.get(name), kind) for name, kind in _PLAN_HOLDS.items()):
         raise SavedFileError(f"{path / PLAN} must be the plan of a run, got something else; restore it from a copy")
     if saved["format"] > FORMAT:
         raise SavedFileError(
@@ -137,7 +146,8 @@ def go_on(path: Path, parts: Parts, plan: Plan, saved: Mapping[str, Any]) -> tup
     notices = changed_versions(saved["versions"])
     start = Standing()
     if found is not None:
-        start = from_checkpoint(parts.engine, found.checkpoint.tensors, found.checkpoint.facts)
+        with taken_at_its_word(found.checkpoint.path):
+            start = from_checkpoint(parts.engine, found.checkpoint.tensors, found.checkpoint.facts)
         notices += found.notices
     history = rewind(path / HISTORY, start.progress.steps_done, recoveries=len(start.recoveries))
     recorder = Recorder(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from mbgd.desk.ensemble import Ensemble, Predicting
 from mbgd.desk.predictor import Predictor, loss_of, of_a_table, of_arrays
-from mbgd.errors import SavedFileError
+from mbgd.errors import DataError, PlanError, SavedFileError, taken_at_its_word
 from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import FILE_NAME, SavedModel, load_model, put_into, restore
 
@@ -29,8 +30,10 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Predic
     if model is None:
         what = f"{saved.path} holds the weights of a module of your own, {saved.facts.get('class')}"
         raise SavedFileError(f"{what}; give an instance of it: load({str(path)!r}, model)")
+    with taken_at_its_word(saved.path):
+        loss, shape = loss_of(saved.facts), tuple(saved.facts["output_shape"])
     put_into(saved, model)
-    return Predictor(model, loss_of(saved.facts), tuple(saved.facts["output_shape"]), facts=saved.facts)
+    return Predictor(model, loss, shape, facts=saved.facts)
 
 
 def load_table(path: str | os.PathLike[str]) -> Predicting:
@@ -56,6 +59,33 @@ def _read(place: Path) -> SavedModel:
 
 
 def _of_tables(saved: SavedModel) -> Predicting:
+    """Built and tried, so that what is wrong with a file is said here and not by a later prediction."""
+    try:
+        with taken_at_its_word(saved.path):
+            predictor = _built(saved)
+            _try_out(predictor)
+    except (PlanError, DataError) as error:
+        raise SavedFileError(f"{saved.path} describes no model that predicts ({error}); take another copy") from None
+    return predictor
+
+
+def _try_out(predictor: Predicting) -> None:
+    """Predict for a row of values and one of missing ones."""
+    import pyarrow as pa
+
+    values: dict[str, Any] = {
+        "number": pa.scalar(0.0),
+        "date": pa.scalar(0, pa.timestamp("us")),
+        "category": pa.scalar(""),
+    }
+    rows = {name: pa.array([values[kind].as_py(), None], values[kind].type) for name, kind in predictor.columns.items()}
+    outputs = predictor.outputs(rows)
+    predictor.decide(outputs)
+    if predictor.target is None or outputs.shape != (2, *predictor.output_shape):
+        raise ValueError(f"predictions have shape {outputs.shape}")
+
+
+def _built(saved: SavedModel) -> Predicting:
     from mbgd.data.encode.encoder import Encoder  # Arrow takes a fifth of a second to load
 
     facts, module = saved.facts, restore(saved)

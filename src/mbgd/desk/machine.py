@@ -15,6 +15,7 @@ from mbgd.errors import PlanError
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # as a container sees its own group
 WORK_FOR_THREADS = 2e8  # operations a step below which waking other cores costs more than they give
 WORK_OF_A_THREAD = 7e6  # operations a step that pay for meeting the others: a hundred microseconds
+MOST_THREADS = 1_024
 ROWS_OF_A_THREAD = 32  # of a batch, at least
 WORK_OF_A_CHUNK = 2e10  # operations between two looks: about a second, so that an interrupt need not wait long
 
@@ -28,7 +29,7 @@ def choose_threads(threads: int | str, work: float) -> int:
     """For products that torch or BLAS shares out. A static rule, never a measurement: the count is part of what a resumed
     run must repeat."""
     if isinstance(threads, int):
-        return threads
+        return _few_enough(threads)
     return 1 if work < WORK_FOR_THREADS else cores()
 
 
@@ -36,8 +37,15 @@ def choose_team(threads: int | str, work: float, batch_size: int) -> int:
     """For threads that take some rows of each batch each; they meet twice a step."""
     by_rows = max(1, batch_size // ROWS_OF_A_THREAD)
     if isinstance(threads, int):
-        return min(threads, by_rows)
+        return min(_few_enough(threads), by_rows)
     return max(1, min(cores(), by_rows, int(work / WORK_OF_A_THREAD)))
+
+
+def _few_enough(threads: int) -> int:
+    """Raises PlanError for more than a system is likely to give: the library that asks for them ends the process then."""
+    if threads > MOST_THREADS:
+        raise PlanError(f"threads must be at most {MOST_THREADS:,}, got {threads:,}; leave it out for 'auto'")
+    return threads
 
 
 def cores() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.sets import Sets, folded, split
 from mbgd.desk.suits import check_asked, check_words
-from mbgd.errors import PlanError
+from mbgd.errors import DataError, PlanError
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def open_rows(
     table = open_table(data, delimiter=plan.delimiter, numeric=plan.numeric, categorical=plan.categorical)
     said = manifest.describe(table)
     others = {name: _other(name, plan, like=table) for name in ("validation", "test")}
+    _check_once([table, *(other for other in others.values() if other is not None)])
     said |= {name: manifest.describe(other) for name, other in others.items() if other is not None}
     if as_before is not None:
         manifest.check(as_before, said)
@@ -59,6 +61,15 @@ def open_rows(
     if plan.refit and not len(sets.validation):
         raise PlanError("refit needs validation rows to take in, got none; give validation=0.1, or leave refit out")
     return Opened(parts, y, target, folded(table, plan, sets, labels=labels), notices, said)
+
+
+def _check_once(tables: list[Table]) -> None:
+    """Rows of a file that is named twice would be trained on and held out at once."""
+    seen: set[Path] = set()
+    for path in (path for table in tables for path in table.files):
+        if path.resolve() in seen:
+            raise DataError(f"{path}: the file is named twice, its rows would be trained on and held out; name it once")
+        seen.add(path.resolve())
 
 
 def _with_target(table: Table, targets: tuple[str, ...]) -> tuple[Table, tuple[str, ...]]:

@@ -16,6 +16,10 @@ from mbgd.errors import PlanError
 
 def check_words(plan: Plan) -> None:
     """Raises PlanError for what can be told from the plan alone."""
+    if plan.weight is not None and plan.weight in plan.targets:
+        raise PlanError(
+            f"weight must be another column than the target, got {plan.weight!r} for both; leave weight out"
+        )
     if plan.quantiles and plan.loss not in (None, "quantile"):
         raise PlanError(f"quantiles have a loss of their own, got loss={shown(plan.loss)} as well; leave the loss out")
     if plan.quantiles and plan.quantile != 0.5:

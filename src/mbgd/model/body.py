@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from mbgd.errors import PlanError, did_you_mean
 from mbgd.seeds import Purpose, counter
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU}
+_MOST = 100_000_000  # units or codes: the square of more overflows what torch counts in
 EMBEDDING_SPREAD = 0.1
 """Standard deviation of embeddings at the start: small beside the numbers, which have spread 1."""
 
@@ -63,6 +65,8 @@ def start(model: nn.Module, seed: int) -> None:
 
 def _give_memory(model: nn.Module, device: torch.device) -> None:
     """What `to_empty` does, without the half second in which it loads torch's symbolic shapes."""
+    if device.type == "cpu":
+        _check_room(model)
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             module.register_parameter(
@@ -70,7 +74,20 @@ def _give_memory(model: nn.Module, device: torch.device) -> None:
             )
 
 
+def _check_room(model: nn.Module) -> None:
+    """Raises PlanError for more parameters than the machine's memory holds: a system may promise more than it has."""
+    n = sum(parameter.numel() for parameter in model.parameters())
+    size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    if hasattr(os, "sysconf") and size > (has := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
+        raise PlanError(
+            f"model must fit in memory, got {n:,} parameters of {size / 1e9:,.0f} GB where there are {has / 1e9:,.0f} GB; "
+            "give smaller hidden_layer_sizes"
+        )
+
+
 def at_least_one(name: str, value: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise PlanError(f"{name} must be a whole number of at least 1, got {value!r}; give a positive number")
+    if value > _MOST:
+        raise PlanError(f"{name} must be at most {_MOST:,}, got {value:,}; give a smaller one")
     return value

@@ -14,15 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mbgd.errors import PlanError, SavedFileError
+from mbgd.errors import PlanError, SavedFileError, taken_at_its_word
 from mbgd.model.build import SEVERAL, architecture, build
 from mbgd.model.tensors import not_tensors, read_tensors, tensor_bytes
-from mbgd.store import announced, finite, write_bytes
+from mbgd.store import announced, file_size, finite, write_bytes
 
 FORMAT, OF_ONE = 2, 1  # the first holds several models, and is written where there are several
 FILE_NAME = "model.safetensors"
 _BLANK = "0" * 64  # stands for the digest while the digest is taken
 _BLOCK = 1 << 20
+_LARGEST_HEADER = 100_000_000  # bytes, the format's own bound: JSON takes several times as many when it is read
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,12 @@ def load_model(path: Path) -> SavedModel:
     if _digest(path, header, blank=digest) != digest:
         raise SavedFileError(f"{path} is damaged: its SHA-256 is not the one in it; take another copy or train again")
     if number > FORMAT:
-        wrote = written["versions"]["mbgd"]
+        with taken_at_its_word(path):
+            wrote = written["versions"]["mbgd"]
         raise SavedFileError(f"{path} has format {number}, this MBGD reads {FORMAT}; install mbgd {wrote} or later")
-    return SavedModel(path, read_tensors(path), written["facts"], written["architecture"], written["versions"])
+    with taken_at_its_word(path):
+        facts, described, versions = (dict(written[name] or {}) for name in ("facts", "architecture", "versions"))
+    return SavedModel(path, read_tensors(path), facts, described or None, versions)
 
 
 def restore(saved: SavedModel) -> nn.Module:
@@ -155,10 +159,14 @@ def _shown(value: object) -> str:
 
 def _header(path: Path) -> bytes:
     """The JSON at the start of the file; never more than the file itself."""
+    with announced(path, to="read"):
+        size = file_size(path)
     with announced(path, to="read"), path.open("rb") as file:
-        length, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
+        length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > size - 8:
             raise not_tensors(path, f"it has {size} bytes, fewer than its header says")
+        if length > _LARGEST_HEADER:
+            raise not_tensors(path, f"its header has {length:,} bytes, at most {_LARGEST_HEADER:,} are one")
         return file.read(length)
 
 

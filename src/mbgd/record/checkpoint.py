@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mbgd.errors import SavedFileError, StorageError
 from mbgd.model.tensors import read_tensors, tensor_bytes
-from mbgd.store import read_bytes, remove_folder, seal, sha256, unseal, write_folder
+from mbgd.store import LARGEST_JSON, read_bytes, remove_folder, seal, sha256, unseal, write_folder
 
 FORMAT = 1
 _STATE, _MANIFEST = "state.safetensors", "manifest.json"
@@ -104,17 +104,23 @@ def load(path: Path) -> Checkpoint:
 def verify(path: Path) -> dict[str, Any]:
     """The manifest of a checkpoint whose every byte is as it was written. Raises SavedFileError."""
     try:
-        manifest = unseal(read_bytes(path / _MANIFEST))
+        manifest = unseal(read_bytes(path / _MANIFEST, most=LARGEST_JSON))
     except (ValueError, RecursionError, SavedFileError) as error:
         raise _DamagedError(f"{_MANIFEST} is not as it was written ({error})") from None
-    if manifest.get("format", 0) > FORMAT:
+    if not isinstance(manifest.get("format"), int) or not isinstance(manifest.get("step"), int):
+        raise _DamagedError(f"{_MANIFEST} has no format or no step")
+    if manifest["format"] > FORMAT:
         raise SavedFileError(
             f"{path} has format {manifest['format']}, this MBGD reads {FORMAT}; install the version that wrote it or a later one"
         )
     named = _NAME.search(path.name)
     if named and int(named[1]) != manifest.get("step"):
         raise _DamagedError(f"{_MANIFEST} is of step {manifest.get('step')}")
+    if not isinstance(manifest.get("facts"), dict) or not isinstance(manifest.get("files"), dict):
+        raise _DamagedError(f"{_MANIFEST} holds no facts or names no files")
     for name, expected in manifest["files"].items():
+        if name != _STATE or not isinstance(expected, dict) or {"bytes", "sha256"} - set(expected):
+            raise _DamagedError(f"{_MANIFEST} names {name!r}, which is no file of a checkpoint")
         _verify_file(path / name, expected)
     return manifest
 

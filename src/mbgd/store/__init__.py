@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from mbgd.store.files import (
+    LARGEST_JSON,
     TEMPORARY,
     append_line,
+    file_size,
     new_folder,
     read_bytes,
     read_json,
@@ -23,8 +25,10 @@ from mbgd.store.sealed import finite, json_bytes, seal, unseal
 __all__ = [
     "TEMPORARY",
     "FolderLock",
+    "LARGEST_JSON",
     "announced",
     "append_line",
+    "file_size",
     "finite",
     "json_bytes",
     "new_folder",

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from mbgd.errors import PlanError, SavedFileError
 from mbgd.store.refusal import FULL, announced
 from mbgd.store.sealed import finite, json_bytes
 
+LARGEST_JSON = 1 << 26
+"""Bytes of a JSON file, at most: what it is read into takes several times as many, and no plan or manifest comes near."""
 TEMPORARY = re.compile(r"\.tmp-(\d+)-[0-9a-f]{32}-")
 
 
@@ -56,15 +59,32 @@ def write_json(path: Path, value: object) -> None:
 def read_json(path: Path) -> Any:
     """The value at `path`. Raises SavedFileError where it is missing or no JSON, StorageError where it cannot be read."""
     try:
-        return json.loads(read_bytes(path))
+        return json.loads(read_bytes(path, most=LARGEST_JSON))
     except (ValueError, RecursionError):
         raise SavedFileError(f"{path} must hold JSON, got something else; it is damaged or not MBGD's") from None
 
 
-def read_bytes(path: Path) -> bytes:
-    """All of a small file. Raises SavedFileError where it is missing."""
+def read_bytes(path: Path, *, most: int | None = None) -> bytes:
+    """All of a small file, never more than its size says. Raises SavedFileError where it is missing, no file, or larger
+    than `most`."""
     with announced(path, to="read"), _missing(path):
-        return path.read_bytes()
+        size = file_size(path)
+        if most is not None and size > most:
+            raise SavedFileError(
+                f"{path} must have at most {most:,} bytes, it has {size:,}; it is damaged or not MBGD's"
+            )
+        with path.open("rb") as file:
+            return file.read(size)
+
+
+def file_size(path: Path) -> int:
+    """In bytes. Raises SavedFileError for a pipe or device, which may never end, OSError for a folder and what is absent."""
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(found.st_mode):
+        raise SavedFileError(f"{path} must be a file, got a pipe or device; copy what it gives to a file first")
+    return found.st_size
 
 
 def append_line(path: Path, text: str) -> None:

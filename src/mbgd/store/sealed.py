@@ -11,7 +11,10 @@ from typing import Any
 
 def json_bytes(value: object) -> bytes:
     """The one spelling of a value: sorted keys, one entry a line, numbers as Python's repr."""
-    return json.dumps(value, indent=1, sort_keys=True, default=_plain, ensure_ascii=False).encode() + b"\n"
+    text = json.dumps(value, indent=1, sort_keys=True, default=_plain, ensure_ascii=False)
+    return (
+        text.encode(errors="backslashreplace") + b"\n"
+    )  # \udcff, of a file name that is no UTF-8, is JSON's own escape
 
 
 def seal(value: Mapping[str, object]) -> bytes:

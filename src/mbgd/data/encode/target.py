@@ -21,6 +21,7 @@ from mbgd.errors import DataError, PlanError, did_you_mean
 Task = Literal["regression", "classification"]
 Label = str | int | bool
 TASKS: tuple[Task, ...] = ("regression", "classification")
+WIDEST = 1e150  # squares of larger numbers overflow, and with them every score
 FEW = 20  # distinct whole numbers up to which a target is read as class labels
 
 
@@ -136,16 +137,33 @@ def learn_target(table: Table, column: str, *, task: str | None = None) -> Targe
         )
     if (task or _task_of(table, column)) == "regression":
         target = Target(column, "regression")
-        target.encode(table)  # the first value that is no finite number is named now, before anything is learned
+        _check_numbers(table, column, y=target.encode(table))  # what is no finite number is named now
         return target
     values, index = _labels(table, column)
     _check_labels(table, column, values=values, index=index)
+    if len(values) > FEW and len(values) == int((index < len(values)).sum()):
+        raise DataError(
+            f"{table.name}, column {column!r}: each of its {len(values):,} labels stands once, as in a key; name another target"
+        )
     if len(values) < 2:
         raise DataError(
             f"{table.name}, column {column!r}: classification needs at least two classes, got {values[0]!r} alone; "
             "add rows of another class, or name another target"
         )
     return Target(column, "classification", tuple(sorted(values)))
+
+
+def _check_numbers(table: Table, name: str, *, y: NDArray[Any]) -> None:
+    """Raises DataError for a number whose square is none, and where all are one number."""
+    there = y[~np.isnan(y)]
+    if (wide := np.flatnonzero(np.abs(y) > WIDEST)).size:
+        raise DataError(
+            f"{table.where(wide[0])}, column {name!r}: {y[wide[0]]:g} is too large for a target; give it in larger units"
+        )
+    if there.min() == there.max():
+        raise DataError(
+            f"{table.name}, column {name!r}: every target is {there[0]:g}, there is nothing to learn; name another column"
+        )
 
 
 def has_target(table: Table, column: str) -> NDArray[np.bool_]:
