@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mbgd.desk.ensemble import Ensemble
     from mbgd.desk.explain import explain
     from mbgd.desk.load import load
+    from mbgd.desk.one_row import RowPredictor, load_light
     from mbgd.desk.plan import Plan
     from mbgd.desk.predictor import Predictor
     from mbgd.desk.result import Run
@@ -28,6 +29,7 @@ _WHERE = {  # a public name -> the module that holds it, loaded at its first use
     "steps": "mbgd.desk.run",
     "resume": "mbgd.desk.resume",
     "load": "mbgd.desk.load",
+    "load_light": "mbgd.desk.one_row",
     "explain": "mbgd.desk.explain",
     "batches": "mbgd.data.batches",
     "reference": "mbgd.reference",
@@ -35,6 +37,7 @@ _WHERE = {  # a public name -> the module that holds it, loaded at its first use
     "Run": "mbgd.desk.result",
     "Predictor": "mbgd.desk.predictor",
     "Ensemble": "mbgd.desk.ensemble",
+    "RowPredictor": "mbgd.desk.one_row",
     "TableModel": "mbgd.model.table",
     "linear": "mbgd.model.build",
     "mlp": "mbgd.model.build",
@@ -56,6 +59,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "Predictor",
+    "RowPredictor",
     "Run",
     "SavedFileError",
     "StopReason",
@@ -67,6 +71,7 @@ __all__ = [
     "fit_table",
     "linear",
     "load",
+    "load_light",
     "mlp",
     "reference",
     "resume",
