@@ -41,7 +41,7 @@ def main() -> None:
     rounds = arguments()
     alone()
     data = pd.read_parquet(FLIGHTS).dropna(subset=[TARGET]).head(20_000)
-    data = data.drop(columns=[name for name in data if str(data[name].dtype).startswith("datetime")])
+    data["time_hour"] = data["time_hour"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")  # as JSON has it
     run = mbgd.fit_table(data, TARGET, epochs=1, hidden_layer_sizes=SIZES)
     row = {name: value.item() if hasattr(value, "item") else value for name, value in data.iloc[0].items()}
     del row[TARGET]
@@ -108,7 +108,7 @@ def by_sklearn(data: pd.DataFrame) -> Any:
 
     X = data.drop(columns=TARGET)
     numbers = list(X.select_dtypes("number"))
-    words = [name for name in X if name not in numbers]
+    words = [name for name in X if name not in (*numbers, "time_hour")]
     encoder = ColumnTransformer(
         [
             ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), numbers),

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from mbgd.measure.quantiles import middle
 from mbgd.measure.threshold import Threshold
 from mbgd.model.arrays import Network
 from mbgd.step.plain import PREDICTIONS, prediction_word, predicts_classes
+
+if TYPE_CHECKING:
+    from mbgd.data.encode.encoder import Encoder
 
 Array = NDArray[np.float64]
 Encoded = tuple[NDArray[Any], Sequence[int]]
@@ -115,7 +119,22 @@ class RowPredictor:
         try:
             return self.encoders[encoder](row)
         except (UnusualValueError, KeyError):
-            return _by_table(row, self.described[encoder])
+            return self._by_table(row, encoder)
+
+    def _by_table(self, row: Mapping[str, Any], encoder: int) -> Encoded:
+        """The encoding of a table of this row: reads whatever a table may hold, and says what is wrong with the rest."""
+        from mbgd.data.table import open_table
+
+        of_tables = self._of_tables[encoder]
+        names = [name for name in of_tables.columns if name in row] or list(row)
+        encoded = of_tables.encode(open_table({name: [row[name]] for name in names}, schema_like=of_tables.schema))
+        return encoded.numbers[0], encoded.codes[0].tolist()
+
+    @cached_property
+    def _of_tables(self) -> tuple[Encoder, ...]:
+        from mbgd.data.encode.encoder import Encoder  # Arrow takes a fifth of a second to load
+
+        return tuple(Encoder.from_json(described) for described in self.described)
 
     def _numbers(self, row: Any) -> Encoded:
         network = self.models[0].network
@@ -130,17 +149,6 @@ class RowPredictor:
     def _best(self, mean_O: Array) -> int:
         p_C = self._spread(mean_O)
         return int(p_C.argmax() if self.threshold is None else self.threshold.found(p_C[None])[0])
-
-
-def _by_table(row: Mapping[str, Any], described: Mapping[str, Any]) -> Encoded:
-    """The encoding of a table of this row: reads whatever a table may hold, and says what is wrong with the rest."""
-    from mbgd.data.encode.encoder import Encoder
-    from mbgd.data.table import open_table
-
-    encoder = Encoder.from_json(described)
-    given = {name: [row[name]] for name in encoder.columns if name in row} or {name: [row[name]] for name in row}
-    encoded = encoder.encode(open_table(given, schema_like=encoder.schema))
-    return encoded.numbers[0], encoded.codes[0].tolist()
 
 
 def load_light(path: str | os.PathLike[str]) -> RowPredictor:

@@ -9,8 +9,9 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +19,16 @@ from numpy.typing import NDArray
 _NUMBERS = frozenset({float, int, bool, np.float64, np.float32, np.int64, np.int32, np.int16, np.int8, np.bool_})
 _INT64 = 1 << 63
 _FURTHEST = float(np.float32(711.0))  # asinh of the largest float64
-_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d:\d\d)?", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d:\d\d(?:Z|[+-]\d\d:\d\d)?)?", re.ASCII)
 _EPOCH, _DAY = datetime(1970, 1, 1), 86_400
+_UTC = ("UTC", "+00:00", "Etc/UTC")
 _EPOCH_DAY = _EPOCH.toordinal()
 _SHORT = 1e9  # a whole number below it is spelt by its digits alone, whatever its type
 _TURNS = {"hour": 24 * 3600, "weekday": 7.0, "day_of_year": 365.25}  # a period in the units of `_at`
 
 
 class UnusualValueError(Exception):
-    """A value that only the encoder of tables reads, or refuses: text for a number, a time with a zone, an infinity."""
+    """A value that only the encoder of tables reads, or refuses: text for a number, an infinity, a decimal."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,11 @@ class _Date:
     name: str
     parts: tuple[str, ...]
     flag: bool
+    zone: str | None
 
     def put(self, value: Any, into: list[float]) -> None:
         """Sine and cosine of each part, and the flag, as `DateColumn` has them."""
-        at = _days_and_seconds(value)
+        at = _days_and_seconds(value, self.zone)
         for part in self.parts:
             if at is None:
                 into += (0.0, 0.0)
@@ -74,7 +77,7 @@ class _Date:
 
     @staticmethod
     def of(part: Mapping[str, Any]) -> _Date:
-        return _Date(part["name"], tuple(part["parts"]), part["flag"])
+        return _Date(part["name"], tuple(part["parts"]), part["flag"], part["zone"])
 
 
 @dataclass(frozen=True)
@@ -144,21 +147,41 @@ def _spelt(value: Any) -> str | None:
     return str(int(value))
 
 
-def _days_and_seconds(value: Any) -> tuple[int, int] | None:
-    """(days since 1970, seconds of the day) on the clock that the value was written by; None where it is missing."""
+def _days_and_seconds(value: Any, zone: str | None) -> tuple[int, int] | None:
+    """(days since 1970, seconds of the day) on the clock of `zone`, or else on that which the value was written by; None
+    where it is missing."""
     if value is None:
         return None
     if type(value) is str and _DATE.fullmatch(value):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            raise UnusualValueError from None
-    if type(value) is datetime and value.tzinfo is None:
-        since = value - _EPOCH
+        value = _parsed(value)
+    if isinstance(value, datetime):
+        if hasattr(value, "to_pydatetime"):  # a pandas Timestamp, or NaT, which is no time
+            if value != value:  # noqa: PLR0124
+                return None
+            value = value.to_pydatetime(warn=False)
+        since = (value if value.tzinfo is None else _on_clock(value, zone)) - _EPOCH
         return since.days, since.seconds
     if type(value) is date:
         return value.toordinal() - _EPOCH_DAY, 0
     raise UnusualValueError
+
+
+def _parsed(text: str) -> datetime:
+    try:
+        value = datetime.fromisoformat(text)
+        return value if value.tzinfo is None else value.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UnusualValueError from None
+
+
+def _on_clock(value: datetime, zone: str | None) -> datetime:
+    """The time that the clock of a zone shows then."""
+    try:
+        if zone is not None:
+            value = value.astimezone(UTC if zone in _UTC else ZoneInfo(zone))
+        return value.replace(tzinfo=None)
+    except (KeyError, ValueError, OSError, OverflowError):  # a zone that is not known here, or is no name
+        raise UnusualValueError from None
 
 
 def _at(days: int, seconds: int, part: str) -> int:
