@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from mbgd.data.batches import batches
     from mbgd.desk.ensemble import Ensemble
     from mbgd.desk.explain import explain
+    from mbgd.desk.export import export
     from mbgd.desk.load import load
     from mbgd.desk.one_row import RowPredictor, load_light
     from mbgd.desk.plan import Plan
@@ -28,6 +29,7 @@ _WHERE = {  # a public name -> the module that holds it, loaded at its first use
     "fit_table": "mbgd.desk.tables",
     "steps": "mbgd.desk.run",
     "resume": "mbgd.desk.resume",
+    "export": "mbgd.desk.export",
     "load": "mbgd.desk.load",
     "load_light": "mbgd.desk.one_row",
     "explain": "mbgd.desk.explain",
@@ -67,6 +69,7 @@ __all__ = [
     "TableModel",
     "batches",
     "explain",
+    "export",
     "fit",
     "fit_table",
     "linear",

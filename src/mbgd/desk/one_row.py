@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbgd.data.encode.row import RowEncoder, UnusualValueError
-from mbgd.desk.plain import Plain, PlainModel, plain_file
+from mbgd.desk.plain import Plain, PlainModel, labels_of, plain_file
 from mbgd.errors import DataError, PlanError
 from mbgd.measure.conformal import Widening
 from mbgd.measure.quantiles import middle
 from mbgd.measure.threshold import Threshold
 from mbgd.model.arrays import Network
-from mbgd.step.plain import PREDICTIONS, prediction_word, predicts_classes
+from mbgd.step.plain import PREDICTIONS, prediction_word
 
 if TYPE_CHECKING:
     from mbgd.data.encode.encoder import Encoder
@@ -162,10 +162,6 @@ def load_light(path: str | os.PathLike[str]) -> RowPredictor:
 def row_predictor(plain: Plain) -> RowPredictor:
     """The predictor of one row; nothing is copied."""
     first = plain.models[0]
-    target = first.facts.get("target")
-    labels = () if target is None else tuple(target.get("classes", ()))
-    if predicts_classes(first.facts["loss"], several=first.several) and target is None:
-        labels = tuple(range(first.facts["output_shape"][0] if first.several else 2))
     threshold = plain.threshold
     return RowPredictor(
         models=tuple(_model(model) for model in plain.models),
@@ -174,7 +170,7 @@ def row_predictor(plain: Plain) -> RowPredictor:
         columns={
             fact["name"]: fact["kind"] for e in plain.encoders for fact in e["facts"] if fact["kind"] != "left out"
         },
-        classes=labels,
+        classes=labels_of(plain),
         levels=first.levels,
         several=first.several,
         threshold=None if threshold is None else Threshold.from_json(threshold),

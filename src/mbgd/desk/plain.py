@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mbgd.errors import PlanError, SavedFileError
 from mbgd.model.arrays import Network, network
 from mbgd.model.file import FILE_NAME, describe, read_arrays
+from mbgd.step.plain import predicts_classes
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,17 @@ class Plain:
     models: tuple[PlainModel, ...]
     encoders: tuple[Mapping[str, Any], ...]
     threshold: Mapping[str, Any] | None
+
+
+def labels_of(plain: Plain) -> tuple[Any, ...]:
+    """The class labels, in the order of probabilities; none where numbers are predicted."""
+    first = plain.models[0]
+    target = first.facts.get("target")
+    if target is not None:
+        return tuple(target.get("classes", ()))
+    if not predicts_classes(first.facts["loss"], several=first.several):
+        return ()
+    return tuple(range(first.facts["output_shape"][0] if first.several else 2))
 
 
 def finished_model(place: Path) -> Path:
