@@ -19,6 +19,7 @@ from mbgd.errors import PlanError, SavedFileError
 from mbgd.loop.progress import Progress
 from mbgd.record.checkpoint import newest, save
 from mbgd.record.history import History, HistoryWriter, rewind
+from mbgd.record.loggers import GuardedLogger, make_logger
 from mbgd.step.autograd import Engine
 from mbgd.store import FolderLock, new_folder, read_json, remove_folder, sweep, write_json
 
@@ -38,18 +39,32 @@ class Recorder:
         checkpoint_every: int | str | None,
         history: History | None = None,
         saved_at: float = 0.0,
+        logger: GuardedLogger | None = None,
     ) -> None:
         self._folder = folder
         self._steps = checkpoint_every if isinstance(checkpoint_every, int) else None
         self._seconds = float(checkpoint_every[:-1]) if isinstance(checkpoint_every, str) else SECONDS_BETWEEN_SAVES
         self._saved_at = saved_at
         self._writer = None if folder is None else HistoryWriter(folder / HISTORY)
+        self._logger = logger
         self.lines = history if history is not None else History()
 
     def history(self, record: dict[str, Any]) -> None:
         self.lines.append(record)
         if self._writer is not None:
             self._writer.append(record)
+        if self._logger is not None:
+            self._logger.add(record)
+
+    def close(self, *, ended: bool) -> None:
+        """Training is over, as planned or cut off."""
+        if self._logger is not None:
+            self._logger.close(ended=ended)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What of the writing failed without harm to the run."""
+        return () if self._logger is None else self._logger.notices
 
     def is_due(self, progress: Progress, seconds: float) -> bool:
         """Whether a checkpoint belongs here: every so many steps exactly, or at the first look after so many seconds."""
@@ -66,6 +81,12 @@ class Recorder:
         tensors, facts = to_checkpoint(engine, standing)
         save(self._folder, step=standing.progress.steps_done, tensors=tensors, facts=facts)
         self._saved_at = standing.seconds
+
+
+def new_recorder(folder: Path | None, plan: Plan) -> Recorder:
+    """The recorder of a run that begins."""
+    logger = make_logger(plan.log, folder, facts=plan.to_json())
+    return Recorder(folder, checkpoint_every=plan.checkpoint_every, logger=logger)
 
 
 def versions() -> dict[str, str]:
@@ -167,7 +188,9 @@ def go_on(path: Path, parts: Parts, plan: Plan, saved: Mapping[str, Any]) -> tup
         start = from_checkpoint(parts.engine, found.checkpoint.tensors, found.checkpoint.facts)
         notices += found.notices
     history = rewind(path / HISTORY, start.progress.steps_done)
-    recorder = Recorder(path, checkpoint_every=plan.checkpoint_every, history=history, saved_at=start.seconds)
+    logger = make_logger(plan.log, path, facts=plan.to_json(), step=start.progress.steps_done)
+    how: dict[str, Any] = {"history": history, "saved_at": start.seconds, "logger": logger}
+    recorder = Recorder(path, checkpoint_every=plan.checkpoint_every, **how)
     return start, recorder, notices
 
 

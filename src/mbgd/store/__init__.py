@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mbgd.store.files import (
+    append_bytes,
     append_line,
     new_folder,
     read_bytes,
@@ -22,6 +23,7 @@ from mbgd.store.sealed import finite, json_bytes, seal, unseal
 __all__ = [
     "FolderLock",
     "announced",
+    "append_bytes",
     "append_line",
     "finite",
     "json_bytes",
