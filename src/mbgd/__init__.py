@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from mbgd.data.batches import batches
     from mbgd.desk.ensemble import Ensemble
     from mbgd.desk.explain import explain
+    from mbgd.desk.export import export
     from mbgd.desk.load import load
+    from mbgd.desk.one_row import RowPredictor, load_light
     from mbgd.desk.plan import Plan
     from mbgd.desk.predictor import Predictor
     from mbgd.desk.result import Run
@@ -31,8 +33,10 @@ _WHERE = {  # a public name -> the module that holds it, loaded at its first use
     "fit_table": "mbgd.desk.tables",
     "steps": "mbgd.desk.run",
     "resume": "mbgd.desk.resume",
+    "export": "mbgd.desk.export",
     "load": "mbgd.desk.load",
     "verify": "mbgd.desk.verify",
+    "load_light": "mbgd.desk.one_row",
     "explain": "mbgd.desk.explain",
     "batches": "mbgd.data.batches",
     "reference": "mbgd.reference",
@@ -40,6 +44,7 @@ _WHERE = {  # a public name -> the module that holds it, loaded at its first use
     "Run": "mbgd.desk.result",
     "Predictor": "mbgd.desk.predictor",
     "Ensemble": "mbgd.desk.ensemble",
+    "RowPredictor": "mbgd.desk.one_row",
     "TableModel": "mbgd.model.table",
     "linear": "mbgd.model.build",
     "mlp": "mbgd.model.build",
@@ -69,6 +74,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "Predictor",
+    "RowPredictor",
     "Run",
     "SavedFileError",
     "StopReason",
@@ -76,10 +82,12 @@ __all__ = [
     "TableModel",
     "batches",
     "explain",
+    "export",
     "fit",
     "fit_table",
     "linear",
     "load",
+    "load_light",
     "mlp",
     "reference",
     "resume",

@@ -81,6 +81,7 @@ SET: dict[str, Any] = {  # every knob at something else than its default
     "prefetch": 3,
     "engine": "autograd",
     "checkpoint_every": "30s",
+    "log": "tensorboard",
 }
 GOLDEN = {  # word, value -> the whole sentence
     (

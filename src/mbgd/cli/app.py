@@ -151,6 +151,19 @@ def explain(
     explain_file(run, _one(data), numbers=numbers, out=out, json=json, force=force, **how)
 
 
+@app.command("export")
+def export(
+    run: OneRun,
+    out: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="file to write")],
+    *,
+    force: Force = False,
+) -> None:
+    """Write the model with its encoder as one ONNX file, which predicts without Python."""
+    from mbgd.cli.export import export_file
+
+    export_file(run, out, force=force)
+
+
 @app.command("info")
 def info(
     run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="run folder or model file")] = None,

@@ -14,6 +14,7 @@ from mbgd.compiled.news import told_of_compiling
 from mbgd.desk.result import Run
 from mbgd.desk.several import ModelTrained
 from mbgd.desk.train import Look
+from mbgd.errors import plain
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -100,7 +101,7 @@ class _Lines:
 
     def show(self, look: Look) -> None:
         for line in told(look):
-            print(line, file=sys.stderr, flush=True)
+            say(line)
         now = time.monotonic()
         if now < self._next and not (look.epochs is not None and look.epoch >= look.epochs):
             return
@@ -145,7 +146,7 @@ def _bar(models: int) -> Iterator[Display]:
 
             def show(self, look: Look) -> None:
                 for line in told(look):
-                    progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+                    progress.console.print(plain(line), highlight=False, markup=False, soft_wrap=True)
                 self.epochs = look.epochs or 0.0
                 if look.scores:
                     self.scores = "  " + "  ".join(

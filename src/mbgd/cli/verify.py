@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mbgd.cli.show import print_json, say
+from mbgd.cli.show import print_json
+from mbgd.cli.streams import say, tell
 from mbgd.desk.verify import failed, verify
 
 
@@ -16,7 +17,7 @@ def verify_run(run: Path, *, data: Any, json: bool) -> None:
         print_json({"held": list(found.held), "wrong": list(found.wrong), "unseen": list(found.unseen)})
     else:
         for line in found.held:
-            print(f"holds: {line}")
+            tell(f"holds: {line}")
     for line in found.unseen:
         say(f"note: {line}")
     error = failed(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from mbgd.desk.one_row import RowPredictor, row_predictor
+from mbgd.desk.plain import plain_model
 from mbgd.desk.predictor import Predictor
 from mbgd.errors import PlanError
 from mbgd.measure.conformal import Pair, Widening
@@ -146,7 +149,12 @@ class Ensemble:
         return self.predictors[0].spread(outputs)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write one safetensors file that holds all of them; an encoder that several share is in it once."""
+        """Write one safetensors file that holds all of them."""
+        save_model(Path(path), self.model, facts={**(self.facts or {}), **self.described()})
+        return Path(path)
+
+    def described(self) -> dict[str, Any]:
+        """What the model file says of them as JSON, weights apart; an encoder that several share is in it once."""
         encoders = list({id(p.encoder): p.encoder for p in self.predictors}.values())
         numbers = {id(encoder): number for number, encoder in enumerate(encoders)}
         models = [
@@ -154,9 +162,24 @@ class Ensemble:
             for p in self.predictors
         ]
         said = {"kind": "ensemble", "encoders": [e.to_json() for e in encoders if e is not None], "models": models}
-        cut = {"threshold": None if self.threshold is None else asdict(self.threshold)}
-        save_model(Path(path), self.model, facts={**(self.facts or {}), **said, **cut})
-        return Path(path)
+        return {**said, "threshold": None if self.threshold is None else asdict(self.threshold)}
+
+    @cached_property
+    def of_one(self) -> RowPredictor:
+        """The same models for one row at a time, without torch on the way."""
+        return row_predictor(plain_model(self))
+
+    def predict_one(self, row: Mapping[str, Any]) -> Any:
+        """`predict` of one row, a mapping of column to value: a number or label."""
+        return self.of_one.predict_one(row)
+
+    def predict_proba_one(self, row: Mapping[str, Any]) -> NDArray[np.float64]:
+        """`predict_proba` of one row, (C,)."""
+        return self.of_one.predict_proba_one(row)
+
+    def predict_quantiles_one(self, row: Mapping[str, Any]) -> NDArray[np.float64]:
+        """`predict_quantiles` of one row, (Q,)."""
+        return self.of_one.predict_quantiles_one(row)
 
 
 Predicting = Predictor | Ensemble

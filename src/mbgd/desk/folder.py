@@ -20,12 +20,19 @@ from mbgd.desk.standing import Standing, from_checkpoint
 from mbgd.errors import PlanError, SavedFileError, taken_at_its_word
 from mbgd.record.checkpoint import newest
 from mbgd.record.history import rewind
+from mbgd.record.loggers import make_logger
 from mbgd.store import TEMPORARY, FolderLock, new_folder, read_json, remove_folder, sweep, write_json
 
 FORMAT = 1
 PLAN, MANIFEST, RESULT = "plan.json", "manifest.json", "result.json"
 MODEL, INIT = "model.safetensors", "init.safetensors"
 LOCK, CHECKPOINTS = ".lock", "checkpoints"
+
+
+def new_recorder(folder: Path | None, plan: Plan) -> Recorder:
+    """The recorder of a run that begins."""
+    logger = make_logger(plan.log, folder, facts=plan.to_json())
+    return Recorder(folder, checkpoint_every=plan.checkpoint_every, logger=logger)
 
 
 def versions() -> dict[str, str]:
@@ -156,6 +163,7 @@ def go_on(path: Path, parts: Parts, plan: Plan, saved: Mapping[str, Any]) -> tup
         history=history,
         saved_at=start.seconds,
         saved_step=None if found is None else found.checkpoint.step,
+        logger=make_logger(plan.log, path, facts=plan.to_json(), step=start.progress.steps_done),
     )
     return start, recorder, notices
 

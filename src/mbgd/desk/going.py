@@ -22,9 +22,14 @@ def going(parts: Parts, plan: Plan, *, recorder: Recorder, start: Standing) -> T
 
     Raises KeyboardInterrupt after an interrupt, saved and on a step boundary.
     """
+    ended = False
     with borrowed(parts):
-        with interruptible() as interrupted, recorder.at_work(), computing(parts.device, parts.threads):
-            trained = yield from train(parts, plan, start=start, recorder=recorder, interrupted=interrupted)
+        try:
+            with interruptible() as interrupted, recorder.at_work(), computing(parts.device, parts.threads):
+                trained = yield from train(parts, plan, start=start, recorder=recorder, interrupted=interrupted)
+            ended = trained.ending.reason is not StopReason.INTERRUPTED
+        finally:
+            recorder.close(ended=ended)
         if trained.ending.reason is StopReason.INTERRUPTED:
             raise KeyboardInterrupt
         take_average(parts.engine.updater)

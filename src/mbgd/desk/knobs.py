@@ -44,6 +44,7 @@ class Knobs(TypedDict, total=False):
     prefetch: int | None
     engine: str
     checkpoint_every: int | str | None
+    log: str | None
 
 
 class TableKnobs(Knobs, total=False):

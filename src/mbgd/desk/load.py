@@ -9,10 +9,11 @@ from typing import Any
 from torch import nn
 
 from mbgd.desk.ensemble import Ensemble, Predicting
+from mbgd.desk.plain import finished_model
 from mbgd.desk.predictor import Predictor, loss_of, of_a_table, of_arrays
 from mbgd.errors import DataError, PlanError, SavedFileError, taken_at_its_word
 from mbgd.measure.threshold import Threshold
-from mbgd.model.saved import FILE_NAME, SavedModel, load_model, put_into, restore
+from mbgd.model.saved import SavedModel, load_model, put_into, restore
 
 
 def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Predicting:
@@ -48,14 +49,7 @@ _OF_TABLES = ("table", "ensemble")
 
 
 def _read(place: Path) -> SavedModel:
-    if place.is_dir() and not (place / FILE_NAME).exists():
-        why = (
-            f"the run has not ended: 'mbgd resume {place}' ends it"
-            if (place / "plan.json").exists()
-            else "it is no run"
-        )
-        raise SavedFileError(f"{place} must hold {FILE_NAME}, got none; {why}")
-    return load_model(place)
+    return load_model(finished_model(place))
 
 
 def _of_tables(saved: SavedModel) -> Predicting:

@@ -207,6 +207,7 @@ class Plan:
     checkpoint_every: Any = _knob(
         None, Either(Whole(1), Seconds(text=True)), "steps, or seconds as 30s", group="Machine", first=True
     )
+    log: str | None = _knob(None, Choice("tensorboard", "mlflow"), "where history.jsonl goes as well", group="Output")
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -258,7 +259,7 @@ def _check_together(plan: Plan) -> None:
 
 
 # what may change at resume
-RESUMABLE = ("device", "threads", "engine", "workers", "prefetch", "checkpoint_every", "time_limit")
+RESUMABLE = ("device", "threads", "engine", "workers", "prefetch", "checkpoint_every", "time_limit", "log")
 
 
 def from_json(saved: Mapping[str, Any], **given: Any) -> Plan:

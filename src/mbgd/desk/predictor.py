@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from torch import nn
 
 from mbgd.data.given import as_source
 from mbgd.data.source import ArraySource, Rows, Source
+from mbgd.desk.one_row import RowPredictor, row_predictor
+from mbgd.desk.plain import plain_model
 from mbgd.errors import PlanError
 from mbgd.measure.calibrate import tempered
 from mbgd.measure.conformal import Widening
@@ -98,6 +101,24 @@ class Predictor:
         if not self.classes:
             raise PlanError("predict_proba needs a model of classes, got one that predicts numbers; use predict")
         return self.spread(self.outputs(data))
+
+    @cached_property
+    def of_one(self) -> RowPredictor:
+        """The same model for one row at a time, without torch on the way. Raises PlanError for a module of your own."""
+        return row_predictor(plain_model(self))
+
+    def predict_one(self, row: Any) -> Any:
+        """`predict` of one row: a number or label; an array (T,) of several targets. A row is a mapping of column to value, or
+        for a model of arrays a sequence of numbers."""
+        return self.of_one.predict_one(row)
+
+    def predict_proba_one(self, row: Any) -> NDArray[np.float64]:
+        """`predict_proba` of one row, (C,)."""
+        return self.of_one.predict_proba_one(row)
+
+    def predict_quantiles_one(self, row: Any) -> NDArray[np.float64]:
+        """`predict_quantiles` of one row, (Q,)."""
+        return self.of_one.predict_quantiles_one(row)
 
     def decide(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
         """Predictions from the loss's own predictions, as `outputs` gives them."""

@@ -17,6 +17,7 @@ from mbgd.loop.progress import Progress
 from mbgd.record.aside import Aside
 from mbgd.record.checkpoint import save
 from mbgd.record.history import History, HistoryWriter
+from mbgd.record.loggers import GuardedLogger
 from mbgd.step.autograd import Engine
 
 HISTORY = "history.jsonl"
@@ -45,6 +46,7 @@ class Recorder:
         history: History | None = None,
         saved_at: float = 0.0,
         saved_step: int | None = None,
+        logger: GuardedLogger | None = None,
     ) -> None:
         self._folder = folder
         self._steps = checkpoint_every if isinstance(checkpoint_every, int) else None
@@ -54,6 +56,7 @@ class Recorder:
         self._unwritten: list[dict[str, Any]] = []  # lines that the disk has refused so far
         self._aside, self._news = Aside(), deque[Saved]()
         self._last: Saved | None = None
+        self._logger = logger
         self.lines = history if history is not None else History()
 
     def history(self, record: dict[str, Any]) -> None:
@@ -62,6 +65,13 @@ class Recorder:
             self._unwritten.append(record)
             with suppress(StorageError):  # said by the next save, which tries again
                 self._write_lines(self._writer)
+        if self._logger is not None:
+            self._logger.add(record)
+
+    def close(self, *, ended: bool) -> None:
+        """Training is over, as planned or cut off."""
+        if self._logger is not None:
+            self._logger.close(ended=ended)
 
     def is_due(self, progress: Progress, seconds: float) -> bool:
         """Whether a checkpoint belongs here: every so many steps exactly, or at the first look after so many seconds, but
@@ -106,8 +116,9 @@ class Recorder:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What is to be said at the end of a run whose last save failed."""
-        return () if self._last is None or self._last.failure is None else (str(self._last),)
+        """What of the writing failed without harm to the run: the last save, a logger."""
+        last = () if self._last is None or self._last.failure is None else (str(self._last),)
+        return last if self._logger is None else (*last, *self._logger.notices)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:

@@ -79,6 +79,10 @@ class Run:
         """Quantiles, shape (n, Q), in the order of `quantiles=`; pairs of them are widened by the validation rows."""
         return self.predictor.predict_quantiles(data)
 
+    def predict_one(self, row: Any) -> Any:
+        """The prediction for one row, in microseconds: a mapping of column to value, or a sequence of numbers."""
+        return self.predictor.predict_one(row)
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the one-file model; `mbgd.load` reads it."""
         return self.predictor.save(path)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, SequentialSampler
 from mbgd.desk.card import write_card
 from mbgd.desk.engine import check_engine
 from mbgd.desk.fingerprint import check_same, fingerprint
-from mbgd.desk.folder import MODEL, RESULT, go_on, open_existing, open_new, write_plan
+from mbgd.desk.folder import MODEL, RESULT, go_on, new_recorder, open_existing, open_new, write_plan
 from mbgd.desk.going import borrowed, going
 from mbgd.desk.knobs import Knobs
 from mbgd.desk.machine import computing
@@ -31,6 +31,7 @@ from mbgd.errors import PlanError
 from mbgd.loop.progress import Progress
 from mbgd.loop.steps import Steps
 from mbgd.loop.steps import steps as loop_steps
+from mbgd.record.loggers import check_logger
 from mbgd.step.update import take_average
 from mbgd.store import write_json
 
@@ -78,7 +79,7 @@ def steps(
     them averaged weights (`ema_decay`) take their place in the model.
     """
     plan = module_plan(knobs, data)
-    for word in ("validation", "patience", "target_loss", "time_limit", "checkpoint_every", "metric"):
+    for word in ("validation", "patience", "target_loss", "time_limit", "checkpoint_every", "metric", "log"):
         if getattr(plan, word) is not None:
             raise PlanError(f"{word} belongs to fit, got it with steps; look and stop between two steps instead")
     parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
@@ -153,9 +154,11 @@ def finish(fitting: Generator[Any, None, Run]) -> Run:
 
 def fitting(model: nn.Module, data: Any, *, plan: Plan, out: Any = None, sample_weight: Any = None) -> Fitting:
     """`fit`, look by look."""
+    path = None if out is None else Path(out)
+    check_logger(plan.log, path)
     parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
-    with open_new(None if out is None else Path(out)) as folder:
-        recorder = Recorder(folder, checkpoint_every=plan.checkpoint_every)
+    with open_new(path) as folder:
+        recorder = new_recorder(folder, plan)
         with recorder.at_work():
             recorder.save(parts.engine, Standing())  # the caller's weights: nothing else could give them back
         recorder.wait_or_raise()
@@ -171,6 +174,7 @@ def resuming(model: nn.Module, data: Any, *, folder: Path, sample_weight: Any, a
     with open_existing(folder, command="fit") as saved:
         then = saved["resolved"]
         plan = from_json(saved["plan"], **{"threads": then["threads"], **again})
+        check_logger(plan.log, folder)
         parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
         check_same(then.get("data"), fingerprint(parts.source, parts.validation))
         check_engine(model, parts.resolved["engine"], then["engine"])

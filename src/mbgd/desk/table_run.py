@@ -14,7 +14,7 @@ import numpy as np
 from mbgd.data.order import IntArray
 from mbgd.data.places import listed, original
 from mbgd.desk.card import write_card
-from mbgd.desk.folder import MODEL, RESULT, go_on
+from mbgd.desk.folder import MODEL, RESULT, go_on, new_recorder
 from mbgd.desk.going import going
 from mbgd.desk.parts import Held, Parts
 from mbgd.desk.plan import Plan
@@ -100,7 +100,7 @@ def _start(
     folder: Path | None, parts: Parts, plan: Plan, saved: Mapping[str, Any] | None
 ) -> tuple[Standing, Recorder, tuple[str, ...]]:
     if folder is None or saved is None:
-        return Standing(), Recorder(folder, checkpoint_every=plan.checkpoint_every), ()
+        return Standing(), new_recorder(folder, plan), ()
     return go_on(folder, parts, plan, saved)
 
 

@@ -25,6 +25,7 @@ from mbgd.desk.table_plan import table_plan
 from mbgd.desk.table_run import TableRun, train_one
 from mbgd.desk.train import Look
 from mbgd.errors import PlanError
+from mbgd.record.loggers import check_logger
 from mbgd.store import read_json, write_json
 
 TableFitting = Generator[Look | ModelTrained, None, Run]
@@ -79,6 +80,7 @@ def table_fitting(
     """`fit_table`, look by look. All that can be wrong with rows and plan is said before anything is written."""
     path = None if out is None else Path(out)
     check_new(path, replace=replace_out)
+    check_logger(plan.log, path)
     choose_device(plan.device)  # a wrong word is said before a large file is read
     begun = None if init is None else taken_over(init, plan)
     if begun is not None and how_many(plan) > 1:
@@ -112,6 +114,7 @@ def table_resuming(folder: Path, *, data: Any = None) -> TableFitting:
 def begun_again(folder: Path, saved: Mapping[str, Any], *, data: Any = None) -> tuple[Opened, TableRun, Parts]:
     """Rows, run and parts of an existing table's run, as they were when it was begun. Raises DataError where data changed."""
     plan = from_json(saved["plan"])
+    check_logger(plan.log, folder)
     where = saved["data"] if data is None else data
     if where is None:
         raise PlanError(

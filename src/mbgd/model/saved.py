@@ -14,16 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mbgd.errors import PlanError, SavedFileError, taken_at_its_word
+from mbgd.errors import PlanError, SavedFileError
 from mbgd.model.build import SEVERAL, architecture, build
-from mbgd.model.tensors import not_tensors, read_tensors, tensor_bytes
-from mbgd.store import announced, file_size, finite, write_bytes
-
-FORMAT, OF_ONE = 2, 1  # the first holds several models, and is written where there are several
-FILE_NAME = "model.safetensors"
-_BLANK = "0" * 64  # stands for the digest while the digest is taken
-_BLOCK = 1 << 20
-_LARGEST_HEADER = 100_000_000  # bytes, the format's own bound: JSON takes several times as many when it is read
+from mbgd.model.file import BLANK, FORMAT, OF_ONE, describe
+from mbgd.model.tensors import read_tensors, tensor_bytes
+from mbgd.store import finite, write_bytes
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,7 @@ def save_model(path: Path, module: nn.Module, *, facts: Mapping[str, object]) ->
             raise PlanError(f"module must hold tensors alone to be saved, got {name!r} of type {type(value).__name__}")
     described = architecture(module)
     written = {
-        "sha256": _BLANK,
+        "sha256": BLANK,
         "format": FORMAT if described is not None and described["kind"] == SEVERAL else OF_ONE,
         "versions": _versions(),
         "architecture": described,
@@ -59,7 +54,7 @@ def save_model(path: Path, module: nn.Module, *, facts: Mapping[str, object]) ->
     data = tensor_bytes(held, metadata={"mbgd": json.dumps(written, ensure_ascii=False)})
     digest = hashlib.sha256(data).hexdigest().encode()
     write_bytes(
-        path, data.replace(_BLANK.encode(), digest, 1)
+        path, data.replace(BLANK.encode(), digest, 1)
     )  # the first: metadata stand first, the digest first in them
 
 
@@ -68,24 +63,8 @@ def load_model(path: Path) -> SavedModel:
 
     Every byte is checked against the SHA-256 in the file; nothing in it is executed. Raises SavedFileError.
     """
-    path = path / FILE_NAME if path.is_dir() else path
-    if not path.exists():
-        raise SavedFileError(f"model file must exist, got {path}; check the path")
-    header = _header(path)
-    try:
-        written = json.loads(json.loads(header)["__metadata__"]["mbgd"])
-        digest, number = str(written["sha256"]), int(written["format"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise _foreign(path, header) from None
-    if _digest(path, header, blank=digest) != digest:
-        raise SavedFileError(f"{path} is damaged: its SHA-256 is not the one in it; take another copy or train again")
-    if number > FORMAT:
-        with taken_at_its_word(path):
-            wrote = written["versions"]["mbgd"]
-        raise SavedFileError(f"{path} has format {number}, this MBGD reads {FORMAT}; install mbgd {wrote} or later")
-    with taken_at_its_word(path):
-        facts, described, versions = (dict(written[name] or {}) for name in ("facts", "architecture", "versions"))
-    return SavedModel(path, read_tensors(path), facts, described or None, versions)
+    said = describe(path)
+    return SavedModel(said.path, read_tensors(said.path), said.facts, said.architecture, said.versions)
 
 
 def restore(saved: SavedModel) -> nn.Module:
@@ -155,39 +134,6 @@ def _shown(value: object) -> str:
     if not isinstance(value, Tensor):
         return "absent" if value is None else f"a {type(value).__name__}"
     return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
-
-
-def _header(path: Path) -> bytes:
-    """The JSON at the start of the file; never more than the file itself."""
-    with announced(path, to="read"):
-        size = file_size(path)
-    with announced(path, to="read"), path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > size - 8:
-            raise not_tensors(path, f"it has {size} bytes, fewer than its header says")
-        if length > _LARGEST_HEADER:
-            raise not_tensors(path, f"its header has {length:,} bytes, at most {_LARGEST_HEADER:,} are one")
-        return file.read(length)
-
-
-def _foreign(path: Path, header: bytes) -> SavedFileError:
-    if header[:1] != b"{":
-        return not_tensors(path, "it has no readable header")
-    return SavedFileError(
-        f"{path} must be a model file of MBGD, its header does not say so; it is damaged or another program's"
-    )
-
-
-def _digest(path: Path, header: bytes, *, blank: str) -> str:
-    """SHA-256 of the whole file, its own digest read as zeros, in memory of fixed size."""
-    running = hashlib.sha256()
-    with announced(path, to="read"), path.open("rb") as file:
-        running.update(file.read(8))
-        running.update(header.replace(blank.encode(), _BLANK.encode(), 1))
-        file.seek(8 + len(header))
-        while block := file.read(_BLOCK):
-            running.update(block)
-    return running.hexdigest()
 
 
 def _versions() -> dict[str, str]:

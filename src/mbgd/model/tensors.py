@@ -10,10 +10,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from mbgd.errors import PlanError, SavedFileError
+from mbgd.errors import PlanError
+from mbgd.model.file import not_tensors
 from mbgd.store import announced
-
-_HEADS = {b"PK\x03\x04": "a zip archive, as torch.save writes", b"PAR1": "a Parquet file", b"\x89HDF": "an HDF5 file"}
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor], *, metadata: dict[str, str] | None = None) -> bytes:
@@ -46,15 +45,3 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return dict(safetensors.torch.load_file(path))
     except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise not_tensors(path, str(error)) from None
-
-
-def not_tensors(path: Path, reason: str) -> SavedFileError:
-    """The error for a file that is no safetensors file, or no longer."""
-    with announced(path, to="read"), path.open("rb") as file:
-        head = file.read(4)
-    kind = _HEADS.get(head) or ("a pickle" if head[:1] == b"\x80" and head[1:2] <= b"\x05" else None)
-    if kind is None:
-        return SavedFileError(f"{path} is damaged or no safetensors file ({reason}); take another copy or train again")
-    return SavedFileError(
-        f"{path} must be a safetensors file, got {kind}; MBGD loads nothing that could run code: save it again by run.save"
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mbgd.store.files import (
     LARGEST_JSON,
     TEMPORARY,
+    append_bytes,
     append_line,
     file_size,
     new_folder,
@@ -27,6 +28,7 @@ __all__ = [
     "FolderLock",
     "LARGEST_JSON",
     "announced",
+    "append_bytes",
     "append_line",
     "file_size",
     "finite",

@@ -88,14 +88,19 @@ def file_size(path: Path) -> int:
 
 
 def append_line(path: Path, text: str) -> None:
-    """Add one line; one that did not fit is taken back, so that the next stands alone.
+    """Add one line, as `append_bytes` does, so that the next stands alone."""
+    append_bytes(path, text.encode() + b"\n")
+
+
+def append_bytes(path: Path, data: bytes) -> None:
+    """Add to a file; what did not fit is taken back.
 
     It survives the end of this process at once, and a power loss after `sync`, which costs as much as many steps.
     """
     with announced(path), path.open("ab", buffering=0) as file:
         before = file.tell()
         try:
-            _write_all(file, text.encode() + b"\n")
+            _write_all(file, data)
         except OSError:
             with contextlib.suppress(OSError):
                 file.truncate(before)

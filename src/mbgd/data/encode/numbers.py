@@ -21,7 +21,7 @@ BINS = 32
 """Between the edges of a column, at most."""
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _WIDEST = float(np.finfo(np.float64).max)
-_ASINH_OF_WIDEST = np.float32(711.0)  # asinh of the largest float64: a ratio that overflows is cut here, not infinite
+ASINH_OF_WIDEST = np.float32(711.0)  # asinh of the largest float64: a ratio that overflows is cut here, not infinite
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class NumberColumn:
                 z = np.arcsinh((x - self.median) / self.scale)
             if np.isinf(z).any():
                 check_finite(x, table=table, name=self.name)
-            low, high = (self.edges[0], self.edges[-1]) if self.edges else (-_ASINH_OF_WIDEST, _ASINH_OF_WIDEST)
+            low, high = (self.edges[0], self.edges[-1]) if self.edges else (-ASINH_OF_WIDEST, ASINH_OF_WIDEST)
             columns.append(np.clip(z, low, high).astype(np.float32))
         if self.flag or np.isnan(x).any():
             missing = np.isnan(x)
@@ -109,7 +109,7 @@ def _edges(ordered: FloatArray, distinct: int, median: float, scale: float) -> t
     values = np.unique(ordered) if few else np.array([_quantile(ordered, j / BINS) for j in range(BINS + 1)])
     with np.errstate(over="ignore"):
         z = np.arcsinh((values - median) / scale)
-    return tuple(np.unique(np.clip(z, -_ASINH_OF_WIDEST, _ASINH_OF_WIDEST).astype(np.float32)).tolist())
+    return tuple(np.unique(np.clip(z, -ASINH_OF_WIDEST, ASINH_OF_WIDEST).astype(np.float32)).tolist())
 
 
 def as_floats(table: Table, name: str) -> FloatArray:

@@ -1,0 +1,163 @@
+"""What a file says of a network and its arrays in, the same network over one row in NumPy out: for serving without torch.
+
+F numbers · C category columns · E numbers embedded · K bins · H columns of ones and zeros · I inputs of the first layer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mbgd.errors import SavedFileError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Bends:
+    """Numbers that are embedded: which (E,), the left edge of each bin and one over its width (E, K), the embeddings (E, K, S)."""
+
+    column: NDArray[np.intp]
+    left: Array
+    per_bin: Array
+    embedding: Array
+
+    def __call__(self, numbers_F: Array) -> Array:
+        share_EK = (numbers_F[self.column][:, None] - self.left) * self.per_bin
+        share_EK = np.minimum(np.maximum(share_EK, 0), 1)
+        embedded: Array = np.matmul(share_EK[:, None, :], self.embedding).reshape(-1)
+        return embedded
+
+
+@dataclass(frozen=True)
+class Front:
+    """What a `TableModel` has before its layers: numbers and codes in, the inputs of the first layer out."""
+
+    bends: Bends | None
+    hot_column: NDArray[np.intp]  # (H,)
+    hot_code: NDArray[np.int64]  # (H,)
+    embedded: tuple[tuple[int, Array], ...]  # code column and its table (codes, size)
+    scale: Array | None  # (I,)
+
+    def __call__(self, numbers_F: Array, codes: Sequence[int]) -> Array:
+        parts = [numbers_F]
+        if self.bends is not None:
+            parts.append(self.bends(numbers_F))
+        if len(self.hot_code):
+            parts.append(np.array(codes)[self.hot_column] == self.hot_code)
+        parts += [table[codes[column]] for column, table in self.embedded]
+        joined: Array = np.concatenate(parts, dtype=numbers_F.dtype) if len(parts) > 1 else numbers_F
+        return joined if self.scale is None else joined * self.scale
+
+
+@dataclass(frozen=True)
+class Network:
+    """`MLP` or, with a front, `TableModel`: weights (out, in) and bias of each layer, an activation between them."""
+
+    front: Front | None
+    layers: tuple[tuple[Array, Array], ...]
+    activation: str
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.layers[0][0].dtype
+
+    @property
+    def n_inputs(self) -> int:
+        """Of the first layer."""
+        return int(self.layers[0][0].shape[1])
+
+    def __call__(self, numbers_F: Array, codes: Sequence[int] = ()) -> Array:
+        """Outputs (n_outputs,) of one row."""
+        u = numbers_F if self.front is None else self.front(numbers_F, codes)
+        bend, last = ACTIVATIONS[self.activation], len(self.layers) - 1
+        for number, (weight_OI, bias_O) in enumerate(self.layers):
+            u = weight_OI @ u + bias_O
+            if number < last:
+                u = bend(u)
+        return u
+
+
+def _relu(u: Array) -> Array:
+    bent: Array = np.maximum(u, 0)
+    return bent
+
+
+def _silu(u: Array) -> Array:
+    with np.errstate(over="ignore"):
+        bent: Array = u / (1 + np.exp(-u))
+    return bent
+
+
+def _gelu(u: Array) -> Array:
+    from scipy.special import ndtr
+
+    bent: Array = u * ndtr(u)
+    return bent
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": _relu, "tanh": np.tanh, "gelu": _gelu, "silu": _silu}
+
+
+def network(described: Mapping[str, Any], arrays: Mapping[str, Array]) -> Network:
+    """The network of an architecture of kind `mlp` or `table`, its arrays by their names in the file; they are not copied.
+
+    Raises SavedFileError where the arrays are not those of the architecture.
+    """
+    try:
+        front = _front(described, arrays) if described["kind"] == "table" else None
+        width = int(described["n_inputs"]) if front is None else _width(described, front)
+        numbers = sorted(int(name.split(".")[1]) for name in arrays if name.startswith("body.") and "weight" in name)
+        layers = tuple((arrays[f"body.{n}.weight"], arrays[f"body.{n}.bias"]) for n in numbers)
+        sizes = (width, *described["hidden_layer_sizes"], int(described["n_outputs"]))
+        shapes = [(weight.shape, bias.shape) for weight, bias in layers]
+        fitting = shapes == [((b, a), (b,)) for a, b in pairwise(sizes)]
+        if not fitting or described["activation"] not in ACTIVATIONS:
+            raise ValueError(f"layers of {sizes} and {described['activation']!r}, got {[w for w, _ in shapes]}")
+        return Network(front, layers, described["activation"])
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise SavedFileError(
+            f"the model's arrays must be those of its architecture, got others ({error}); the file is damaged"
+        ) from None
+
+
+def _front(described: Mapping[str, Any], arrays: Mapping[str, Array]) -> Front:
+    sizes = list(enumerate(described["cardinalities"]))
+    few = described["one_hot_up_to"]
+    hot = [(column, code) for column, size in sizes if size - 1 <= few for code in range(1, size)]
+    embedded = [column for column, size in sizes if size - 1 > few]
+    return Front(
+        bends=_bends([list(edges) for edges in described.get("edges", ())], arrays),
+        hot_column=np.array([column for column, _ in hot], np.intp),
+        hot_code=np.array([code for _, code in hot], np.int64),
+        embedded=tuple((column, arrays[f"embeddings.{k}"]) for k, column in enumerate(embedded)),
+        scale=arrays["scale"] if described.get("scaled") else None,
+    )
+
+
+def _bends(edges: list[list[float]], arrays: Mapping[str, Array]) -> Bends | None:
+    columns = [column for column, of_column in enumerate(edges) if of_column]
+    if not columns:
+        return None
+    embedding_EKS = arrays["number_embedding"]
+    left_EK, per_bin_EK = (np.zeros(embedding_EKS.shape[:2], embedding_EKS.dtype) for _ in range(2))
+    for row, column in enumerate(columns):
+        bins = list(pairwise(edges[column]))
+        left_EK[row, : len(bins)] = [a for a, _ in bins]
+        per_bin_EK[row, : len(bins)] = [1 / (b - a) for a, b in bins]
+    return Bends(np.array(columns, np.intp), left_EK, per_bin_EK, embedding_EKS)
+
+
+def _width(described: Mapping[str, Any], front: Front) -> int:
+    """Inputs of the first layer, as the arrays of the front say."""
+    bent: int = 0 if front.bends is None else len(front.bends.column) * front.bends.embedding.shape[2]
+    embedded: int = sum(table.shape[1] for _, table in front.embedded)
+    width = int(described["n_numbers"]) + bent + len(front.hot_code) + embedded
+    if front.scale is not None and front.scale.shape != (width,):
+        raise ValueError(f"{width} inputs, got {front.scale.shape[0]} scales")
+    return width
