@@ -11,7 +11,8 @@ from torch import Tensor
 
 from mbgd.data.chance import drawing
 from mbgd.desk.folder import Recorder
-from mbgd.desk.parts import OUTSIDE_OF_STEPS, Held, Parts
+from mbgd.desk.mean_weight import OUTSIDE_OF_STEPS
+from mbgd.desk.parts import Held, Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.standing import Standing
 from mbgd.errors import DivergenceError

@@ -47,6 +47,7 @@ class FusedEngine:
 
     name = "fused"
     packs_tightly = True
+    reads_sparse = False
     calls_the_model = False
 
     def __init__(
