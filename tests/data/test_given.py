@@ -209,10 +209,11 @@ def test_what_cannot_be_a_tensor_is_refused_by_name(name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_sparse_matrices_are_refused_with_the_way_out() -> None:
-    sparse = pytest.importorskip("scipy.sparse")
-    with pytest.raises(DataError, match=r"^X must be dense, got a sparse csr_\w+; pass X.toarray\(\)$"):
-        as_source((sparse.csr_array(X), Y))
+def test_sparse_matrices_are_refused_where_one_of_several_inputs_or_the_target() -> None:
+    sparse = pytest.importorskip("scipy.sparse").csr_array(X)
+    for data, name in ((((sparse, X), Y), r"X\[0\]"), (({"a": sparse}, Y), r"X\['a'\]"), ((X, sparse), "y")):
+        with pytest.raises(DataError, match=rf"^{name} must be dense, got a sparse csr_\w+; pass {name}.toarray\(\)$"):
+            as_source(data)
 
 
 @pytest.mark.parametrize("lengths", [(N, N - 1), (N, N, 3)])

@@ -22,16 +22,36 @@ def ask_for_picked(typing_context: Any, x: Any, picked: Any, r: Any, n: Any, mos
 
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         x, picked, r, n, most = arguments
-        row, last = row_address(builder, x, picked, r, n), ir.Constant(_INT, -1)
+        row = row_address(builder, x, picked, r, n)
         length = builder.select(builder.icmp_signed("<", n, most), n, most)
-        per_line = ir.Constant(_INT, LINE // bytes_of(vector_kind(x)))
-        lines = builder.udiv(builder.add(length, builder.add(per_line, last)), per_line)
-        with cgutils.for_range(builder, lines, intp=_INT) as loop:
-            _ask_for(builder, builder.gep(row, [builder.mul(loop.index, per_line)]))
-        _ask_for(builder, builder.gep(row, [builder.add(length, last)]))  # a row may begin within a line
+        _ask_for_lines(builder, row, length, LINE // bytes_of(vector_kind(x)))
         return context.get_dummy_value()
 
     return types.void(x, picked, whole, whole, whole), lower
+
+
+@intrinsic
+def ask_for(typing_context: Any, x: Any, n: Any, most: Any) -> Any:
+    """Ask for the cache lines of n numbers from x on, up to `most` of them, before they are needed."""
+    whole = types.int64
+
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        x, n, most = arguments
+        size = context.get_abi_sizeof(x.type.pointee)
+        length = builder.select(builder.icmp_signed("<", n, most), n, most)
+        _ask_for_lines(builder, x, length, LINE // size)
+        return context.get_dummy_value()
+
+    return types.void(x, whole, whole), lower
+
+
+def _ask_for_lines(builder: Any, start: Any, length: Any, per_line: int) -> None:
+    """Every line of `length` numbers, of which a line holds so many."""
+    each, last = ir.Constant(_INT, per_line), ir.Constant(_INT, -1)
+    lines = builder.udiv(builder.add(length, builder.add(each, last)), each)
+    with cgutils.for_range(builder, lines, intp=_INT) as loop:
+        _ask_for(builder, builder.gep(start, [builder.mul(loop.index, each)]))
+    _ask_for(builder, builder.gep(start, [builder.add(length, last)]))  # it may begin within a line
 
 
 def _ask_for(builder: Any, address: Any) -> None:

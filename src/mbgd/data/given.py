@@ -23,6 +23,7 @@ from torch.utils.data import (
 
 from mbgd.data.dataset import DatasetSource, length, split_target
 from mbgd.data.source import ArraySource, Inputs, Rows, Source, WeightedSource
+from mbgd.data.sparse import SparseSource, csr_tensor, is_sparse, pieces_of
 from mbgd.errors import DataError
 
 
@@ -31,7 +32,8 @@ def as_source(data: Any, *, sample_weight: Any = None, workers: int = 0, need_ta
 
     Takes (X, y), (X, y, weight), a TensorDataset or a Subset of one (taken apart rather than read row by row), a
     DataLoader (its dataset, collate_fn and workers), a map-style dataset, or a Source. X is an array, a tensor, or a
-    tuple or dict of them, shapes (n, ...); a dict in place of (X, y) holds its target under "labels" or "label".
+    tuple or dict of them, shapes (n, ...), or one of SciPy's sparse matrices, which stays sparse; a dict in place of
+    (X, y) holds its target under "labels" or "label".
     `sample_weight`, shape (n,), takes the place of the data's own.
     """
     if isinstance(data, DataLoader):
@@ -47,7 +49,9 @@ def as_source(data: Any, *, sample_weight: Any = None, workers: int = 0, need_ta
         raise DataError(
             f"sample_weight must have one entry a row, got {len(weight)} for {source.n_rows} rows; give one number a row"
         )
-    return WeightedSource(source, weight) if not isinstance(source, ArraySource) else _with_weight(source, weight)
+    if isinstance(source, (ArraySource, SparseSource)):
+        return _source_of(Rows(source.data.x, source.data.y, weight))
+    return WeightedSource(source, weight)
 
 
 def _as_source(data: Any, *, workers: int, need_target: bool) -> Source:
@@ -55,15 +59,15 @@ def _as_source(data: Any, *, workers: int, need_target: bool) -> Source:
     if tensors is not None:
         *x, y = tensors
         data = (x[0] if len(x) == 1 else tuple(x), y) if x else (y,)
-    elif isinstance(data, Mapping):
+    elif isinstance(data, Mapping) and not is_sparse(data):  # SciPy's DOK format is a dict
         inputs, target = split_target(dict(data))
         data = inputs if target is None else (inputs, target)
     if isinstance(data, (tuple, list)) and not isinstance(data, Dataset):
-        return ArraySource(_from_arrays(data, need_target=need_target))
-    if isinstance(data, (Tensor, np.ndarray, Mapping)) or _is_frame(data):
+        return _source_of(_from_arrays(data, need_target=need_target))
+    if isinstance(data, (Tensor, np.ndarray, Mapping)) or _is_frame(data) or is_sparse(data):
         if need_target:
             raise DataError(f"data must be (X, y), got one {type(data).__name__} without a target; pass (X, y)")
-        return ArraySource(_checked(Rows(_inputs(data), None, None)))
+        return _source_of(_checked(Rows(_inputs(data), None, None)))
     if hasattr(data, "read") and hasattr(data, "n_rows"):
         return cast(Source, data)
     if hasattr(data, "__getitem__"):
@@ -112,16 +116,32 @@ def _from_arrays(parts: Sequence[Any], *, need_target: bool) -> Rows:
     return _checked(Rows(_inputs(parts[0]), as_tensor(parts[1], "y"), weight))
 
 
-def _with_weight(source: ArraySource, weight: Tensor) -> Source:
-    return ArraySource(Rows(source.data.x, source.data.y, weight))
+def _source_of(rows: Rows) -> Source:
+    sparse = isinstance(rows.x, Tensor) and rows.x.layout == torch.sparse_csr
+    return SparseSource(rows) if sparse else ArraySource(rows)
 
 
 def _inputs(x: Any) -> Inputs:
+    if is_sparse(x):
+        return _sparse_tensor(x, "X")
     if isinstance(x, Mapping):
         return {str(name): as_tensor(part, f"X[{name!r}]") for name, part in x.items()}
-    if isinstance(x, tuple) and len(x) and all(isinstance(part, (Tensor, np.ndarray)) or _is_frame(part) for part in x):
+    if isinstance(x, tuple) and len(x) and all(_is_array(part) for part in x):
         return tuple(as_tensor(part, f"X[{i}]") for i, part in enumerate(x))
     return as_tensor(x, "X")
+
+
+def _is_array(part: Any) -> bool:
+    return isinstance(part, (Tensor, np.ndarray)) or _is_frame(part) or is_sparse(part)
+
+
+def _sparse_tensor(matrix: Any, name: str) -> Tensor:
+    """One of SciPy's sparse matrices as a CSR tensor that shares memory where it can; counts and booleans as floats."""
+    csr = pieces_of(matrix, name)
+    values = as_tensor(csr.values, name)
+    values = values if values.is_floating_point() else values.to(torch.float64)
+    starts, columns = (_plain(piece, name) for piece in (csr.starts, csr.columns))
+    return csr_tensor(starts, columns, values.numpy(), matrix.shape[1])
 
 
 def _is_frame(data: Any) -> bool:

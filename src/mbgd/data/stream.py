@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mbgd.data.chunk import Chunk, Stretch, aligned, gather
 from mbgd.data.order import BatchSize, Cursor, IntArray, Order, Tail, batch_sizes
 from mbgd.data.source import ArraySource, Rows, Source, row_bytes
+from mbgd.data.sparse import SparseSource
 from mbgd.errors import PlanError
 
 CHUNK_BYTES = 4 << 20  # a chunk stays near the caches, and is long enough to hide the cost of gathering it
@@ -25,6 +26,8 @@ def rows_of_a_chunk(source: Source) -> int:
 
 def rows_in_place(source: Source) -> int:
     """How many rows a chunk has that leaves them where they lie."""
+    if isinstance(source, SparseSource):
+        return max(1, min(IN_PLACE_ROWS, IN_PLACE_BYTES // source.entry_bytes))
     return max(rows_of_a_chunk(source), min(IN_PLACE_ROWS, IN_PLACE_BYTES // max(1, row_bytes(source))))
 
 
@@ -154,13 +157,13 @@ def chunks(
     m >= n takes the rows in their natural order, read once and not copied again: batch gradient descent.
     """
     everything: Rows | None = None
-    lying = source.data if in_place and isinstance(source, ArraySource) and source.lies_by_rows else None
+    lying, sparse = _lying(source) if in_place else None, in_place and isinstance(source, SparseSource)
     planned = cuts(
         order, batch_size=batch_size, tail=tail, start=start, rows_seen=rows_seen, steps_done=steps_done, ends=ends
     )
     for parts in planned:
         rows, sizes = _joined([part.rows for part in parts]), _joined([part.sizes for part in parts])
-        if all(part.whole for part in parts):
+        if all(part.whole for part in parts) and not sparse:
             if everything is None:
                 everything = aligned(source.read(slice(None) if order.chosen is None else parts[0].rows))
             data, starts, places = everything, np.zeros(len(sizes), np.int64), None
@@ -177,6 +180,13 @@ def chunks(
             stretches=tuple(part.stretch for part in parts),
             places=places,
         )
+
+
+def _lying(source: Source) -> Rows | None:
+    """All rows where they lie, if they can be read there by their numbers."""
+    if isinstance(source, SparseSource):
+        return source.data
+    return source.data if isinstance(source, ArraySource) and source.lies_by_rows else None
 
 
 def _joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 
 from mbgd.data.source import Source, first_row
+from mbgd.data.sparse import SparseSource
 from mbgd.desk.machine import choose_team, choose_threads, work_of_a_step
 from mbgd.desk.plan import Plan
 from mbgd.errors import PlanError
@@ -15,6 +18,10 @@ from mbgd.step.gradient import GradientRule
 from mbgd.step.loss import Loss
 from mbgd.step.update import Updater
 
+if TYPE_CHECKING:  # it brings Numba with it
+    from mbgd.step.fused.step import FusedEngine
+
+MADE_DENSE = "; each batch of sparse rows is made dense, since "
 FUSED = "the fused engine has a form for this model, loss and optimizer"
 
 
@@ -57,12 +64,30 @@ def make_engine(
                 team=team,
                 fades_over=fades_over,
             )
-            return fused, FUSED, threads
+            if not isinstance(source, SparseSource):
+                return fused, FUSED, threads
+            engine, why = _for_sparse(fused, found_or_program, fades_over)
+            return engine, f"{FUSED}{MADE_DENSE + why if why else ''}", threads
         found = found_or_program
     if plan.engine == "fused":
         raise PlanError(f"engine must have a form for what it trains, got 'fused', but {found}; engine='auto' chooses")
+    found += MADE_DENSE + "autograd takes no others" if isinstance(source, SparseSource) else ""
     forward = torch.compile(model) if plan.compile else model
     return AutogradEngine(updater, forward, rule, plan.seed, fades_over=fades_over), found, threads
+
+
+def _for_sparse(fused: FusedEngine, program: Program, fades_over: int | None) -> tuple[Engine, str]:
+    """(the engine for sparse rows as they lie, "") or (that for dense ones, why it takes them)."""
+    from mbgd.step.fused.sparse_engine import SparseEngine
+    from mbgd.step.fused.sparse_program import sparse_program
+
+    found = sparse_program(program, fused.updater)
+    if isinstance(found, str):
+        return fused, found
+    return (
+        SparseEngine(found, fused.updater, rule=fused.rule, seed=fused.seed, dense=fused, fades_over=fades_over),
+        "",
+    )
 
 
 def _program(

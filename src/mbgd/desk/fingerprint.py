@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mbgd.data.source import ArraySource, Rows, Source, first_row
+from mbgd.data.sparse import SparseSource
 from mbgd.desk.parts import Held
 from mbgd.errors import DataError
 
@@ -33,9 +34,9 @@ def _of(source: Source) -> dict[str, Any]:
         "shapes": [list(leaf.shape[1:]) for leaf in first.leaves()],
         "types": [str(leaf.dtype).removeprefix("torch.") for leaf in first.leaves()],
     }
-    if isinstance(source, ArraySource):
+    if isinstance(source, (ArraySource, SparseSource)):
         rows = np.unique(np.linspace(0, source.n_rows - 1, SAMPLE).astype(np.int64))
-        leaves = _by_name(source.read(rows)).leaves()
+        leaves = source.entries(rows) if isinstance(source, SparseSource) else _by_name(source.read(rows)).leaves()
         facts["sha256"] = hashlib.sha256(
             b"".join(leaf.cpu().contiguous().view(torch.uint8).numpy().tobytes() for leaf in leaves)
         ).hexdigest()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mbgd.data.source import ArraySource, MappedSource, Rows, Source, call, first_row, inputs_of
+from mbgd.data.sparse import SparseSource
 from mbgd.errors import DataError, MBGDError, PlanError
 from mbgd.step.evaluation import evaluating
 
@@ -62,7 +63,9 @@ def _probed(
     model: nn.Module, source: Source, cast: Callable[[Rows], Rows], device: torch.device
 ) -> tuple[Source, tuple[int, ...]]:
     shape = output_shape(model, MappedSource(source, cast), device)
-    return ArraySource(cast(source.data)) if isinstance(source, ArraySource) else MappedSource(source, cast), shape
+    if isinstance(source, (ArraySource, SparseSource)):
+        return type(source)(cast(source.data)), shape
+    return MappedSource(source, cast), shape
 
 
 def output_shape(model: nn.Module, source: Source, device: torch.device) -> tuple[int, ...]:

@@ -15,12 +15,14 @@ from mbgd.data.chance import drawing
 from mbgd.data.chunk import Chunk
 from mbgd.data.order import IntArray, Order, Tail, steps_per_epoch
 from mbgd.data.source import ArraySource, Source, first_row
+from mbgd.data.sparse import SparseSource
 from mbgd.data.stream import ChunkEnds, chunks, rows_in_place, rows_of_a_chunk
 from mbgd.desk.engine import make_engine
 from mbgd.desk.machine import WORK_OF_A_CHUNK, work_of_a_step
+from mbgd.desk.mean_weight import mean_weight
 from mbgd.desk.plan import Plan
 from mbgd.desk.standing import SNAPSHOT_STEPS
-from mbgd.errors import DataError, PlanError
+from mbgd.errors import PlanError
 from mbgd.loop.progress import Progress
 from mbgd.loop.steps import RateFactor
 from mbgd.loop.stop import StopReason
@@ -32,7 +34,6 @@ from mbgd.step.loss import Loss
 from mbgd.step.update import Updater, make_optimizer
 from mbgd.tune.schedule import make_schedule
 
-OUTSIDE_OF_STEPS = 1 << 62  # in place of a step's number, where a read belongs to none
 BATCHES_OF_A_CHUNK = {"autograd": 256, "fused": 1 << 16}  # at most; fused they cost a microsecond each, or less
 LOOKED_AT_EACH_EPOCH = 64  # steps an epoch from which every epoch's end is looked at
 EVALUATED_AT_ONCE = (
@@ -74,6 +75,11 @@ class Parts:
     target_range: Ends = (-math.inf, math.inf)  # of its predictions, in those units
 
     @property
+    def in_place(self) -> bool:
+        """Whether rows are left where they lie, and read there."""
+        return in_place(self.engine, self.source)
+
+    @property
     def steps_per_epoch(self) -> int:
         return steps_per_epoch(self.order.n_rows, batch_size=self.batch_size, tail=self.tail)
 
@@ -102,10 +108,10 @@ class Parts:
             steps_done=start.steps_done,
             ends=self.ends,
             tight=self.engine.packs_tightly,
-            in_place=self.engine.reads_in_place,
+            in_place=self.in_place,
         )
         on_device = first_row(self.source).leaves()[0].device.type == self.device.type
-        if not isinstance(self.source, ArraySource):
+        if not isinstance(self.source, (ArraySource, SparseSource)):
             coming = self._seeded(coming, start.steps_done)
         yield from ahead(coming, depth=self.prefetch, move=None if on_device else self._moved)
 
@@ -156,7 +162,7 @@ def assemble(
     every += [SNAPSHOT_STEPS] if plan.on_divergence == "recover" else []
     updater = _updater(model, plan)
     _check_batch_norm(model, plan)
-    in_memory = isinstance(source, ArraySource)
+    in_memory = isinstance(source, (ArraySource, SparseSource))
     engine, reason, threads = make_engine(
         model,
         source,
@@ -164,14 +170,13 @@ def assemble(
         updater=updater,
         loss=loss,
         output_shape=output_shape,
-        mean_weight=_mean_weight(source, chosen, seed=plan.seed),
+        mean_weight=mean_weight(source, chosen, seed=plan.seed),
         batch_size=batch_size,
         total_steps=total_steps,
     )
-    in_place = engine.reads_in_place and isinstance(source, ArraySource) and source.lies_by_rows
     ends = ChunkEnds(
         max_batches=max(1, min(BATCHES_OF_A_CHUNK[engine.name], int(WORK_OF_A_CHUNK / work))),
-        max_rows=rows_in_place(source) if in_place else rows_of_a_chunk(source),
+        max_rows=rows_in_place(source) if in_place(engine, source) else rows_of_a_chunk(source),
         every_steps=(*every, *([total_steps] if total_steps else [])),
         at_epoch_end=validation is not None or plan.target_loss is not None or per_epoch >= LOOKED_AT_EACH_EPOCH,
     )
@@ -214,6 +219,13 @@ def assemble(
             "parameters": sum(p.numel() for p in model.parameters()),
         },
     )
+
+
+def in_place(engine: Engine, source: Source) -> bool:
+    """Whether rows are left where they lie, and read there."""
+    if isinstance(source, SparseSource):
+        return engine.reads_sparse
+    return engine.reads_in_place and isinstance(source, ArraySource) and source.lies_by_rows
 
 
 def _tail(plan: Plan, model: nn.Module, n_rows: int, batch_size: int) -> Tail:
@@ -265,23 +277,6 @@ def _metric(plan: Plan, loss: Loss) -> str:
     if plan.metric is not None:
         return check_metric(plan.metric, loss.kind)
     return "loss" if loss.kind == "custom" else default_metric(loss.kind)
-
-
-def _mean_weight(source: Source, chosen: IntArray | None, *, seed: int) -> float:
-    """wbar: the mean row weight of the training rows, 1 where rows have none."""
-    if first_row(source).w is None:
-        return 1.0
-    n, step, total = source.n_rows if chosen is None else len(chosen), rows_of_a_chunk(source), 0.0
-    with drawing(step_seed(seed, OUTSIDE_OF_STEPS)):  # weights that are drawn at random have this mean at a resume, too
-        for at in range(0, n, step):
-            rows = source.read(slice(at, at + step) if chosen is None else chosen[at : at + step])
-            assert rows.w is not None
-            total += float(rows.w.sum(dtype=torch.float64))
-    if total <= 0:
-        raise DataError(
-            "weight must be positive in at least one training row, got only zeros; leave weights out for equal rows"
-        )
-    return total / n
 
 
 def _updater(model: nn.Module, plan: Plan) -> Updater:

@@ -16,6 +16,7 @@ from torch import nn
 
 from mbgd.data.given import as_source
 from mbgd.data.source import ArraySource, Rows, Source
+from mbgd.data.sparse import SparseSource
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
 from mbgd.errors import PlanError
@@ -166,8 +167,8 @@ class Predictor:
     def _inputs(self, data: Any) -> Source:
         source = as_source(data, need_target=False)
         dtype = next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.get_default_dtype())
-        if isinstance(source, ArraySource):
-            return ArraySource(source.data.map(lambda t: t.to(dtype) if t.is_floating_point() else t))
+        if isinstance(source, (ArraySource, SparseSource)):
+            return type(source)(source.data.map(lambda t: t.to(dtype) if t.is_floating_point() else t))
         return source
 
     def _of_source(self, source: Source) -> NDArray[np.float64]:

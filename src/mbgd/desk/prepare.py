@@ -15,6 +15,7 @@ from mbgd.data.chance import kept_aside
 from mbgd.data.given import as_source
 from mbgd.data.order import IntArray
 from mbgd.data.source import ArraySource, Rows, Source, row_bytes
+from mbgd.data.sparse import SparseSource
 from mbgd.data.split import hold_out
 from mbgd.desk.inputs import dtype_of, fitting_inputs
 from mbgd.desk.machine import choose_device, fits
@@ -106,6 +107,8 @@ def prepared(source: Source, loss: Loss, device: torch.device) -> Source:
         of_class = loss.class_weight.to(y.device)[y.long()]
         return Rows(rows.x, y, of_class if rows.w is None else of_class * rows.w)
 
+    if isinstance(source, SparseSource):
+        return SparseSource(change(source.data))
     if not isinstance(source, ArraySource):
         return PreparedSource(source, change)
     ready = ArraySource(change(source.data))

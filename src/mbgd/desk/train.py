@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from mbgd.data.chance import drawing
-from mbgd.desk.parts import OUTSIDE_OF_STEPS, Held, Parts
+from mbgd.desk.mean_weight import OUTSIDE_OF_STEPS
+from mbgd.desk.parts import Held, Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.recorder import Recorder, Saved
 from mbgd.desk.recover import gone_back, kept, record, slowed, tried

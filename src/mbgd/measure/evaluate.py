@@ -15,10 +15,13 @@ from torch import Tensor, nn
 
 from mbgd.data.order import IntArray
 from mbgd.data.source import Rows, Source, call
+from mbgd.data.sparse import AsTheyLie, SparseSource
+from mbgd.data.stream import rows_of_a_chunk
 from mbgd.measure.conformal import Widening
 from mbgd.measure.metrics import scorer
 from mbgd.measure.threshold import Threshold
 from mbgd.step.evaluation import evaluating
+from mbgd.step.fused.program import multiplies_first
 from mbgd.step.gradient import Forward
 from mbgd.step.loss import Loss
 
@@ -120,6 +123,8 @@ def _outputs(
     forward: Forward | None,
 ) -> Iterator[tuple[Rows, Tensor, Tensor | None]]:
     """Rows, the model's raw outputs and, with a loss, that of each row. Neighbouring rows are read as slices: no copy."""
+    by = model if forward is None or isinstance(source, SparseSource) else forward  # kernels take dense rows
+    source, batch_rows = _as_taken(model, source, batch_rows)
     n_rows = source.n_rows if rows is None else len(rows)
     for start in range(0, n_rows, batch_rows):
         wanted = slice(start, min(start + batch_rows, n_rows))
@@ -127,9 +132,18 @@ def _outputs(
         # no_grad: what a module caches under inference_mode could not be trained on later
         with evaluating(model), torch.no_grad():
             here = data.map(lambda leaf: leaf.to(device, non_blocking=True))
-            output = call(model if forward is None else forward, here.x)
+            output = call(by, here.x)
             loss_B = None if loss is None or here.y is None else loss.per_row(output, here.y)
         yield data, output, loss_B
+
+
+def _as_taken(model: nn.Module, source: Source, batch_rows: int) -> tuple[Source, int]:
+    """Sparse rows as they lie where the model multiplies them by a matrix first; else few dense ones at once."""
+    if not isinstance(source, SparseSource):
+        return source, batch_rows
+    if multiplies_first(model):
+        return AsTheyLie(source), BATCH_ROWS
+    return source, min(batch_rows, rows_of_a_chunk(source))
 
 
 def _predicted(loss: Loss, output: Tensor) -> Tensor:

@@ -38,6 +38,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def reads_sparse(self) -> bool:
+        """Whether it takes sparse rows so; else they come dense."""
+        ...
+
+    @property
     def calls_the_model(self) -> bool:
         """Whether it runs the user's own layers, which may draw from NumPy's and Python's global generators."""
         ...
@@ -96,6 +101,7 @@ class AutogradEngine:
     name: str = "autograd"
     packs_tightly: bool = False
     reads_in_place: bool = False
+    reads_sparse: bool = False
     calls_the_model: bool = True
     fades_over: int | None = None  # steps over which dropout fades
 

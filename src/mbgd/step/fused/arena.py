@@ -119,7 +119,7 @@ def uses_blas(program: Program) -> bool:
 
 
 def _goes_by_blas(layer: Layer) -> bool:
-    return layer.weight is not None and layer.weight.numel() >= BLAS_WEIGHTS
+    return layer.weight is not None and layer.kind == layout.DENSE and layer.weight.numel() >= BLAS_WEIGHTS
 
 
 def _first_needed(program: Program, trained: dict[int, int]) -> int:
@@ -153,6 +153,7 @@ def bent_columns(program: Program) -> list[Column]:
     return [c for c in program.front if c.edges is not None]
 
 
-def view(flat: Floats, like: Tensor, offset: int) -> Tensor:
-    """A tensor of that shape on the buffer."""
-    return torch.from_numpy(flat[offset : offset + like.numel()]).view(like.shape)
+def view(flat: Floats, like: Tensor, offset: int, *, turned: bool = False) -> Tensor:
+    """A tensor of that shape on the buffer; a matrix that is `turned` lies column behind column."""
+    numbers = torch.from_numpy(flat[offset : offset + like.numel()])
+    return numbers.view(like.shape[::-1]).t() if turned else numbers.view(like.shape)

@@ -57,6 +57,9 @@ class _Lent:
         self.put(own.copy_(self.view))
 
 
+UNDECAYED = ("undecayed",)  # name of a state: the weights as they would be without what the decay has taken since
+
+
 class Binding:
     """The flat buffers of one training. `attach` before each chunk, `release` at the end."""
 
@@ -73,6 +76,8 @@ class Binding:
         self.settings: Floats = np.zeros(0)
         self.counts: Floats = np.zeros(0)
         self.is_bare = False
+        first = program.layers[0]
+        self._sparse = first.weight if first.kind == layout.SPARSE else None  # its columns lie one behind the other
 
     @torch.no_grad()
     def attach(self) -> None:
@@ -98,14 +103,14 @@ class Binding:
         """The place of tensor i in the buffer of that name."""
         key = (name, i)
         if key not in self._lent:
-            here = view(getattr(self.memory, name), like, self._places.offsets[i])
+            here = view(getattr(self.memory, name), like, self._places.offsets[i], turned=like is self._sparse)
             self._lent[key] = _Lent(here, _set_data(like))
         return self._lent[key]
 
     def _take_states(self, trained: list[tuple[int, Tensor, int]], rules: list[str]) -> None:
         counts = np.zeros(len(trained))
         for t, (i, parameter, g) in enumerate(trained):
-            names = optimizers.STATES[rules[g]]
+            names = UNDECAYED if self.decays_late(parameter, g) else optimizers.STATES[rules[g]]
             state = self._updater.optimizer.state[parameter] if names else {}
             for where, name in zip(("first", "second"), names, strict=False):
                 lent = self._held(where, i, parameter)
@@ -116,6 +121,10 @@ class Binding:
                     state["step"] = torch.zeros((), dtype=torch.float32)
                 counts[t] = float(state["step"])
         self.counts = counts
+
+    def decays_late(self, parameter: Tensor, group: int) -> bool:
+        """Whether its decay is kept apart, as one factor of all its numbers."""
+        return parameter is self._sparse and bool(self._updater.optimizer.param_groups[group]["weight_decay"])
 
     def _take_averages(self, tensors: list[Tensor]) -> None:
         average = self._updater.average
@@ -137,6 +146,8 @@ class Binding:
             [self._places.offsets[i], ends[i] - self._places.offsets[i], address[rules[g]], owner.get(id(t), -1)]
             for i, t, g in trained
         ]
+        for row, (_, t, _) in zip(table, trained, strict=True):
+            row[layout.LENGTH] = 0 if t is self._sparse else row[layout.LENGTH]  # moved entry by entry
         self.tensors = np.array(table, np.int64).reshape(len(trained), 4)
 
     def clear_gaps(self) -> None:

@@ -23,7 +23,8 @@ Ints = NDArray[np.int64]
 LAYER_COLUMNS = 16
 KIND, INPUTS, OUTPUTS, W, BIAS, CURVE, RECTIFIED, OUTPUT = range(8)
 SLOPE, TURNED, BLAS, STRIP, W_TENSOR, BIAS_TENSOR, BELOW, SKIP = range(8, LAYER_COLUMNS)
-DENSE, PLAIN, COLUMNS, SCALE = range(4)  # kinds: a product; none; numbers and categories side by side; a factor each
+DENSE, PLAIN, COLUMNS, SCALE, SPARSE = range(5)  # kinds: a product; none; numbers and categories side by side; a factor
+# each; a product of sparse rows
 # front: one of the three kinds, which code or number, where to, how wide, offset in theta (-1: none); and of embedded
 # numbers how many bins, and offsets in `edges` and in `sums`
 FRONT_KIND, CODE_COLUMN, PLACE, WIDTH, TABLE, BINS, EDGES, SUMS = range(8)
@@ -111,6 +112,22 @@ class Data(NamedTuple):
     labels: Ints
     w: Floats
     picked: Ints
+
+
+class Sparse(NamedTuple):
+    """Rows in CSR form, of which a chunk has those in `picked`, and the weights of all columns.
+
+    Column c has its weights to all H units side by side, from weights[c H] on; they are those of the model over scale[0].
+    """
+
+    starts: Ints
+    columns: Ints
+    values: Floats
+    picked: Ints
+    weights: Floats
+    scale: Floats  # (1,) float64
+    kept: Floats  # (rows of the largest batch, H): the gradient at the units
+    outputs: Floats  # (rows of the largest batch,)
 
 
 class Batches(NamedTuple):

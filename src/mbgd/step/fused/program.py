@@ -141,6 +141,15 @@ def _leaves(module: nn.Module) -> Iterator[nn.Module]:
         yield module
 
 
+def multiplies_first(model: nn.Module) -> bool:
+    """Whether the first that it does with x is the product of a plain Linear, which takes sparse rows as well as dense."""
+    try:
+        first = next((leaf for leaf in _leaves(model) if type(leaf) is not nn.Identity), None)
+    except NoFormError:
+        return False
+    return type(first) is nn.Linear
+
+
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 

@@ -48,6 +48,7 @@ class FusedEngine:
 
     name = "fused"
     packs_tightly = True
+    reads_sparse = False
     calls_the_model = False
 
     def __init__(
@@ -69,9 +70,9 @@ class FusedEngine:
         self._threads: Threads | None = None
         self._dtype = NUMPY[program.dtype]
         self._by_blas = uses_blas(program)
-        self._calls = _calls(self._dtype, by_blas=self._by_blas)
+        self._calls = calls_of(self._dtype, by_blas=self._by_blas)
         self._edges = edges_of(program)
-        self.reads_in_place = self._is_linear = _is_linear(program)
+        self.reads_in_place = self._is_linear = is_linear(program)
         self._lying: tuple[Rows, Data] | None = None  # rows that were not gathered, and what kernels read of them
 
     @contextmanager
@@ -99,7 +100,8 @@ class FusedEngine:
             assert binding is not None  # bound() has made it
             binding.attach()
             batch = self._batches(chunk, batches, rate_factors=rate_factors, steps_done=steps_done)
-            net, data, moves = self._net(binding), self._data(chunk), self._moves(binding)
+            net = net_of(self.program, binding, edges=self._edges, seed=self.seed)
+            data, moves = self._data(chunk), moves_of(binding, self.updater)
             if self._threads is not None:
                 self._threads.run(self._calls, net, data, batch, moves)
             else:
@@ -113,13 +115,14 @@ class FusedEngine:
         with evaluating(updater.model), torch.no_grad():
             still = Still(self.program, trained)
             one = self._batches(chunk, range(batch, batch + 1), rate_factors=np.ones(len(chunk)), steps_done=0)
-            self._call(self._net(still), still.memory, self._data(chunk), one, NOTHING_MOVES)
+            net = net_of(self.program, still, edges=self._edges, seed=self.seed)
+            self._call(net, still.memory, self._data(chunk), one, NOTHING_MOVES)
             return updater.flat([still.gradient_of(tensor) for tensor in trained])
 
     def predicting(self) -> Forward:
         with evaluating(self.updater.model), torch.no_grad():
             still = Still(self.program, ())
-            net = self._net(still)
+            net = net_of(self.program, still, edges=self._edges, seed=self.seed)
 
         def outputs(*parts: Tensor, **named: Tensor) -> Tensor:
             x = [*parts, *named.values()]
@@ -141,35 +144,14 @@ class FusedEngine:
                 run_linear(self._calls, net, memory, data, batches, moves)
 
     def _batches(self, chunk: Chunk, which: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Batches:
-        part = slice(which.start, which.stop)
-        sizes, first = chunk.sizes[part], steps_done + which.start
-        return Batches(
-            starts=chunk.starts[part],
-            sizes=sizes,
-            scales=1.0 / (chunk.divisors[part] * self.rule.mean_weight),
-            factors=rate_factors[part],
-            fades=fading(first, len(sizes), self._fades_over),
-            losses=np.empty(int(sizes.sum()), self._dtype),
-            first_step=first,
-        )
-
-    def _net(self, binding: Binding | Still) -> Net:
-        program = self.program
-        return Net(
-            layers=binding.layers,
-            settings=np.array([layer.activation.setting for layer in program.layers]),
-            dropout=np.array([_rate(layer.dropout) for layer in program.layers]),
-            front=binding.front,
-            edges=self._edges,
-            n_bent=len(bent_columns(program)),
-            block=binding.block,
-            n_numbers=program.n_numbers,
-            n_codes=program.n_codes,
-            loss=_loss(program).address(self._dtype),
-            loss_setting=float(program.loss.setting),
-            by_label=int(program.by_label),
-            levels=np.array(program.levels, np.float64),
-            seed=self.seed % (1 << 63),
+        return batches_of(
+            chunk,
+            which,
+            program=self.program,
+            mean_weight=self.rule.mean_weight,
+            rate_factors=rate_factors,
+            steps_done=steps_done,
+            fades_over=self._fades_over,
         )
 
     def _data(self, chunk: Chunk) -> Data:
@@ -192,18 +174,6 @@ class FusedEngine:
         empty = np.zeros(0, self._dtype)
         return Data(x=_flat(x[0]), codes=codes, y=empty, labels=_NO_LABELS, w=empty, picked=_NO_LABELS)
 
-    def _moves(self, binding: Binding) -> Moves:
-        updater = self.updater
-        return Moves(
-            tensors=binding.tensors,
-            settings=binding.settings,
-            counts=binding.counts,
-            squares=np.zeros(1),
-            clip=float(updater.clip_norm or 0.0),
-            follow=0.0 if updater.average is None or updater.ema_decay is None else 1.0 - updater.ema_decay,
-            bare=int(binding.is_bare and updater.clip_norm is None and updater.average is None),
-        )
-
     def capture(self) -> State:
         return capture(self.updater)
 
@@ -219,6 +189,63 @@ class FusedEngine:
         return bool(all_finite(memory.theta) and all_finite(memory.first) and all_finite(memory.second))
 
 
+def batches_of(
+    chunk: Chunk,
+    which: range,
+    *,
+    program: Program,
+    mean_weight: float,
+    rate_factors: NDArray[np.float64],
+    steps_done: int,
+    fades_over: int | None,
+) -> Batches:
+    """Some batches of a chunk as kernels take them; `rate_factors` has one entry a batch of the chunk."""
+    part = slice(which.start, which.stop)
+    sizes, first = chunk.sizes[part], steps_done + which.start
+    return Batches(
+        starts=chunk.starts[part],
+        sizes=sizes,
+        scales=1.0 / (chunk.divisors[part] * mean_weight),
+        factors=rate_factors[part],
+        fades=fading(first, len(sizes), fades_over),
+        losses=np.empty(int(sizes.sum()), NUMPY[program.dtype]),
+        first_step=first,
+    )
+
+
+def net_of(program: Program, binding: Binding | Still, *, edges: Floats, seed: int) -> Net:
+    """What computes outputs, with the rates of dropout of now."""
+    return Net(
+        layers=binding.layers,
+        settings=np.array([layer.activation.setting for layer in program.layers]),
+        dropout=np.array([_rate(layer.dropout) for layer in program.layers]),
+        front=binding.front,
+        edges=edges,
+        n_bent=len(bent_columns(program)),
+        block=binding.block,
+        n_numbers=program.n_numbers,
+        n_codes=program.n_codes,
+        loss=_loss(program).address(NUMPY[program.dtype]),
+        loss_setting=float(program.loss.setting),
+        by_label=int(program.by_label),
+        levels=np.array(program.levels, np.float64),
+        seed=seed % (1 << 63),
+    )
+
+
+def moves_of(binding: Binding, updater: Updater) -> Moves:
+    """How its optimizer moves what is bound."""
+    return Moves(
+        tensors=binding.tensors,
+        settings=binding.settings,
+        counts=binding.counts,
+        squares=np.zeros(1),
+        clip=float(updater.clip_norm or 0.0),
+        follow=0.0 if updater.average is None or updater.ema_decay is None else 1.0 - updater.ema_decay,
+        bare=int(binding.is_bare and updater.clip_norm is None and updater.average is None),
+    )
+
+
 def _loss(program: Program) -> Leaf:
     return pinballs if program.levels else (BY_LABEL if program.by_label else BY_ELEMENT)[program.loss.name]
 
@@ -231,7 +258,7 @@ def _flat(tensor: Tensor) -> Floats:
     return tensor.detach().contiguous().numpy().reshape(-1)
 
 
-def _calls(dtype: np.dtype[Any], *, by_blas: bool) -> Calls:
+def calls_of(dtype: np.dtype[Any], *, by_blas: bool) -> Calls:
     """The leaves that every program uses, compiled or read from disk; BLAS is looked for where a layer goes through it."""
     rooms = (products, tiles, activations, front, bent, scale, losses, updates)
     named = {name: found for room in rooms for name, found in vars(room).items() if isinstance(found, Leaf)}
@@ -242,10 +269,10 @@ def _calls(dtype: np.dtype[Any], *, by_blas: bool) -> Calls:
 def shares_batches(program: Program) -> bool:
     """Whether threads can take some rows of each batch each: not where BLAS has threads of its own, nor where a step is
     over before they could meet."""
-    return not (uses_blas(program) or _is_linear(program))
+    return not (uses_blas(program) or is_linear(program))
 
 
-def _is_linear(program: Program) -> bool:
+def is_linear(program: Program) -> bool:
     """One output that is a sum over columns of x, and nothing else."""
     layer = program.layers[0]
     bare = layer.weight is not None and layer.activation == NONE and layer.dropout is None
