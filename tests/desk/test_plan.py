@@ -17,7 +17,8 @@ from torch import nn
 from mbgd.desk.bounds import Choice, Either
 from mbgd.desk.foreign import FOREIGN
 from mbgd.desk.knobs import Knobs, TableKnobs
-from mbgd.desk.plan import Plan, from_json, make_plan, shallow
+from mbgd.desk.plan import Plan, make_plan, shallow
+from mbgd.desk.planned import from_json
 from mbgd.errors import PlanError
 from mbgd.measure.metrics import METRICS
 from mbgd.tune.schedule import SCHEDULES

@@ -216,7 +216,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """All knobs as JSON; what is no plain value is named, and has to be given again at resume."""
-        return {name: _plain(value) for name, value in shallow(self).items()}
+        return {name: plain(value) for name, value in shallow(self).items()}
 
 
 def shallow(plan: Plan) -> dict[str, Any]:
@@ -232,7 +232,7 @@ def make_plan(words: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = 
     chosen: dict[str, Any] = dict(defaults or {})
     for word, value in words.items():
         if word not in knobs:
-            raise PlanError(_unknown(word, knobs))
+            raise PlanError(unknown(word, knobs))
         if value is not None or knobs[word].default is None:
             chosen[word] = check(knobs[word].metadata["bound"], word, value, hint=knobs[word].metadata["hint"])
     plan = Plan(**chosen)
@@ -240,7 +240,7 @@ def make_plan(words: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = 
     return plan
 
 
-def _unknown(word: str, known: Mapping[str, Any]) -> str:
+def unknown(word: str, known: Mapping[str, Any]) -> str:
     if word in FOREIGN:
         return f"{word!r} is not an argument of MBGD; say {FOREIGN[word]} instead"
     return f"{word!r} is not an argument of MBGD{did_you_mean(word, known) or '; see help(mbgd.Plan) for all of them'}"
@@ -258,41 +258,7 @@ def _check_together(plan: Plan) -> None:
         raise PlanError("metric needs validation rows to score, got none; give validation=0.1")
 
 
-# what may change at resume
-RESUMABLE = ("device", "threads", "engine", "workers", "prefetch", "checkpoint_every", "time_limit", "log")
-
-
-def from_json(saved: Mapping[str, Any], **given: Any) -> Plan:
-    """The plan of a plan.json. `given` supplies what JSON could not hold, and may change what no update depends on."""
-    for word, value in given.items():
-        _check_given(word, value, saved)
-    lists = {knob.name for knob in fields(Plan) if isinstance(knob.default, tuple)}
-    words: dict[str, Any] = {}
-    for word, value in saved.items():
-        if word in given:
-            words[word] = given[word]
-        elif isinstance(value, dict) and "object" in value:
-            raise PlanError(f"{word} was {value['object']}, which plan.json cannot hold; give {word}= again")
-        else:
-            words[word] = tuple(value) if word in lists and value is not None else value
-    return make_plan(words)
-
-
-def _check_given(word: str, value: Any, saved: Mapping[str, Any]) -> None:
-    known = {knob.name: knob for knob in fields(Plan)}
-    if word not in known:
-        raise PlanError(_unknown(word, known))
-    then = saved.get(word, known[word].default)
-    if word in RESUMABLE or (isinstance(then, dict) and "object" in then):
-        return
-    now = _plain(check(known[word].metadata["bound"], word, value, hint=known[word].metadata["hint"]))
-    if now != then:
-        raise PlanError(
-            f"{word} must stay what the run was begun with, {then!r}, got {shown(value)}; leave it out, or begin a new run"
-        )
-
-
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     if isinstance(value, tuple) and all(isinstance(part, (int, float, str)) for part in value):
         return list(value)
     if value is None or isinstance(value, (bool, int, float, str)):

@@ -19,7 +19,8 @@ from mbgd.desk.going import borrowed, going
 from mbgd.desk.knobs import Knobs
 from mbgd.desk.machine import computing
 from mbgd.desk.parts import Parts
-from mbgd.desk.plan import Plan, from_json, make_plan
+from mbgd.desk.plan import Plan, make_plan
+from mbgd.desk.planned import from_json
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.prepare import prepare
 from mbgd.desk.recorder import Recorder

@@ -15,7 +15,8 @@ from mbgd.desk.load import load_table
 from mbgd.desk.machine import choose_device
 from mbgd.desk.opened import Opened, open_rows
 from mbgd.desk.parts import Parts
-from mbgd.desk.plan import Plan, from_json
+from mbgd.desk.plan import Plan
+from mbgd.desk.planned import from_json
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.result import Run
 from mbgd.desk.run import finish

@@ -17,7 +17,8 @@ from mbgd.desk.folder import INIT, MANIFEST, MODEL, PLAN, RESULT, changed_versio
 from mbgd.desk.going import going
 from mbgd.desk.knobs import Knobs
 from mbgd.desk.parts import Parts
-from mbgd.desk.plan import Plan, from_json
+from mbgd.desk.plan import Plan
+from mbgd.desk.planned import from_json
 from mbgd.desk.prepare import prepare
 from mbgd.desk.recorder import HISTORY, Recorder
 from mbgd.desk.several import MODELS

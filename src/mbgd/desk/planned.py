@@ -1,0 +1,44 @@
+"""A plan.json in, the plan of the run that wrote it out; with what may be another at resume, and nothing else, changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from mbgd.desk.bounds import check, shown
+from mbgd.desk.plan import Plan, make_plan, plain, unknown
+from mbgd.errors import PlanError
+
+# what may change at resume
+RESUMABLE = ("device", "threads", "engine", "workers", "prefetch", "checkpoint_every", "time_limit", "log")
+
+
+def from_json(saved: Mapping[str, Any], **given: Any) -> Plan:
+    """The plan of a plan.json. `given` supplies what JSON could not hold, and may change what no update depends on."""
+    for word, value in given.items():
+        _check_given(word, value, saved)
+    lists = {knob.name for knob in fields(Plan) if isinstance(knob.default, tuple)}
+    words: dict[str, Any] = {}
+    for word, value in saved.items():
+        if word in given:
+            words[word] = given[word]
+        elif isinstance(value, dict) and "object" in value:
+            raise PlanError(f"{word} was {value['object']}, which plan.json cannot hold; give {word}= again")
+        else:
+            words[word] = tuple(value) if word in lists and value is not None else value
+    return make_plan(words)
+
+
+def _check_given(word: str, value: Any, saved: Mapping[str, Any]) -> None:
+    known = {knob.name: knob for knob in fields(Plan)}
+    if word not in known:
+        raise PlanError(unknown(word, known))
+    then = saved.get(word, known[word].default)
+    if word in RESUMABLE or (isinstance(then, dict) and "object" in then):
+        return
+    now = plain(check(known[word].metadata["bound"], word, value, hint=known[word].metadata["hint"]))
+    if now != then:
+        raise PlanError(
+            f"{word} must stay what the run was begun with, {then!r}, got {shown(value)}; leave it out, or begin a new run"
+        )
