@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mbgd.cli.predict import writer
-from mbgd.cli.show import SHOWN, print_json, say
+from mbgd.cli.show import print_json, say
 from mbgd.desk.explain import explain
 from mbgd.desk.explanation import Dependence, Explanation, Value
+from mbgd.desk.shown import SHOWN
 from mbgd.store import writing
 
 BARS = "▁▂▃▄▅▆▇█"

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mbgd.cli.info import show_plan
-from mbgd.cli.progress import watch
 from mbgd.cli.show import print_json, print_run, say
 from mbgd.cli.stopped import stopped
 from mbgd.desk.folder import PLAN, RESULT, free_name, read_plan
 from mbgd.desk.plan import Plan, make_plan
+from mbgd.desk.progress import watch
 from mbgd.desk.result import Run
 from mbgd.desk.several import MODELS, how_many
 from mbgd.desk.table_plan import table_plan

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-from mbgd.cli.progress import Compiling
 from mbgd.cli.show import print_json, say
 from mbgd.compiled.news import told_of_compiling
+from mbgd.desk.progress import Compiling
 from mbgd.desk.warm import DTYPES, warm
 
 

@@ -21,6 +21,7 @@ from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan, from_json, make_plan
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.prepare import prepare
+from mbgd.desk.progress import watch
 from mbgd.desk.result import Run
 from mbgd.desk.standing import Standing
 from mbgd.desk.train import Look, Trained, scored
@@ -41,6 +42,7 @@ def fit(
     *,
     out: str | os.PathLike[str] | None = None,
     sample_weight: Any = None,
+    progress: bool = False,
     **knobs: Unpack[Knobs],
 ) -> Run:
     """Train `model` in place on the rows of `data` by mini-batch gradient descent.
@@ -54,8 +56,9 @@ def fit(
         theta := theta - eta * (1 / (m wbar)) * sum over the batch of w_i grad l_i
 
     with m the batch size (also of the short last batch of an epoch) and wbar the mean row weight. `out` names a new
-    folder for checkpoints, history and the model. Raises PlanError and DataError; DivergenceError before an update that
-    would not be finite; KeyboardInterrupt after Ctrl-C, with the weights on a step boundary and, with `out`, saved.
+    folder for checkpoints, history and the model; `progress` shows how it goes. Raises PlanError and DataError;
+    DivergenceError before an update that would not be finite; KeyboardInterrupt after Ctrl-C, with the weights on a step
+    boundary and, with `out`, saved.
 
     A dataset may draw at random, from torch's, NumPy's or Python's global generator: its draws are a function of `seed`
     and the step, by chunks of updates, and repeat at a resume with the same `checkpoint_every`. Read it with prefetch=0
@@ -63,7 +66,7 @@ def fit(
     with dropout, and neither would repeat.
     """
     plan = module_plan(knobs, data)
-    return finish(fitting(model, data, plan=plan, out=out, sample_weight=sample_weight))
+    return watch(fitting(model, data, plan=plan, out=out, sample_weight=sample_weight), quiet=not progress)
 
 
 def steps(
@@ -134,16 +137,6 @@ def _of_loader(data: Any) -> dict[str, Any]:
         "sampling": "natural" if isinstance(data.sampler, SequentialSampler) else "reshuffle",
         "workers": data.num_workers,
     }
-
-
-def finish(fitting: Generator[Any, None, Run]) -> Run:
-    """Let a training run to its end without looking."""
-    while True:
-        try:
-            next(fitting)
-        except StopIteration as ended:
-            run: Run = ended.value
-            return run
 
 
 def fitting(model: nn.Module, data: Any, *, plan: Plan, out: Any = None, sample_weight: Any = None) -> Fitting:
