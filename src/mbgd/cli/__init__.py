@@ -7,12 +7,14 @@ import signal
 import sys
 import tempfile
 import traceback
+import warnings
 from types import FrameType
 from typing import Any
 
 from mbgd.cli.stopped import Stopped
-from mbgd.cli.streams import REFUSED, hear_no_more, open_streams, say
+from mbgd.cli.streams import REFUSED, hear_no_more, open_streams
 from mbgd.desk.interrupt import stop
+from mbgd.desk.stderr import say
 from mbgd.errors import MBGDError, StorageError, did_you_mean
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -22,6 +24,7 @@ _terminated = False
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and leave with its exit code (0 done, 1 our fault, 2 usage, 3 data, 4 saved file, 5 storage,
     6 divergence, 130 and 143 interrupted and saved)."""
+    warnings.showwarning = lambda message, *where: say(f"warning: {message}")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

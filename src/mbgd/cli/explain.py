@@ -9,10 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from mbgd.cli.predict import writer
-from mbgd.cli.show import SHOWN, print_json
-from mbgd.cli.streams import say, tell, tell_table
+from mbgd.cli.show import print_json
+from mbgd.cli.streams import tell, tell_table
 from mbgd.desk.explain import explain
 from mbgd.desk.explanation import Dependence, Explanation, Value
+from mbgd.desk.shown import SHOWN
+from mbgd.desk.stderr import say
 from mbgd.errors import plain
 from mbgd.store import writing
 

@@ -11,12 +11,13 @@ from typing import Any
 import torch
 
 from mbgd.cli.show import print_json
-from mbgd.cli.streams import say, tell, tell_table
+from mbgd.cli.streams import tell, tell_table
 from mbgd.desk.ensemble import Ensemble
 from mbgd.desk.folder import PLAN, RESULT, read_plan, versions
 from mbgd.desk.load import load
 from mbgd.desk.plan import Plan
 from mbgd.desk.several import how_many
+from mbgd.desk.stderr import say
 from mbgd.desk.table import TableRows, by_size, facts_of, read_rows
 from mbgd.desk.table_run import TableRun
 from mbgd.desk.tables import taken_over

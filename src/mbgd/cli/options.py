@@ -26,6 +26,7 @@ PANELS = {
     "Training": "Training",
     "Limits": "Limits",
     "Machine": "Machine",
+    "Output": "Output",
 }
 
 

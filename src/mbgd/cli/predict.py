@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
-from mbgd.cli.show import print_json, shown_names
+from mbgd.cli.show import print_json
 from mbgd.cli.streams import tell
 from mbgd.data.encode.targets import have_targets
 from mbgd.data.encode.weights import row_weights
 from mbgd.data.table import open_table, read_batches
 from mbgd.desk.ensemble import Predicting, blocks, columns_of
 from mbgd.desk.load import load_table
+from mbgd.desk.shown import shown_names
 from mbgd.errors import DataError, PlanError
 from mbgd.measure.metrics import scorer
 from mbgd.store import writing

@@ -6,36 +6,17 @@ import json
 from typing import Any
 
 from mbgd.cli.streams import tell
-from mbgd.desk.ensemble import Predicting
 from mbgd.desk.result import Run
-from mbgd.desk.several import ModelTrained
+from mbgd.desk.shown import ROLES, shown_names, shown_score
 from mbgd.measure.calibrate import Calibration
 from mbgd.measure.conformal import Covered
 from mbgd.measure.threshold import Threshold
 from mbgd.store import finite
 
-SHOWN = {
-    "regression": ("r2", "rmse", "mae"),
-    "classification": ("accuracy", "log_loss", "roc_auc"),
-    "quantiles": ("pinball", "coverage", "mean_width"),
-}
-ROLES = {
-    "validation": "used to stop",
-    "out_of_fold": "each row by the model not trained on it; used to stop",
-    "test": "never used",
-}
-
 
 def print_json(value: dict[str, Any]) -> None:
     """One JSON object on stdout; a number that is not finite becomes null."""
     print(json.dumps(finite(value), allow_nan=False))
-
-
-def shown_names(predictor: Predicting) -> tuple[str, ...]:
-    """The scores that are shown of a model; its threshold's own is one of them."""
-    assert predictor.target is not None
-    names = SHOWN["quantiles" if predictor.loss.levels else predictor.target.task]
-    return names if predictor.threshold is None else (*names, predictor.threshold.metric)
 
 
 def print_run(run: Run) -> None:
@@ -65,22 +46,15 @@ def print_run(run: Run) -> None:
         tell(f"saved {run.folder / 'model.safetensors'}")
 
 
-def trained(done: ModelTrained) -> str:
-    """One of several models, once it is trained, in a line."""
-    names = [name for group in SHOWN.values() for name in group if done.scores.get(name) is not None]
-    said = "  ".join(f"{name} {_shown(done.scores[name]).strip()}" for name in names)
-    return f"model {done.number} of {done.of}: " + (f"validation {said}" if said else "trained")
-
-
 def _calibrated(found: Calibration) -> str:
-    before, after = _shown(found.log_loss_before), _shown(found.log_loss_after).strip()
+    before, after = shown_score(found.log_loss_before), shown_score(found.log_loss_after).strip()
     return f"log_loss {before} -> {after}  by temperature {found.temperature:.3f}"
 
 
 def _threshold(run: Run, found: Threshold) -> str:
-    before, after = _shown(found.before), _shown(found.after).strip()
+    before, after = shown_score(found.before), shown_score(found.after).strip()
     test = run.scores.get("test", {}).get(found.metric)
-    held = "" if test is None else f", {_shown(test).strip()} on test"
+    held = "" if test is None else f", {shown_score(test).strip()} on test"
     label, by = run.predictor.classes[found.positive], "out of fold" if "out_of_fold" in run.scores else "on validation"
     return (
         f"{found.metric} {before} -> {after} {by} (used to choose){held}  "
@@ -99,8 +73,4 @@ def _covered(run: Run, pair: Covered) -> str:
 
 
 def _scores(scores: dict[str, float], names: tuple[str, ...]) -> str:
-    return "  ".join(f"{name} {_shown(scores[name])}" for name in names if name in scores)
-
-
-def _shown(value: float) -> str:
-    return f"{value:>8.4f}" if abs(value) < 1000 else f"{value:>8.4g}"
+    return "  ".join(f"{name} {shown_score(scores[name])}" for name in names if name in scores)

@@ -32,12 +32,6 @@ def tell(line: str = "") -> None:
     print(plain(line))
 
 
-def say(line: str) -> None:
-    """A line for whoever reads along, on stderr; that nobody does, or that a full disk refuses it, ends no training."""
-    with contextlib.suppress(OSError, ValueError):
-        print(plain(line), file=sys.stderr, flush=True)
-
-
 def tell_table(shown: Table) -> None:
     """A table of the results; its cells are `Text` of `plain` words."""
     from rich.console import Console

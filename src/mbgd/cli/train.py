@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from mbgd.cli.info import show_plan
-from mbgd.cli.progress import watch
 from mbgd.cli.show import print_json, print_run
 from mbgd.cli.stopped import stopped
-from mbgd.cli.streams import say
 from mbgd.desk.folder import PLAN, RESULT, free_name, read_plan
 from mbgd.desk.plan import Plan, make_plan
+from mbgd.desk.progress import watch
 from mbgd.desk.result import Run
 from mbgd.desk.several import MODELS, how_many
+from mbgd.desk.stderr import say
 from mbgd.desk.table_plan import table_plan
 from mbgd.desk.tables import table_fitting, table_resuming
 from mbgd.errors import PlanError, SavedFileError

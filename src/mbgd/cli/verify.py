@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mbgd.cli.show import print_json
-from mbgd.cli.streams import say, tell
+from mbgd.cli.streams import tell
+from mbgd.desk.stderr import say
 from mbgd.desk.verify import failed, verify
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-from mbgd.cli.progress import Compiling
 from mbgd.cli.show import print_json
-from mbgd.cli.streams import say, tell
+from mbgd.cli.streams import tell
 from mbgd.compiled.news import told_of_compiling
+from mbgd.desk.progress import Compiling
+from mbgd.desk.stderr import say
 from mbgd.desk.warm import DTYPES, warm
 
 

@@ -13,6 +13,8 @@ from torch import nn
 
 from mbgd.desk.ensemble import Predicting
 from mbgd.desk.plan import Plan
+from mbgd.desk.run_html import run_html
+from mbgd.desk.shown import shown_names
 from mbgd.loop.stop import Ending
 from mbgd.measure.calibrate import Calibration
 from mbgd.measure.conformal import Covered, Widening, covered
@@ -116,3 +118,12 @@ class Run:
             for rows, scores in self.scores.items()
         )
         return f"Run({self.steps_done} steps in {self.seconds:.1f} s; {self.ending}{shown})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        target, of_table = ", ".join(self.plan.targets), self.predictor.target is not None
+        scored = dict.fromkeys(name for scores in self.scores.values() for name in scores)
+        names = shown_names(self.predictor) if of_table else tuple(scored)
+        return run_html(
+            self.summary(), target=target, names=names, folder="" if self.folder is None else str(self.folder)
+        )

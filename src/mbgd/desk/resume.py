@@ -10,8 +10,9 @@ from torch import nn
 
 from mbgd.desk.folder import read_plan
 from mbgd.desk.knobs import Knobs
+from mbgd.desk.progress import watch
 from mbgd.desk.result import Run
-from mbgd.desk.run import finish, resuming
+from mbgd.desk.run import resuming
 from mbgd.desk.tables import table_resuming
 from mbgd.errors import PlanError
 
@@ -22,6 +23,7 @@ def resume(
     data: Any = None,
     *,
     sample_weight: Any = None,
+    progress: bool = False,
     **again: Unpack[Knobs],
 ) -> Run:
     """Go on with a stopped or killed run from its last whole checkpoint.
@@ -33,7 +35,8 @@ def resume(
     """
     folder = Path(run)
     if read_plan(folder)["command"] == "fit_table":
-        return finish(table_resuming(folder, data=data))
+        return watch(table_resuming(folder, data=data), quiet=not progress)
     if model is None or data is None:
         raise PlanError(f"{folder} trained a module of your own: give it and its rows again, resume(run, model, data)")
-    return finish(resuming(model, data, folder=folder, sample_weight=sample_weight, again=dict(again)))
+    going_on = resuming(model, data, folder=folder, sample_weight=sample_weight, again=dict(again))
+    return watch(going_on, quiet=not progress)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Unpack
@@ -23,6 +22,7 @@ from mbgd.desk.plan import Plan, make_plan
 from mbgd.desk.planned import from_json
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.prepare import prepare
+from mbgd.desk.progress import watch
 from mbgd.desk.recorder import Recorder
 from mbgd.desk.recover import recovered
 from mbgd.desk.result import Run
@@ -45,6 +45,7 @@ def fit(
     *,
     out: str | os.PathLike[str] | None = None,
     sample_weight: Any = None,
+    progress: bool = False,
     **knobs: Unpack[Knobs],
 ) -> Run:
     """Train `model` in place on the rows of `data` by mini-batch gradient descent.
@@ -58,8 +59,9 @@ def fit(
         theta := theta - eta * (1 / (m wbar)) * sum over the batch of w_i grad l_i
 
     with m the batch size (also of the short last batch of an epoch) and wbar the mean row weight. `out` names a new
-    folder for checkpoints, history and the model. Raises PlanError and DataError; DivergenceError before an update that
-    would not be finite; KeyboardInterrupt after Ctrl-C, with the weights on a step boundary and, with `out`, saved.
+    folder for checkpoints, history and the model; `progress` shows how it goes. Raises PlanError and DataError;
+    DivergenceError before an update that would not be finite; KeyboardInterrupt after Ctrl-C, with the weights on a step
+    boundary and, with `out`, saved.
 
     A dataset may draw at random, from torch's, NumPy's or Python's global generator: its draws are a function of `seed`
     and the step, by chunks of updates, and repeat at a resume with the same `checkpoint_every`. Read it with prefetch=0
@@ -67,7 +69,7 @@ def fit(
     with dropout, and neither would repeat.
     """
     plan = module_plan(knobs, data)
-    return finish(fitting(model, data, plan=plan, out=out, sample_weight=sample_weight))
+    return watch(fitting(model, data, plan=plan, out=out, sample_weight=sample_weight), quiet=not progress)
 
 
 def steps(
@@ -138,19 +140,6 @@ def _of_loader(data: Any) -> dict[str, Any]:
         "sampling": "natural" if isinstance(data.sampler, SequentialSampler) else "reshuffle",
         "workers": data.num_workers,
     }
-
-
-def finish(fitting: Generator[Any, None, Run]) -> Run:
-    """Let a training run to its end without looking; a save that failed is a warning."""
-    while True:
-        try:
-            look = next(fitting)
-        except StopIteration as ended:
-            run: Run = ended.value
-            return run
-        for saved in look.saves if isinstance(look, Look) else ():
-            if saved.failure is not None:
-                warnings.warn(f"{saved}; training goes on", RuntimeWarning, stacklevel=3)
 
 
 def fitting(model: nn.Module, data: Any, *, plan: Plan, out: Any = None, sample_weight: Any = None) -> Fitting:

@@ -18,8 +18,8 @@ from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.planned import from_json
 from mbgd.desk.predictor import Predictor
+from mbgd.desk.progress import watch
 from mbgd.desk.result import Run
-from mbgd.desk.run import finish
 from mbgd.desk.several import ModelTrained, how_many, train_several
 from mbgd.desk.table import by_size, facts_of, first_rows
 from mbgd.desk.table_plan import table_plan
@@ -38,6 +38,7 @@ def fit_table(
     *,
     out: str | os.PathLike[str] | None = None,
     init: str | os.PathLike[str] | None = None,
+    progress: bool = False,
     **knobs: Unpack[TableKnobs],
 ) -> Run:
     """Train on a table: encoder, model, training and scores, with defaults that scale with the number of rows.
@@ -48,10 +49,11 @@ def fit_table(
     see training rows only. `folds` or `members` train several models whose
     mean predicts, with an encoder for each fold; `run.out_of_fold` has each row as the models not trained on it predict it.
     `preset` ("fast", "default", "best") gives values to what is not given. `out` names a new run folder, `init` a finished
-    run or model whose weights and encoder are taken over. Raises PlanError, DataError, DivergenceError.
+    run or model whose weights and encoder are taken over; `progress` shows how it goes. Raises PlanError,
+    DataError, DivergenceError.
     """
     plan = table_plan({"target": target, **knobs})
-    return finish(table_fitting(data, plan=plan, out=out, init=init))
+    return watch(table_fitting(data, plan=plan, out=out, init=init), models=how_many(plan), quiet=not progress)
 
 
 def taken_over(init: Any, plan: Plan) -> Predictor:

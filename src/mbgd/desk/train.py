@@ -44,6 +44,12 @@ class Look:
     saves: tuple[Saved, ...] = ()  # what became of checkpoints since the last look
 
 
+def described(look: Look) -> str:
+    """Loss, rows a second and the validation scores, as one line shows them."""
+    scores = "  ".join(f"validation {name} {value:.4f}" for name, value in list(look.scores.items())[1:3])
+    return f"loss {look.loss:.4f}  {look.rows_per_second:,.0f} rows/s" + (f"  {scores}" if scores else "")
+
+
 @dataclass(frozen=True)
 class Trained:
     """Where training stands at its end, and why it ended."""

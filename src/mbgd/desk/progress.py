@@ -1,19 +1,20 @@
-"""Looks at a training in, a progress bar on stderr out; plain lines where stderr is no terminal."""
+"""Looks at a training in, a progress bar on stderr or in a notebook out; plain lines where stderr is no terminal."""
 
 from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
-from mbgd.cli.show import trained
-from mbgd.cli.streams import say
 from mbgd.compiled.news import told_of_compiling
+from mbgd.desk.notebook import NotebookDisplay, in_notebook
 from mbgd.desk.result import Run
-from mbgd.desk.several import ModelTrained
-from mbgd.desk.train import Look
+from mbgd.desk.shown import Done, trained
+from mbgd.desk.stderr import say
+from mbgd.desk.train import Look, described
 from mbgd.errors import plain
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -22,7 +23,7 @@ SECONDS_BETWEEN_LINES = 5.0
 class Display(Protocol):
     def show(self, look: Look) -> None: ...
 
-    def next(self, done: ModelTrained) -> None:
+    def next(self, done: Done) -> None:
         """Say what one of several models has come to; the looks that follow are of the next."""
         ...
 
@@ -31,8 +32,8 @@ class Display(Protocol):
         ...
 
 
-def watch(fitting: Generator[Look | ModelTrained, None, Run], *, models: int = 1, quiet: bool) -> Run:
-    """Let a training go to its end, shown as it goes."""
+def watch(fitting: Generator[Any, None, Run], *, models: int = 1, quiet: bool) -> Run:
+    """Let a training go to its end, shown as it goes: it yields a `Look`, or a `Done` where one of several is trained."""
     with _display(models, quiet=quiet) as display, told_of_compiling(Compiling(display.wait)):
         while True:
             try:
@@ -40,16 +41,18 @@ def watch(fitting: Generator[Look | ModelTrained, None, Run], *, models: int = 1
             except StopIteration as ended:
                 run: Run = ended.value
                 return run
-            if isinstance(look, ModelTrained):
-                display.next(look)
-            else:
+            if isinstance(look, Look):
                 display.show(look)
+            else:
+                display.next(look)
 
 
 @contextmanager
 def _display(models: int, *, quiet: bool) -> Iterator[Display]:
     if quiet:
         yield _Nothing()
+    elif in_notebook():
+        yield NotebookDisplay(models)
     elif not sys.stderr.isatty():
         yield _Lines(models)
     else:
@@ -71,20 +74,18 @@ class Compiling:
 
 
 class _Nothing:
-    def show(self, look: Look) -> None:
-        pass
+    """Silent, but for what must not pass unnoticed."""
 
-    def next(self, done: ModelTrained) -> None:
+    def show(self, look: Look) -> None:
+        for saved in look.saves:
+            if saved.failure is not None:
+                warnings.warn(f"{saved}; training goes on", RuntimeWarning, stacklevel=4)
+
+    def next(self, done: Done) -> None:
         pass
 
     def wait(self, why: str) -> None:
         pass
-
-
-def described(look: Look) -> str:
-    """Loss, rows a second and the validation scores, as one line shows them."""
-    scores = "  ".join(f"validation {name} {value:.4f}" for name, value in list(look.scores.items())[1:3])
-    return f"loss {look.loss:.4f}  {look.rows_per_second:,.0f} rows/s" + (f"  {scores}" if scores else "")
 
 
 def told(look: Look) -> list[str]:
@@ -109,7 +110,7 @@ class _Lines:
         line = f"epoch {look.epoch:.2f}{_of(look)}  step {look.progress.steps_done:,}  {described(look)}  {look.seconds:.1f} s"
         say(_which(self._model, self._models) + line)
 
-    def next(self, done: ModelTrained) -> None:
+    def next(self, done: Done) -> None:
         self._model, self._next = done.number + 1, 0.0
         say(trained(done))
 
@@ -157,7 +158,7 @@ def _bar(models: int) -> Iterator[Display]:
                 completed = self.before * self.epochs + look.epoch
                 progress.update(task, total=total, completed=completed, epoch=f"{look.epoch:.1f}{_of(look)}", said=said)
 
-            def next(self, done: ModelTrained) -> None:
+            def next(self, done: Done) -> None:
                 self.before, self.scores = done.number, ""
                 progress.console.print(trained(done), highlight=False, soft_wrap=True, markup=False)
                 if done.number < done.of:
