@@ -42,6 +42,7 @@ def held(disk: Disk, n_calls: int, how: str, place: Path) -> int:
     found = newest(run)
     assert found is not None, (n_calls, how)
     step = found.checkpoint.step
+    assert found.notices == (), (n_calls, how)  # nothing has its name before it is on disk
     assert step >= said, (n_calls, how)
     if step:
         lines = rewind(run / "history.jsonl", step)
