@@ -126,7 +126,7 @@ def new_folder(path: Path) -> None:
     Raises PlanError where something else is there, StorageError.
     """
     with announced(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make(path.parent)
         try:
             path.mkdir()
         except FileExistsError:
@@ -144,7 +144,7 @@ def write_folder(final: Path, files: Mapping[str, bytes], *, verify: Callable[[P
     temporary = _temporary(final)
     try:
         with announced(final):
-            final.parent.mkdir(parents=True, exist_ok=True)
+            _make(final.parent)
             temporary.mkdir()
             for name, data in files.items():
                 _write_new(temporary / name, data)
@@ -163,6 +163,15 @@ def remove_folder(path: Path) -> None:
     with announced(path, to="remove"):
         path.rename(hidden)
         shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and those above it that are missing, each on disk: what is in a folder is lost with its name."""
+    if folder.is_dir():
+        return
+    _make(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
 
 
 @contextlib.contextmanager
