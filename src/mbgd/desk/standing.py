@@ -50,15 +50,24 @@ def from_checkpoint(engine: Engine, tensors: Mapping[str, Tensor], facts: Mappin
     """Put the engine back to where it was, and say where that is. Raises SavedFileError for another architecture."""
     engine.restore(State({k: v for k, v in tensors.items() if not k.startswith(_BEST)}, dict(facts["state"])))
     set_global_generators(facts["generators"])
-    at = dict(facts["progress"])
-    best = {name.removeprefix(_BEST): value for name, value in tensors.items() if name.startswith(_BEST)}
+    at, best = dict(facts["progress"]), dict(facts["best"])
+    tensors_of_best = {name.removeprefix(_BEST): value for name, value in tensors.items() if name.startswith(_BEST)}
+    cursor = dict(at.pop("cursor"))
+    score, loss = best.pop("score"), facts.get("loss")
     return Standing(
-        progress=Progress(**{**at, "cursor": Cursor(**at["cursor"])}),
-        best=Best(**facts["best"]),
-        best_tensors=best or None,
-        loss=facts.get("loss"),
+        progress=Progress(**_counts(at), cursor=Cursor(**_counts(cursor))),
+        best=Best(None if score is None else float(score), **_counts(best)),
+        best_tensors=tensors_of_best or None,
+        loss=None if loss is None else float(loss),
         seconds=float(facts["seconds"]),
     )
+
+
+def _counts(said: Mapping[str, Any]) -> dict[str, int]:
+    """Whole numbers of at least 0. Raises ValueError for any other, which arithmetic would take on its way further in."""
+    if wrong := [name for name, value in said.items() if type(value) is not int or value < 0]:
+        raise ValueError(f"{wrong[0]} is {said[wrong[0]]!r}")
+    return dict(said)
 
 
 def put_best(model: nn.Module, standing: Standing) -> None:

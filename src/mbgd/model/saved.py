@@ -75,7 +75,7 @@ def load_model(path: Path) -> SavedModel:
     try:
         written = json.loads(json.loads(header)["__metadata__"]["mbgd"])
         digest, number = str(written["sha256"]), int(written["format"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise _foreign(path, header) from None
     if _digest(path, header, blank=digest) != digest:
         raise SavedFileError(f"{path} is damaged: its SHA-256 is not the one in it; take another copy or train again")
