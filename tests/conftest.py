@@ -18,9 +18,9 @@ from hypothesis import settings
 SECONDS = {
     ".": 20,
     "bench": 5,
-    "cli": 130,
+    "cli": 185,
     "compiled": 25,
-    "data": 50,
+    "data": 60,
     "desk": 105,
     "faults": 40,
     "laws": 200,
