@@ -108,7 +108,14 @@ def write_plan(path: Path, *, command: str, plan: Plan, resolved: Mapping[str, A
     )
 
 
-_PLAN_HOLDS: dict[str, type] = {"format": int, "command": str, "plan": dict, "resolved": dict, "versions": dict}
+_PLAN_HOLDS: dict[str, Any] = {
+    "format": int,
+    "command": str,
+    "plan": dict,
+    "resolved": dict,
+    "versions": dict,
+    "data": str | list | None,
+}
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -125,7 +132,9 @@ def read_plan(path: Path) -> dict[str, Any]:
             )
         raise SavedFileError(f"run must hold {PLAN}, got {path} without it; it is no run, or training never began")
     saved = read_json(path / PLAN)
-    if not isinstance(saved, dict) or any(not isinstance(saved.get(name), kind) for name, kind in _PLAN_HOLDS.items()):
+    if not isinstance(saved, dict) or any(
+        name not in saved or not isinstance(saved[name], kind) for name, kind in _PLAN_HOLDS.items()
+    ):
         raise SavedFileError(f"{path / PLAN} must be the plan of a run, got something else; restore it from a copy")
     if saved["format"] > FORMAT:
         raise SavedFileError(

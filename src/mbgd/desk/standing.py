@@ -75,13 +75,15 @@ def from_checkpoint(engine: Engine, tensors: Mapping[str, Tensor], facts: Mappin
     own = {name: value for name, value in tensors.items() if not name.startswith((_BEST, _SNAPSHOT))}
     engine.restore(State(own, dict(facts["state"])))
     set_global_generators(facts["generators"])
-    at = dict(facts["progress"])
-    best = {name.removeprefix(_BEST): value for name, value in tensors.items() if name.startswith(_BEST)}
+    at, best = dict(facts["progress"]), dict(facts["best"])
+    tensors_of_best = {name.removeprefix(_BEST): value for name, value in tensors.items() if name.startswith(_BEST)}
+    cursor = dict(at.pop("cursor"))
+    score, loss = best.pop("score"), facts.get("loss")
     return Standing(
-        progress=Progress(**{**at, "cursor": Cursor(**at["cursor"])}),
-        best=Best(**facts["best"]),
-        best_tensors=best or None,
-        loss=facts.get("loss"),
+        progress=Progress(**_counts(at), cursor=Cursor(**_counts(cursor))),
+        best=Best(None if score is None else float(score), **_counts(best)),
+        best_tensors=tensors_of_best or None,
+        loss=None if loss is None else float(loss),
         seconds=float(facts["seconds"]),
         recoveries=tuple(Recovery(**one) for one in facts.get("recoveries", ())),
         snapshots=tuple(_snapshot(i, tensors, of) for i, of in enumerate(facts.get("snapshots", ()))),
@@ -96,6 +98,13 @@ def snapshot(engine: Engine, standing: Standing) -> Snapshot:
 def _snapshot(number: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Snapshot:
     name = f"{_SNAPSHOT}{number}."
     return Snapshot({k.removeprefix(name): v for k, v in tensors.items() if k.startswith(name)}, dict(facts))
+
+
+def _counts(said: Mapping[str, Any]) -> dict[str, int]:
+    """Whole numbers of at least 0. Raises ValueError for any other, which arithmetic would take on its way further in."""
+    if wrong := [name for name, value in said.items() if type(value) is not int or value < 0]:
+        raise ValueError(f"{wrong[0]} is {said[wrong[0]]!r}")
+    return dict(said)
 
 
 def put_best(model: nn.Module, standing: Standing) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from mbgd.data.order import IntArray
 from mbgd.data.places import listed, original
 from mbgd.desk.card import write_card
-from mbgd.desk.folder import MODEL, RESULT, go_on, new_recorder
+from mbgd.desk.folder import MODEL, PLAN, RESULT, go_on, new_recorder
 from mbgd.desk.going import going
 from mbgd.desk.parts import Held, Parts
 from mbgd.desk.plan import Plan
@@ -29,7 +29,7 @@ from mbgd.desk.standing import Standing
 from mbgd.desk.suits import rarer_class
 from mbgd.desk.table import TableRows, facts_of, new_model, parts_of
 from mbgd.desk.train import Trained
-from mbgd.errors import DivergenceError
+from mbgd.errors import DivergenceError, taken_at_its_word
 from mbgd.loop.steps import diverged
 from mbgd.measure.baselines import Predictor as Baseline
 from mbgd.measure.baselines import dumb, linear
@@ -74,7 +74,8 @@ def train_one(run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) -
         with recorder.last_step_named():
             finished.save(folder / MODEL)
             if run.alone:
-                write_card(finished)
+                with taken_at_its_word(folder / PLAN):
+                    write_card(finished)
             write_json(folder / RESULT, finished.summary())
     return finished
 
