@@ -5,7 +5,9 @@ The oracle is autograd on the dense matrix, by torch's own SGD.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import mbgd
 from mbgd.data.stream import ChunkEnds
@@ -76,6 +78,58 @@ def test_a_linear_model_trains_as_on_dense_rows(m: Any, loss: str, decay: float)
     close(sparse, dense)
 
 
+def network(*sizes: int, activation: Any = nn.ReLU, dropout: float = 0.0, bias: bool = True) -> nn.Module:
+    torch.manual_seed(11)
+    layers: list[nn.Module] = [nn.Linear(WIDTH, sizes[0], bias=bias)]
+    for a, b in pairwise(sizes):
+        layers += [activation(), *([nn.Dropout(dropout)] if dropout else []), nn.Linear(a, b)]
+    return nn.Sequential(*layers).double()
+
+
+MODELS: dict[str, Any] = {
+    "linear": linear,
+    "without bias": lambda: linear(bias=False),
+    "one product of two outputs": lambda: network(2),
+    "one hidden layer": lambda: network(6, 2),
+    "of one unit": lambda: network(1, 2, activation=nn.Tanh),
+    "two hidden layers": lambda: network(5, 33, 2, activation=nn.GELU, bias=False),
+}
+WITH_DROPOUT = {**MODELS, "dropout": lambda: network(40, 2, dropout=0.4)}
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+@pytest.mark.parametrize("m", [1, 7, "full"])
+@pytest.mark.parametrize("name", list(MODELS)[1:])
+def test_so_does_a_network(name: str, m: Any, decay: float) -> None:
+    how = {"batch_size": m, "weight_decay": decay, "sample_weight": W, "schedule": "one_cycle"}
+    sparse, dense = both(MODELS[name], X, learning_rate=0.1, **how)
+    assert sparse.engine_reason == FUSED
+    close(sparse, dense)
+
+
+def test_batches_of_several_blocks_do() -> None:
+    """A block has 1,024 rows at most."""
+    x = sp.random(2500, WIDTH, density=0.2, random_state=5, format="csr")
+    for make in (linear, MODELS["one hidden layer"]):
+        for m in (1100, "full"):
+            sparse, dense = both(make, x, CHANCE.integers(0, 2, 2500), batch_size=m, weight_decay=0.1)
+            assert sparse.engine_reason == FUSED
+            close(sparse, dense)
+
+
+def test_each_tensor_has_the_rate_and_decay_of_its_group() -> None:
+    found = []
+    for x, engine in ((X, "fused"), (X.toarray(), "autograd")):
+        model = network(4, 2)
+        groups = [
+            {"params": [p], "lr": 0.1 * (i + 1), "weight_decay": 0.02 * i} for i, p in enumerate(model.parameters())
+        ]
+        optimizer = torch.optim.SGD(groups[::-1], lr=1.0)
+        found.append(mbgd.fit(model, (x, Y), **words(optimizer=optimizer, learning_rate=None, engine=engine)))
+    assert found[0].engine_reason == FUSED
+    close(*found)
+
+
 @pytest.mark.parametrize("rate_times_decay", [0.4, 0.9, 0.99999, 1.0, 1.7])
 def test_decay_that_leaves_nothing_is_decay_still(rate_times_decay: float) -> None:
     """Its factor has to go into the weights again and again, at 1 in every step, and beyond 1 weights change their sign."""
@@ -132,8 +186,8 @@ def test_of_any_make(name: str, decay: float) -> None:
 
 def test_in_float32_too() -> None:
     """Rounding of 32 steps of sums over a few numbers: 1e-5."""
-    for decay in (0.0, 0.05):
-        sparse, dense = both(lambda: linear().float(), X, weight_decay=decay)
+    for make, decay in product((linear, MODELS["one hidden layer"]), (0.0, 0.05)):
+        sparse, dense = both(lambda make=make: make().float(), X, weight_decay=decay)
         assert sparse.engine_reason == FUSED
         close(sparse, dense, within=1e-5)
 
@@ -164,16 +218,15 @@ def trained(parts: Parts, n_steps: int, start: Progress = Progress()) -> Progres
     raise AssertionError("chunks come without end")
 
 
-MODELS: dict[str, Any] = {"linear": linear, "without bias": lambda: linear(bias=False)}
 CUTS = [ChunkEnds(max_batches=1), ChunkEnds(max_batches=3), ChunkEnds(max_rows=20), ChunkEnds(at_epoch_end=True)]
 
 
 @pytest.mark.parametrize("how", [{}, {"weight_decay": 0.1}, {"weight_decay": 2.0}, {"batch_size": 1}], ids=str)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", WITH_DROPOUT)
 def test_how_batches_are_grouped_never_changes_a_bit(name: str, how: dict[str, Any]) -> None:
     found = []
     for ends in CUTS:
-        model = MODELS[name]()
+        model = WITH_DROPOUT[name]()
         trained(parts_of(model, replace(ends, every_steps=(32,)), **how), 32)
         found.append(flat(model))
     assert all(torch.equal(one, found[0]) for one in found)
@@ -231,12 +284,13 @@ def test_whoever_changes_weights_between_two_steps_is_heard(decay: float) -> Non
         np.testing.assert_allclose(a, b, rtol=1e-10)
 
 
-def test_the_optimizer_is_left_as_it_was() -> None:
-    model = linear()
+@pytest.mark.parametrize("name", ["linear", "two hidden layers"])
+def test_model_and_optimizer_are_left_as_they_were(name: str) -> None:
+    model = MODELS[name]()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1)
     mbgd.fit(model, (X, Y), **{**words(optimizer=optimizer), "learning_rate": None})
     assert not optimizer.state
-    assert next(model.parameters()).is_contiguous()
+    assert all(p.is_contiguous() for p in model.parameters())
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
@@ -292,11 +346,12 @@ def test_what_moves_all_weights_gets_dense_batches_and_says_so(name: str) -> Non
     assert torch.equal(flat(sparse.model), flat(dense.model))
 
 
-def test_the_gradient_is_that_of_dense_rows() -> None:
+@pytest.mark.parametrize("bound", [False, True])
+def test_the_gradient_is_that_of_dense_rows(bound: bool) -> None:
     parts = parts_of(linear(), weight_decay=0.1)
     chunk = next(parts.chunks(Progress()))
-    found = parts.engine.gradient(chunk, 2)
-    assert isinstance(found, Tensor)
+    with parts.engine.bound() if bound else nullcontext():
+        found = parts.engine.gradient(chunk, 2)
     model, rows = linear(), chunk.row_ids(2)
     outputs = model(torch.tensor(X.toarray()[rows]))[:, 0]
     losses = nn.functional.binary_cross_entropy_with_logits(outputs, torch.tensor(Y[rows]).double(), reduction="none")

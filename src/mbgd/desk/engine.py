@@ -19,6 +19,7 @@ from mbgd.step.loss import Loss
 from mbgd.step.update import Updater
 
 if TYPE_CHECKING:  # it brings Numba with it
+    from mbgd.step.fused.sparse_engine import SparseEngine
     from mbgd.step.fused.step import FusedEngine
 
 MADE_DENSE = "; each batch of sparse rows is made dense, since "
@@ -36,9 +37,9 @@ def make_engine(
     mean_weight: float,
     batch_size: int,
     total_steps: int | None,
-) -> tuple[Engine, str, int]:
-    """(engine, why, threads): fused wherever it can be, unless the plan says autograd. Raises PlanError where it must and
-    cannot."""
+) -> tuple[Engine, str, int, float]:
+    """(engine, why, threads, operations a step): fused wherever it can be, unless the plan says autograd. Raises PlanError
+    where it must and cannot."""
     fades_over = total_steps if plan.dropout_fades and not plan.compile else None
     work = work_of_a_step(model, batch_size)
     threads = choose_threads(plan.threads, work)
@@ -65,25 +66,29 @@ def make_engine(
                 fades_over=fades_over,
             )
             if not isinstance(source, SparseSource):
-                return fused, FUSED, threads
-            engine, why = _for_sparse(fused, found_or_program, fades_over)
-            return engine, f"{FUSED}{MADE_DENSE + why if why else ''}", threads
+                return fused, FUSED, threads, work
+            sparse, why = _for_sparse(fused, found_or_program, fades_over)
+            if sparse is None:
+                return fused, FUSED + MADE_DENSE + why, threads, work
+            of_all, touched = sparse.weights_of_a_row(source)
+            work = work_of_a_step(model, batch_size, untouched=of_all - touched)
+            return sparse, FUSED, plan.threads if isinstance(plan.threads, int) else 1, work
         found = found_or_program
     if plan.engine == "fused":
         raise PlanError(f"engine must have a form for what it trains, got 'fused', but {found}; engine='auto' chooses")
     found += MADE_DENSE + "autograd takes no others" if isinstance(source, SparseSource) else ""
     forward = torch.compile(model) if plan.compile else model
-    return AutogradEngine(updater, forward, rule, plan.seed, fades_over=fades_over), found, threads
+    return AutogradEngine(updater, forward, rule, plan.seed, fades_over=fades_over), found, threads, work
 
 
-def _for_sparse(fused: FusedEngine, program: Program, fades_over: int | None) -> tuple[Engine, str]:
-    """(the engine for sparse rows as they lie, "") or (that for dense ones, why it takes them)."""
+def _for_sparse(fused: FusedEngine, program: Program, fades_over: int | None) -> tuple[SparseEngine | None, str]:
+    """(the engine for sparse rows as they lie or None, why none)."""
     from mbgd.step.fused.sparse_engine import SparseEngine
     from mbgd.step.fused.sparse_program import sparse_program
 
     found = sparse_program(program, fused.updater)
     if isinstance(found, str):
-        return fused, found
+        return None, found
     return (
         SparseEngine(found, fused.updater, rule=fused.rule, seed=fused.seed, dense=fused, fades_over=fades_over),
         "",

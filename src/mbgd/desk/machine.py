@@ -20,9 +20,10 @@ ROWS_OF_A_THREAD = 32  # of a batch, at least
 WORK_OF_A_CHUNK = 2e10  # operations between two looks: about a second, so that an interrupt need not wait long
 
 
-def work_of_a_step(model: nn.Module, batch_size: int) -> float:
-    """Floating point operations of one update, from below: 2 forward and 4 backward a parameter and row; above 0."""
-    return 6.0 * batch_size * max(1, sum(parameter.numel() for parameter in model.parameters()))
+def work_of_a_step(model: nn.Module, batch_size: int, *, untouched: int = 0) -> float:
+    """Floating point operations of one update, from below: 2 forward and 4 backward a parameter and row, but for those that
+    a row leaves `untouched`; above 0."""
+    return 6.0 * batch_size * max(1, sum(parameter.numel() for parameter in model.parameters()) - untouched)
 
 
 def choose_threads(threads: int | str, work: float) -> int:

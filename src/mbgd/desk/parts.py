@@ -18,7 +18,7 @@ from mbgd.data.source import ArraySource, Source, first_row
 from mbgd.data.sparse import SparseSource
 from mbgd.data.stream import ChunkEnds, chunks, rows_in_place, rows_of_a_chunk
 from mbgd.desk.engine import make_engine
-from mbgd.desk.machine import WORK_OF_A_CHUNK, work_of_a_step
+from mbgd.desk.machine import WORK_OF_A_CHUNK
 from mbgd.desk.mean_weight import mean_weight
 from mbgd.desk.plan import Plan
 from mbgd.desk.standing import SNAPSHOT_STEPS
@@ -156,14 +156,13 @@ def assemble(
     per_epoch = steps_per_epoch(n_rows, batch_size=batch_size, tail=tail)
     planned, limit = _length(plan, per_epoch)
     total_steps = planned if stop_after is None else min(stop_after, planned or stop_after)
-    work = work_of_a_step(model, batch_size)
     metric = _metric(plan, loss)
     every = [plan.checkpoint_every] if isinstance(plan.checkpoint_every, int) else []
     every += [SNAPSHOT_STEPS] if plan.on_divergence == "recover" else []
     updater = _updater(model, plan)
     _check_batch_norm(model, plan)
     in_memory = isinstance(source, (ArraySource, SparseSource))
-    engine, reason, threads = make_engine(
+    engine, reason, threads, work = make_engine(
         model,
         source,
         plan=plan,

@@ -24,6 +24,7 @@ from mbgd.step.fused.layout import (
     SCALE,
     SKIP,
     SLOPE,
+    SPARSE,
     STRIP,
     W_TENSOR,
     Calls,
@@ -51,8 +52,9 @@ def backward(
     fresh: bool,
     at_once: bool,
     factor: float,
-) -> None:
-    """The gradient at the outputs lies in the first half of `deltas`; the halves take turns on the way down."""
+) -> int:
+    """The gradient at the outputs lies in the first half of `deltas`; the halves take turns on the way down. Where the lowest
+    one has been left."""
     half, upper = len(memory.deltas) // 2, True
     last = len(net.layers) - 1
     for s in range(0, rows, ROWS):
@@ -70,7 +72,7 @@ def backward(
                     calls.to_bins,
                     (delta, front, bins, shares, grad, steps, rows, b - skip, n_columns, net.n_bent, skip),
                 )
-            return
+            return here
         if net.layers[i, KIND] == SCALE:
             _unscale(calls, net, memory, data, moves, i, here, start, rows, fresh, at_once, factor)
         if net.layers[i, BELOW]:
@@ -78,8 +80,11 @@ def backward(
         if net.layers[i, KIND] == DENSE:
             _learn(calls, net, memory, data, moves, i, here, start, rows, fresh, at_once, factor)
             upper = not upper
+        if net.layers[i, KIND] == SPARSE and at_once:
+            move_tensor(memory, moves, net.layers[i, BIAS_TENSOR], factor, 1.0)
         if not net.layers[i, BELOW]:
-            return
+            return here
+    return 0
 
 
 @part

@@ -22,6 +22,7 @@ from mbgd.step.fused.layout import (
     RECTIFIED,
     SCALE,
     SLOPE,
+    SPARSE,
     TURNED,
     Batches,
     Calls,
@@ -60,7 +61,7 @@ def forward(
                 _look_up(calls, net, memory, data, h, out, start, rows)
             elif net.layers[i, KIND] == SCALE:
                 call(calls.scale, (h, at(memory.theta, net.layers[i, W]), out, rows, net.layers[i, OUTPUTS]))
-            else:
+            elif net.layers[i, KIND] != SPARSE:  # whose products are there already
                 call(calls.copy, (h, out, rows * net.layers[i, OUTPUTS]))
             _bend(calls, net, memory, i, 0, rows, place, step, fade)
         h = out

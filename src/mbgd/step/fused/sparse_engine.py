@@ -6,7 +6,7 @@ The rows stay where they lie. H units of the first layer
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -16,14 +16,16 @@ from torch import Tensor
 
 from mbgd.data.chunk import Chunk
 from mbgd.data.sparse import SparseSource, csr_of
-from mbgd.step.fused.arena import NUMPY, edges_of
+from mbgd.step.fused.arena import NUMPY, edges_of, uses_blas
 from mbgd.step.fused.binding import UNDECAYED, Binding
+from mbgd.step.fused.blas_threads import blas_threads
 from mbgd.step.fused.finite import all_finite
-from mbgd.step.fused.layout import Batches, Data, Floats, Sparse
+from mbgd.step.fused.layout import Batches, Data, Floats, Memory, Moves, Net, Sparse
 from mbgd.step.fused.program import Program
 from mbgd.step.fused.sparse_linear import is_same, run_sparse_linear, write_out
+from mbgd.step.fused.sparse_net import run_sparse_net
 from mbgd.step.fused.sparse_program import weight_of
-from mbgd.step.fused.step import FusedEngine, batches_of, moves_of, net_of
+from mbgd.step.fused.step import FusedEngine, batches_of, calls_of, is_linear, moves_of, net_of
 from mbgd.step.gradient import Forward, GradientRule
 from mbgd.step.state import State, capture, is_finite, restore
 from mbgd.step.update import Updater
@@ -55,7 +57,8 @@ class SparseEngine:
         """`dense` is the engine for the same rows made dense, which gradients are asked of."""
         self.program, self.updater, self.rule, self.seed = program, updater, rule, seed
         self._dense, self._fades_over = dense, fades_over
-        self._weight = weight_of(program)
+        self._weight, self._by_blas = weight_of(program), uses_blas(program)
+        self._calls = calls_of(NUMPY[program.dtype], by_blas=self._by_blas)
         self._binding: Binding | None = None
 
     @contextmanager
@@ -72,6 +75,11 @@ class SparseEngine:
             binding, self._binding = self._binding, None
             binding.release()
             self._forget()
+
+    def weights_of_a_row(self, source: SparseSource) -> tuple[int, int]:
+        """(weights of the first layer, those that a row reads and moves, on average)."""
+        n_all, width = self._weight.numel(), max(1, source.matrix.shape[1])
+        return n_all, -(-source.matrix._nnz() * (n_all // width) // source.n_rows)
 
     def _forget(self) -> None:
         """Nobody else has a use for what was kept apart."""
@@ -96,21 +104,28 @@ class SparseEngine:
                 fades_over=self._fades_over,
             )
             net = net_of(self.program, binding, edges=edges_of(self.program), seed=self.seed)
-            sparse, theta = self._sparse(chunk, batch, binding), self._theta(binding)
-            run_sparse_linear(net, binding.memory, self._data(chunk), sparse, batch, moves_of(binding, self.updater))
+            theta = self._theta(binding)
+            sparse = self._sparse(chunk, batch, theta, binding)
+            self._call(net, binding.memory, self._data(chunk), sparse, batch, moves_of(binding, self.updater))
             if sparse.weights is not theta:
                 write_out(theta, sparse)
         return torch.from_numpy(batch.losses)
+
+    def _call(self, net: Net, memory: Memory, data: Data, sparse: Sparse, batches: Batches, moves: Moves) -> None:
+        if is_linear(self.program):
+            run_sparse_linear(net, memory, data, sparse, batches, moves)
+            return
+        with blas_threads(1) if self._by_blas else nullcontext():
+            run_sparse_net(self._calls, net, memory, data, sparse, batches, moves)
 
     def _theta(self, binding: Binding) -> Floats:
         """The first layer's weights, flat: it is the first that is laid out."""
         return binding.memory.theta[: self._weight.numel()]
 
-    def _sparse(self, chunk: Chunk, batches: Batches, binding: Binding) -> Sparse:
+    def _sparse(self, chunk: Chunk, batches: Batches, theta: Floats, binding: Binding) -> Sparse:
         assert isinstance(chunk.data.x, Tensor)  # a source of sparse rows gives nothing else
         assert chunk.places is not None
         rows, dtype = int(batches.sizes.max(initial=0)), NUMPY[self.program.dtype]
-        theta = self._theta(binding)
         sparse = Sparse(
             *csr_of(chunk.data.x),
             picked=chunk.places,

@@ -20,7 +20,7 @@ from mbgd.compiled.kernel import at, call, kernel, part
 from mbgd.compiled.prefetch import ask_for
 from mbgd.step.fused.layout import BIAS, BIAS_TENSOR, SETTINGS, W_TENSOR, Batches, Data, Memory, Moves, Net, Sparse
 
-STARTS_AHEAD, ROWS_AHEAD = 24, 8  # how many rows ahead it is asked where a row lies, and for its entries
+STARTS_AHEAD, ROWS_AHEAD = 32, 16  # how many rows ahead it is asked where a row lies, and for its entries
 BYTES_OF_A_ROW = 1024  # of columns and of values that are asked for
 SMALL = 2.0**-16  # a factor under it goes into the weights
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from torch import nn
 
 from mbgd.step.fused import layout
-from mbgd.step.fused.codes import NONE
 from mbgd.step.fused.optimizers import rule_of
 from mbgd.step.fused.program import Program
 from mbgd.step.update import Updater
@@ -18,8 +17,6 @@ def sparse_program(program: Program, updater: Updater) -> Program | str:
     first, *rest = program.layers
     if first.kind != layout.DENSE:
         return "its first layer is not a Linear"
-    if rest or first.outputs != 1 or first.activation != NONE or first.dropout is not None:
-        return "it has more than one output or layer"
     why = _why_all_move(program, updater)
     return why or replace(program, layers=(replace(first, inputs=0, kind=layout.SPARSE), *rest), n_numbers=0)
 
