@@ -279,6 +279,13 @@ def test_partial_fit_knows_the_classes_of_the_first_call() -> None:
         model.partial_fit(X, y + 1)
 
 
+def test_averaged_weights_belong_to_fit() -> None:
+    model = MBGDClassifier(**SMALL, ema_decay=0.9)
+    assert model.fit(*IRIS).n_epochs_ == 5
+    with pytest.raises(PlanError, match="ema_decay belongs to fit"):
+        clone(model).partial_fit(*IRIS, classes=[0, 1, 2])
+
+
 def test_a_warm_start_goes_on_from_the_weights() -> None:
     X, y = DIABETES
     model = MBGDRegressor(**SMALL, warm_start=True).fit(X, y)

@@ -5,13 +5,14 @@ n rows · F columns
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_ROWS = 1 << 16  # standardised at once, in float64: some megabytes
+BLOCK_BYTES = 1 << 18  # of float64 at once: what stays in a core's own cache
 BOUND = 10.0  # standard deviations beyond which a network sees no further; a linear model is not bounded
 
 Floats = NDArray[np.floating[Any]]
@@ -27,10 +28,10 @@ class Numbers:
 
     def inputs(self, X: Floats, dtype: np.dtype[Any]) -> Floats:
         """(n, F) in new memory; computed in float64, where a far-away mean loses no digits."""
-        z = np.empty(X.shape, dtype)
-        for start in range(0, len(X), BLOCK_ROWS):
-            block = slice(start, start + BLOCK_ROWS)
-            own = (X[block].astype(np.float64) - self.center) / self.scale
+        z, per_unit = np.empty(X.shape, dtype), 1 / self.scale
+        for block in blocks(X):
+            own = X[block] - self.center
+            own *= per_unit
             if self.bound is not None:
                 np.clip(own, -self.bound, self.bound, out=own)
             z[block] = own
@@ -60,10 +61,10 @@ def learn_numbers(X: Floats, *, weight: NDArray[np.float64] | None, bound: float
 def _zeros_and_ones(X: Floats) -> NDArray[np.bool_]:
     """(F,) whether a column holds nothing else; block by block, and only of columns that may still do."""
     may = np.ones(X.shape[1], dtype=bool)
-    for start in range(0, len(X), BLOCK_ROWS):
+    for block in blocks(X):
         columns = np.flatnonzero(may)
-        block = X[start : start + BLOCK_ROWS, columns]
-        may[columns] = ((block == 0) | (block == 1)).all(axis=0)
+        own = X[block][:, columns]
+        may[columns] = ((own == 0) | (own == 1)).all(axis=0)
         if not may.any():
             break
     return may
@@ -74,12 +75,17 @@ def spread(values: Floats, weight: NDArray[np.float64] | None) -> tuple[NDArray[
 
     Two passes over blocks in float64: the sum of squares is taken around the mean.
     """
-    blocks = [slice(start, start + BLOCK_ROWS) for start in range(0, len(values), BLOCK_ROWS)]
     w = np.ones(len(values)) if weight is None else weight
     total = w.sum()
-    center = sum(w[b] @ values[b].astype(np.float64) for b in blocks) / total
-    square = sum(w[b] @ np.square(values[b].astype(np.float64) - center) for b in blocks) / total
+    center = sum(w[block] @ values[block].astype(np.float64) for block in blocks(values)) / total
+    square = sum(w[block] @ np.square(values[block] - center) for block in blocks(values)) / total
     scale = np.sqrt(square)
     # values that are one number but for rounding, as 0.1 added up a different way
     nothing = scale <= 10 * np.finfo(values.dtype if values.dtype.kind == "f" else np.float64).eps * np.abs(center)
     return np.asarray(center), np.where(nothing | (scale == 0), 1.0, scale)
+
+
+def blocks(values: Floats) -> Iterator[slice]:
+    """Consecutive rows, as many as stay in the cache."""
+    rows = max(1, BLOCK_BYTES // (8 * max(1, int(np.prod(values.shape[1:])))))
+    return (slice(start, start + rows) for start in range(0, len(values), rows))

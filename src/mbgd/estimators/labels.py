@@ -18,6 +18,7 @@ from mbgd.estimators.arrays import spread
 
 STANDARDISED = ("squared_error", "absolute_error", "huber", "quantile")
 POSITIVE = ("poisson", "gamma")  # their mean is e to the output, times that of y
+KINDS = ("binary", "multiclass", "multilabel-indicator")  # scikit-learn's words for what may be learned here
 Kind = Literal["binary", "multiclass", "multilabel"]
 
 
@@ -61,8 +62,9 @@ class Labels:
 
 def learn_labels(y: Any) -> Labels:
     """From a column of labels, or an indicator matrix of several labels a row. Raises ValueError for what is none."""
-    check_classification_targets(y)
-    kind = type_of_target(y)
+    kind = type_of_target(y, input_name="y")
+    if kind not in KINDS:
+        check_classification_targets(y)  # says what is wrong with it
     if kind == "multilabel-indicator":
         return Labels("multilabel", np.arange(_indicator(y).shape[1]))
     if kind.endswith("multioutput"):

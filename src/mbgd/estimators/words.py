@@ -128,18 +128,20 @@ def plan_of(
     plan = make_plan(words)
     batch_size = default_batch_size(n_rows) if plan.batch_size == "auto" else plan.batch_size
     m = n_rows if batch_size == "full" else min(int(batch_size), n_rows)
-    linear = not plan.hidden_layer_sizes
     epochs, rate = plan.epochs, plan.learning_rate
     if epochs == "auto":
-        picked = linear or plan.validation is not None
+        picked = not plan.hidden_layer_sizes or plan.validation is not None
         epochs = default_epochs(n_rows, m) if picked else unpicked_epochs(n_rows, m)
-    if rate == "auto":
-        rate = default_rate(plan.optimizer, n_rows, m, classes=classes)
-        if plan.optimizer == "sgd":
-            rate = SGD_RATE * (1 - plan.momentum)
-        elif rate is not None and linear:
-            rate *= OF_LINEAR
+    if rate == "auto":  # by the size asked for: rows repeated, where all are fewer than that, change nothing
+        rate = _rate(plan, n_rows, n_rows if batch_size == "full" else int(batch_size), classes=classes)
     return replace(plan, batch_size=batch_size, epochs=epochs, learning_rate=rate)
+
+
+def _rate(plan: Plan, n_rows: int, batch_size: int, *, classes: bool) -> float | None:
+    if plan.optimizer == "sgd":
+        return SGD_RATE * (1 - plan.momentum)
+    rate = default_rate(plan.optimizer, n_rows, batch_size, classes=classes)
+    return rate if rate is None or plan.hidden_layer_sizes else rate * OF_LINEAR
 
 
 def unpicked_epochs(n_rows: int, batch_size: int) -> float:
@@ -150,7 +152,10 @@ def unpicked_epochs(n_rows: int, batch_size: int) -> float:
 
 
 def for_one_pass(plan: Plan) -> Plan:
-    """The plan of a `partial_fit`: one pass over the rows given, at a constant rate."""
+    """The plan of a `partial_fit`: one pass over the rows given, at a constant rate. Raises PlanError for averaged weights,
+    which would take the place of those that the next pass goes on from."""
+    if plan.ema_decay is not None:
+        raise PlanError(f"ema_decay belongs to fit, got {plan.ema_decay} with partial_fit; leave it out")
     return replace(
         plan, epochs=1.0, steps=None, schedule="constant", warmup=0.0, dropout_fades=False, patience=None, metric=None
     )
