@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -132,11 +133,13 @@ def test_without_a_folder_or_the_package_nothing_begins(tmp_path: Path, monkeypa
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning:mlflow", "ignore::DeprecationWarning", "ignore::ImportWarning")
-def test_mlflow_shows_the_history_and_goes_on_with_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlflow_shows_the_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow", reason="mlflow-skinny is not installed")
     monkeypatch.delenv(loggers.TRACKING_URI, raising=False)
     run = fit(tmp_path / "r", log="mlflow", checkpoint_every=5)
     assert run.notices == ()
+    assert loggers.ALLOW_FOLDERS not in os.environ
+    monkeypatch.setenv(loggers.ALLOW_FOLDERS, "true")  # which its own reader asks for
     client = mlflow.MlflowClient(tracking_uri=loggers.mlflow_place(tmp_path / "r"))
     experiment = client.get_experiment_by_name("mbgd")
     (found,) = client.search_runs([experiment.experiment_id])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from mbgd.store import append_bytes, read_json, write_json
 
 LOGGERS = ("tensorboard", "mlflow")
 TENSORBOARD, MLFLOW, MLFLOW_RUN = "tensorboard", "mlruns", "mlflow.json"  # in the run folder
-TRACKING_URI = "MLFLOW_TRACKING_URI"
+TRACKING_URI, ALLOW_FOLDERS = "MLFLOW_TRACKING_URI", "MLFLOW_ALLOW_FILE_STORE"
 _LONGEST = 500  # characters of a parameter in MLflow
 
 
@@ -123,7 +124,8 @@ class _MLflow:
         from mlflow import MlflowClient
 
         where = mlflow_place(folder)
-        self._client = MlflowClient(tracking_uri=where)
+        with _folders_allowed():
+            self._client = MlflowClient(tracking_uri=where)
         known = folder / MLFLOW_RUN
         if known.exists():
             self._run = str(read_json(known)["run_id"])
@@ -143,3 +145,17 @@ class _MLflow:
 
     def close(self, *, ended: bool) -> None:
         self._client.set_terminated(self._run, status="FINISHED" if ended else "KILLED")
+
+
+@contextmanager
+def _folders_allowed() -> Iterator[None]:
+    """MLflow 3 keeps its store in a folder for those alone who say so; a run folder can hold no server."""
+    before = os.environ.get(ALLOW_FOLDERS)
+    os.environ[ALLOW_FOLDERS] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[ALLOW_FOLDERS]
+        else:
+            os.environ[ALLOW_FOLDERS] = before
