@@ -47,8 +47,15 @@ def spoilt(step: int) -> Any:
     return y, row
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("step", [1, 17, 23])
+@pytest.mark.parametrize(
+    ("engine", "step"),
+    [
+        ("fused", 1),
+        ("fused", 23),
+        ("autograd", 17),
+        *(pytest.param("autograd", k, marks=pytest.mark.slow) for k in (1, 23)),
+    ],
+)
 def test_a_loss_that_is_not_finite_ends_the_run_before_its_update(step: int, engine: str, tmp_path: Path) -> None:
     y, row = spoilt(step)
     model = net()
@@ -116,7 +123,7 @@ def trained(folder: Path | None, *, engine: str = "fused", **more: Any) -> Any:
     return run, flat(model)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ["fused", pytest.param("autograd", marks=pytest.mark.slow)])
 def test_from_its_start_a_recovered_run_is_the_run_of_the_lower_rate(engine: str) -> None:
     """Halving is exact, so the bits are those of a run that was begun with that rate."""
     with pytest.raises(DivergenceError):
