@@ -76,7 +76,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_its_update(step: int, eng
     assert (again.value.step, again.value.rows) == (step, error.rows)
 
 
-@pytest.mark.parametrize("step", [1, 50, 69])
+@pytest.mark.parametrize("step", [1, 50, pytest.param(69, marks=pytest.mark.slow)])
 def test_a_gradient_that_is_not_finite_at_a_step_that_is_known(step: int, tmp_path: Path) -> None:
     """A loss of one's own, whose value stays finite: its slope at one step, known by its seed, is that of a root at 0."""
     wanted = step_seed(0, step - 1) % (1 << 64)
