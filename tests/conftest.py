@@ -23,7 +23,7 @@ SECONDS = {
     "compiled": 25,
     "data": 60,
     "desk": 105,
-    "faults": 40,
+    "faults": 50,
     "laws": 200,
     "loop": 5,
     "measure": 20,

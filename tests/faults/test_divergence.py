@@ -47,8 +47,15 @@ def spoilt(step: int) -> Any:
     return y, row
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("step", [1, 17, 23])
+@pytest.mark.parametrize(
+    ("engine", "step"),
+    [
+        ("fused", 1),
+        ("fused", 23),
+        ("autograd", 17),
+        *(pytest.param("autograd", k, marks=pytest.mark.slow) for k in (1, 23)),
+    ],
+)
 def test_a_loss_that_is_not_finite_ends_the_run_before_its_update(step: int, engine: str, tmp_path: Path) -> None:
     y, row = spoilt(step)
     model = net()
@@ -69,7 +76,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_its_update(step: int, eng
     assert (again.value.step, again.value.rows) == (step, error.rows)
 
 
-@pytest.mark.parametrize("step", [1, 50, 69])
+@pytest.mark.parametrize("step", [1, 50, pytest.param(69, marks=pytest.mark.slow)])
 def test_a_gradient_that_is_not_finite_at_a_step_that_is_known(step: int, tmp_path: Path) -> None:
     """A loss of one's own, whose value stays finite: its slope at one step, known by its seed, is that of a root at 0."""
     wanted = step_seed(0, step - 1) % (1 << 64)
@@ -116,7 +123,7 @@ def trained(folder: Path | None, *, engine: str = "fused", **more: Any) -> Any:
     return run, flat(model)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ["fused", pytest.param("autograd", marks=pytest.mark.slow)])
 def test_from_its_start_a_recovered_run_is_the_run_of_the_lower_rate(engine: str) -> None:
     """Halving is exact, so the bits are those of a run that was begun with that rate."""
     with pytest.raises(DivergenceError):

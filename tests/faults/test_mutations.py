@@ -39,7 +39,7 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "order.json"
 def a_power_loss_takes_nothing_announced(patch: Patch, mutate: Callable[[Patch], None], place: Path) -> None:
     disk = Disk(place, patch)
     mutate(patch)
-    fit(place / "run", epochs=0.2)
+    fit(place / "run", epochs=0.15)
     patch.undo()
     for n, how in states(disk):
         with tempfile.TemporaryDirectory(dir=place) as folder:
@@ -239,7 +239,13 @@ FAULTS: dict[Callable[[Patch], None], Law] = {
 }
 
 
-@pytest.mark.parametrize("law", dict.fromkeys(FAULTS.values()), ids=lambda law: law.__name__)
+LAWS = [  # that of power loss has a file of its own
+    pytest.param(law, id=law.__name__, marks=[pytest.mark.slow] if law is a_power_loss_takes_nothing_announced else [])
+    for law in dict.fromkeys(FAULTS.values())
+]
+
+
+@pytest.mark.parametrize("law", LAWS)
 def test_the_law_holds_for_the_code_as_it_is(law: Law, tmp_path: Path, monkeypatch: Patch) -> None:
     law(monkeypatch, nothing, tmp_path)
 

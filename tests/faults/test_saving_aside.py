@@ -23,7 +23,7 @@ from short_runs import W, X, Y, fit, fresh_chance, net, outcome, resume, saved_a
 
 def looks(folder: Path, **more: Any) -> Iterator[Any]:
     fresh_chance()
-    plan = module_plan(words(**more), None)
+    plan = module_plan(words(**{"epochs": 1, **more}), None)
     return fitting(net(), (X, Y, W), plan=plan, out=folder)
 
 
@@ -41,7 +41,7 @@ def refused(number: int, *, when: Callable[[], bool], call: str = "posix_falloca
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    fit(folder)
+    fit(folder, epochs=1)  # 23 steps
     return folder
 
 
@@ -53,27 +53,27 @@ def test_a_step_is_announced_only_when_its_checkpoint_is_whole_and_stays_so(tmp_
         assert whole_step(tmp_path / "run") >= max(said, default=0)
     saved_aside()
     assert said == list(range(len(said)))  # each step once, in order, from the weights that were given on
-    assert len(said) >= 68  # the last ones are written when the last look has been
+    assert len(said) >= 22  # the last ones are written when the last look has been
     assert outcome(tmp_path / "run") == outcome(whole)
 
 
 def test_a_full_disk_ends_no_training_and_is_said_at_each_interval(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
 ) -> None:
-    """Full from step 20 to step 39: what was whole before stays, and the run ends as if nothing had been."""
+    """Full from step 8 to step 15: what was whole before stays, and the run ends as if nothing had been."""
     at = [0]
-    monkeypatch.setattr(os, "posix_fallocate", refused(errno.ENOSPC, when=lambda: 20 <= at[0] < 40))
+    monkeypatch.setattr(os, "posix_fallocate", refused(errno.ENOSPC, when=lambda: 8 <= at[0] < 16))
     failed = []
     for look in looks(tmp_path / "run"):
         saved_aside()
         at[0] = look.progress.steps_done
         failed += [saved for saved in look.saves if saved.failure is not None]
-        if 20 < at[0] < 40:
-            assert whole_steps(tmp_path / "run") == [18, 19]
-    assert [saved.step for saved in failed] == list(range(20, 40))
-    assert "step 20 was not saved: disk must have room" in str(failed[0])
+        if 8 < at[0] < 16:
+            assert whole_steps(tmp_path / "run") == [6, 7]
+    assert [saved.step for saved in failed] == list(range(8, 16))
+    assert "step 8 was not saved: disk must have room" in str(failed[0])
     assert str(failed[0]).endswith("it is full; free some space or choose a folder on another disk; "
-                                   "the last saved step is 19, 'mbgd resume' goes on from it")  # fmt: skip
+                                   "the last saved step is 7, 'mbgd resume' goes on from it")  # fmt: skip
     assert outcome(tmp_path / "run") == outcome(whole)
 
 
@@ -91,8 +91,8 @@ def test_a_disk_that_stays_full_is_told_at_the_end_with_the_last_good_step(
         pytest.warns(RuntimeWarning, match="was not saved: disk must have room.*training goes on") as warned,
         pytest.raises(StorageError, match=r"is full; .*; the last saved step is 9, 'mbgd resume' goes on from it"),
     ):
-        fit(tmp_path / "run")
-    assert len(warned) >= 58
+        fit(tmp_path / "run", epochs=1)
+    assert len(warned) >= 12
     monkeypatch.undo()
     assert not (tmp_path / "run" / "model.safetensors").exists()
     assert whole_steps(tmp_path / "run") == [8, 9]
@@ -109,14 +109,14 @@ def test_lines_that_the_disk_refused_are_written_later(
 
     def full(path: Path, text: str) -> None:
         count[0] += 1
-        if 10 < count[0] < 60:
+        if 5 < count[0] < 15:
             raise StorageError("disk must have room for history, it is full; free some space")
         real(path, text)
 
     monkeypatch.setattr(history, "append_line", full)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # said at each interval; the law is that nothing is missing
-        run = fit(tmp_path / "run")
+        run = fit(tmp_path / "run", epochs=1)
     assert run.notices == ()
     assert outcome(tmp_path / "run") == outcome(whole)
 
@@ -157,7 +157,7 @@ def test_training_goes_on_while_a_save_is_written_and_takes_no_second_one(
 ) -> None:
     """By time: a due look passes while one is at it; after it the next may come."""
     gate = Gate(monkeypatch, at=2)
-    flow = looks(tmp_path / "run", checkpoint_every="0.000001s", engine="autograd")
+    flow = looks(tmp_path / "run", checkpoint_every="0.000001s", engine="autograd", epochs=3)
     done = [next(flow).progress.steps_done]
     done.append(next(flow).progress.steps_done)
     assert gate.reached.wait(60)
@@ -208,7 +208,7 @@ def test_the_first_interrupt_waits_for_the_save_and_the_second_for_nothing(
 
 
 def test_an_interrupt_whose_save_fails_is_no_silent_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flow = looks(tmp_path / "run", checkpoint_every="1000s")
+    flow = looks(tmp_path / "run", checkpoint_every="1000s", epochs=3)
     next(flow)
     monkeypatch.setattr(os, "posix_fallocate", refused(errno.ENOSPC, when=lambda: True))
     signal.raise_signal(signal.SIGINT)
@@ -227,7 +227,7 @@ def test_a_resumed_run_names_the_step_it_has_gone_on_from(tmp_path: Path, monkey
     with pytest.warns(RuntimeWarning, match=f"failed to write .*; the last saved step is {at}, "):
         run = resume(tmp_path / "run")
     assert len(run.notices) == 1
-    assert run.notices[0].startswith("step 69 was not saved: ")
+    assert run.notices[0].startswith("step 23 was not saved: ")
     assert whole_step(tmp_path / "run") == at
 
 

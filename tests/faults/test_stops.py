@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from mbgd.desk.run import fitting, module_plan, resuming
-from short_runs import ENGINES, MASK, W, X, Y, fresh_chance, net, other_net, outcome, resume, saved_aside, words
+from short_runs import MASK, W, X, Y, fresh_chance, net, other_net, outcome, resume, saved_aside, words
 
 STEPS = 69
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=["fused", pytest.param("autograd", marks=pytest.mark.slow)])
 def copies(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`whole`, and a copy of its folder after each step."""
     place = tmp_path_factory.mktemp(request.param)
@@ -28,7 +28,7 @@ def copies(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 STOPS = [
-    pytest.param(sorted(random.Random(7).sample(range(1, STEPS + 1), 3)), id="three"),
+    pytest.param(sorted(random.Random(7).sample(range(1, STEPS + 1), 2)), id="two"),
     pytest.param(range(1, STEPS + 1), id="every step", marks=pytest.mark.slow),
 ]
 
