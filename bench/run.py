@@ -22,6 +22,7 @@ BENCHMARKS = {  # name -> its options with --quick, and with --all
     "train_flights": (["1"], []),
     "batches": (["--pairs", "2"], []),
     "fit_against_slices": (["--pairs", "2"], []),
+    "sparse": (["--pairs", "2", "--rows", "20000"], []),
     "import_time": ([], []),
     "start_time": (["--pairs", "2"], []),
     "read_flights": (["1"], []),

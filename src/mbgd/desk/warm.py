@@ -59,9 +59,12 @@ def _leaves(dtype: torch.dtype) -> None:
 
 
 def _loops(dtype: torch.dtype) -> None:
-    """The loops over batches are compiled by running them: once through a network, once through a linear model."""
+    """The loops over batches are compiled by running them: through a network and a linear model, on dense and sparse rows."""
+    from scipy.sparse import csr_array
+
     x = torch.linspace(-1, 1, 8, dtype=dtype).reshape(4, 2)
     with torch.random.fork_rng(devices=()):
         nets = [nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)), nn.Linear(2, 1)]
         for net in nets:
-            fit(net.to(dtype), (x, x[:, 0]), loss="squared_error", epochs=1, batch_size=2, engine="fused")
+            for rows in (x, csr_array(x.numpy())):
+                fit(net.to(dtype), (rows, x[:, 0]), loss="squared_error", epochs=1, batch_size=2, engine="fused")
