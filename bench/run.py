@@ -23,6 +23,7 @@ BENCHMARKS = {  # name -> its options with --quick, and with --all
     "batches": (["--pairs", "2"], []),
     "fit_against_slices": (["--pairs", "2"], []),
     "estimators": (["--quick"], []),
+    "sparse": (["--pairs", "2", "--rows", "20000"], []),
     "import_time": ([], []),
     "start_time": (["--pairs", "2"], []),
     "read_flights": (["1"], []),

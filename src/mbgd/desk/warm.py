@@ -59,11 +59,14 @@ def _leaves(dtype: torch.dtype) -> None:
 
 
 def _loops(dtype: torch.dtype) -> None:
-    """The loops over batches are compiled by running them: through a network, and through a linear model by some rows and
-    one by one; the loop that predicts by validation rows."""
+    """The loops over batches are compiled by running them: through a network and a linear model, the latter also one row by
+    one, on dense and sparse rows; the loop that predicts by validation rows."""
+    from scipy.sparse import csr_array
+
     x = torch.linspace(-1, 1, 8, dtype=dtype).reshape(4, 2)
     with torch.random.fork_rng(devices=()):
         network, linear = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)), nn.Linear(2, 1)
-        for net, rows in ((network, 2), (linear, 2), (linear, 1)):
-            made, data = net.to(dtype), (x, x[:, 0])
-            fit(made, data, loss="squared_error", epochs=1, batch_size=rows, validation=0.25, engine="fused")
+        for net, m in ((network, 2), (linear, 2), (linear, 1)):
+            for rows in (x, csr_array(x.numpy())):
+                made, data = net.to(dtype), (rows, x[:, 0])
+                fit(made, data, loss="squared_error", epochs=1, batch_size=m, validation=0.25, engine="fused")

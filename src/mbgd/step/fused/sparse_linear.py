@@ -36,11 +36,7 @@ def run_sparse_linear(net: Net, memory: Memory, data: Data, sparse: Sparse, batc
         shift, s = memory.theta[bias] if bias >= 0 else number(0), number(sparse.scale[0])
         for r in range(m):
             look_ahead(sparse, start + r)
-            row = np.uint64(sparse.picked[start + r])
-            total = number(0)
-            for e in range(sparse.starts[row], sparse.starts[row + np.uint64(1)]):
-                total += sparse.values[np.uint64(e)] * sparse.weights[np.uint64(sparse.columns[np.uint64(e)])]
-            sparse.outputs[r] = total * s + shift
+            sparse.outputs[r] = _sum_of_row(sparse, sparse.picked[start + r]) * s + shift
         out, y, slope = at(sparse.outputs, 0), at(data.y, start), at(sparse.kept, 0)
         call(net.loss, (net.loss_setting, out, y, slope, at(batches.losses, done), m))
         decay_all(sparse, rate, decay)
@@ -57,6 +53,31 @@ def run_sparse_linear(net: Net, memory: Memory, data: Data, sparse: Sparse, batc
             memory.theta[bias] -= number(rate) * total + number(rate * decay) * shift
         done += m
     restore_subnormals(mode)
+
+
+@part
+def _sum_of_row(sparse: Sparse, i: Any) -> Any:
+    """sum over the entries of row i of value times weight. Four sums take turns, since each addition waits for the one
+    before it in its sum."""
+    row = np.uint64(i)
+    e, end = np.int64(sparse.starts[row]), np.int64(sparse.starts[row + np.uint64(1)])
+    zero = sparse.weights.dtype.type(0)
+    a, b, c, d = zero, zero, zero, zero
+    while e + 4 <= end:
+        a += _product(sparse, e)
+        b += _product(sparse, e + 1)
+        c += _product(sparse, e + 2)
+        d += _product(sparse, e + 3)
+        e += 4
+    while e < end:
+        a += _product(sparse, e)
+        e += 1
+    return (a + b) + (c + d)
+
+
+@part
+def _product(sparse: Sparse, e: Any) -> Any:
+    return sparse.values[np.uint64(e)] * sparse.weights[np.uint64(sparse.columns[np.uint64(e)])]
 
 
 @part
