@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_array
 
 import mbgd
 from laws.shuffle_statistics import BAD_SHUFFLES
@@ -49,7 +50,7 @@ def test_the_other_calls_do_what_their_comments_say(names: dict[str, Any], capsy
     X = torch.randn(200, 10)  # its name in the README
     frame = pd.DataFrame({"size": np.arange(60.0) % 7, "kind": ["a", "b", "c"] * 20, "price": np.arange(60.0) % 7 * 2})
     mbgd.fit_table(frame, "price", out="runs/flights", epochs=1, hidden_layer_sizes=())
-    names |= {"X": X, "y": (X @ torch.randn(10) > 0).long(), "frame": frame}
+    names |= {"X": X, "X_csr": csr_array(X.numpy()), "y": (X @ torch.randn(10) > 0).long(), "frame": frame}
     lines = BLOCKS[2].replace('fit_table(frame, "price")', 'fit_table(frame, "price", epochs=3)')  # quick
     before, after = lines.split("\nmbgd.resume")
     exec(before, names)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import sys
 
-from mbgd.cli import main, progress
+from mbgd.cli import main
+from mbgd.desk import progress
 
 
 def install(number: int, at: int) -> None:

@@ -121,9 +121,9 @@ def test_text_that_was_meant_as_text_stays_text(mbgd: Command) -> None:
 
 WORDS: list[tuple[tuple[str, ...], int, str]] = [
     (("train", "t.csv", "t.csv", *TARGET), 3,
-     "t.csv: the file is named twice, its rows would be trained on and held out; name it once"),
+     "t.csv: the file is named twice in data, and its rows may be in one set alone; name it once"),
     (("train", "t.csv", *TARGET, "--test", "t.csv"), 3,
-     "HERE/t.csv: the file is named twice, its rows would be trained on and held out; name it once"),
+     "HERE/t.csv: the file is named as data and as test, and its rows may be in one set alone; name it once"),
     (("train", "t.csv", *TARGET, "--weight", "y"), 2,
      "weight must be another column than the target, got 'y' for both; leave weight out"),
     (("train", "", *TARGET), 3, "data must name a file, got ''; give a file, a folder or a glob, '.' is this folder"),

@@ -210,9 +210,10 @@ def test_csv_columns_are_read_as_in_training_wherever_they_are_read(mbgd: Comman
     data = pd.DataFrame({"zip": zips, "z": np.arange(n) % 7, "y": np.where(zips == "01", 10.0, -10.0)})
     data["y"] += data["z"]
     data["name"] = np.where(zips == "01", "5", "six")
-    data.to_csv("t.csv", index=False)
-    how = ("--categorical", "zip", "--epochs", "60", "--quiet")
-    assert mbgd("train", "t.csv", "--target", "y", "--drop", "name", *how, "--test", "t.csv", "--out", "r").code == 0
+    for name in ("t.csv", "again.csv"):
+        data.to_csv(name, index=False)
+    how = ("--categorical", "zip", "--epochs", "60", "--quiet", "--test", "again.csv")
+    assert mbgd("train", "t.csv", "--target", "y", "--drop", "name", *how, "--out", "r").code == 0
     result = json.loads(Path("r/result.json").read_text())
     said = scores(mbgd, "r", "t.csv")
     assert said["r2"] > 0.9

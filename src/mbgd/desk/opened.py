@@ -46,7 +46,7 @@ def open_rows(
     table = open_table(data, delimiter=plan.delimiter, numeric=plan.numeric, categorical=plan.categorical)
     said = manifest.describe(table)
     others = {name: _other(name, plan, like=table) for name in ("validation", "test")}
-    _check_once([table, *(other for other in others.values() if other is not None)])
+    _check_once({"data": table, **{name: other for name, other in others.items() if other is not None}})
     said |= {name: manifest.describe(other) for name, other in others.items() if other is not None}
     if as_before is not None:
         manifest.check(as_before, said)
@@ -63,13 +63,14 @@ def open_rows(
     return Opened(parts, y, target, folded(table, plan, sets, labels=labels), notices, said)
 
 
-def _check_once(tables: list[Table]) -> None:
-    """Rows of a file that is named twice would be trained on and held out at once."""
-    seen: set[Path] = set()
-    for path in (path for table in tables for path in table.files):
-        if path.resolve() in seen:
-            raise DataError(f"{path}: the file is named twice, its rows would be trained on and held out; name it once")
-        seen.add(path.resolve())
+def _check_once(tables: Mapping[str, Table]) -> None:
+    """Test rows choose nothing, so no file may be in two of the sets, or twice in one."""
+    seen: dict[Path, str] = {}
+    for name, path in ((name, path) for name, table in tables.items() for path in table.files):
+        if (before := seen.get(path.resolve())) is not None:
+            where = f"twice in {name}" if before == name else f"as {before} and as {name}"
+            raise DataError(f"{path}: the file is named {where}, and its rows may be in one set alone; name it once")
+        seen[path.resolve()] = name
 
 
 def _with_target(table: Table, targets: tuple[str, ...]) -> tuple[Table, tuple[str, ...]]:
