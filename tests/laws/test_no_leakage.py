@@ -126,13 +126,12 @@ def uncalibrated(scores: dict[str, float]) -> dict[str, float]:
 
 def test_a_validation_or_test_file_reaches_neither(tmp_path: Any) -> None:
     frame = data()
-    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
-    frame[:50].to_parquet(paths[0])
-    changed(frame[:50], np.arange(50), besides=[]).to_parquet(paths[1])
-    found = [
-        learned(mbgd.fit_table(frame, **words("y", "random", restore_best=False, validation=str(path), test=str(path))))
-        for path in paths
-    ]
+    found = []
+    for held in (frame[:50], changed(frame[:50], np.arange(50), besides=[])):
+        names = {name: str(tmp_path / f"{len(found)}-{name}.parquet") for name in ("validation", "test")}
+        for path in names.values():
+            held.to_parquet(path)
+        found.append(learned(mbgd.fit_table(frame, **words("y", "random", restore_best=False, **names))))
     assert found[0] == found[1]
 
 
