@@ -15,6 +15,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 MAY_IMPORT: dict[str, str] = {
     "reference": "",
     "errors": "",
+    "loading": "",
     "seeds": "",
     "ranks": "errors",
     "store": "errors",
@@ -26,10 +27,10 @@ MAY_IMPORT: dict[str, str] = {
     "measure": "errors seeds data model step loop",
     "tune": "errors seeds data step loop measure",
     "record": "errors store model",
-    "desk": "errors seeds ranks store compiled data model step loop measure tune record",
+    "desk": "errors loading seeds ranks store compiled data model step loop measure tune record",
     "estimators": "errors seeds data model record desk",
     "cli": "errors store compiled data model record measure desk",
-    "": "errors seeds data model step loop measure tune record desk estimators reference",  # the front door
+    "": "errors loading seeds data model step loop measure tune record desk estimators reference",  # the front door
 }
 # imported where they are used: they cost up to a second, or need not be installed
 OPTIONAL = {"numba", "scipy", "sklearn", "threadpoolctl", "plotly", "matplotlib", "tensorboard", "mlflow", "psutil"}

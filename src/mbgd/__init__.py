@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mbgd.loading import uncollected
+
 if TYPE_CHECKING:
     from mbgd import reference
     from mbgd.data.batches import batches
@@ -101,7 +103,8 @@ def __getattr__(name: str) -> Any:
         return import_module("importlib.metadata").version("mbgd")
     if name not in _WHERE:
         raise AttributeError(f"module 'mbgd' has no attribute {name!r}")
-    module = import_module(_WHERE[name])
+    with uncollected():
+        module = import_module(_WHERE[name])
     return module if name == "reference" else getattr(module, name)
 
 

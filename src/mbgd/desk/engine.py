@@ -12,6 +12,7 @@ from mbgd.data.sparse import SparseSource
 from mbgd.desk.machine import choose_team, choose_threads, work_of_a_step
 from mbgd.desk.plan import Plan
 from mbgd.errors import PlanError
+from mbgd.loading import uncollected
 from mbgd.step.autograd import AutogradEngine, Engine
 from mbgd.step.fused.program import Program, make_program
 from mbgd.step.gradient import GradientRule
@@ -50,21 +51,23 @@ def make_engine(
     if plan.engine != "autograd":
         found_or_program = _program(model, source, plan=plan, updater=updater, loss=loss, output_shape=output_shape)
         if isinstance(found_or_program, Program):
-            from mbgd.step.fused.step import FusedEngine, shares_batches
+            with uncollected():
+                from mbgd.step.fused.step import FusedEngine, shares_batches
 
             team = 1
             if shares_batches(found_or_program):
                 team = choose_team(plan.threads, work, batch_size)
                 threads = plan.threads if isinstance(plan.threads, int) else team
-            fused = FusedEngine(
-                found_or_program,
-                updater,
-                rule=rule,
-                seed=plan.seed,
-                threads=threads,
-                team=team,
-                fades_over=fades_over,
-            )
+            with uncollected():  # it reads compiled kernels
+                fused = FusedEngine(
+                    found_or_program,
+                    updater,
+                    rule=rule,
+                    seed=plan.seed,
+                    threads=threads,
+                    team=team,
+                    fades_over=fades_over,
+                )
             if not isinstance(source, SparseSource):
                 return fused, FUSED, threads, work
             sparse, why = _for_sparse(fused, found_or_program, fades_over)
