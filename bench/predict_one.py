@@ -24,7 +24,7 @@ import mbgd
 from machine import machine
 from timing import alone
 
-ROUNDS, GOAL_MICROSECONDS = 300, 200.0
+ROUNDS, AT_ONCE, GOAL_MICROSECONDS = 40, 10, 200.0
 SIZES, TARGET = (256, 256), "arr_delay"
 FLIGHTS = Path(__file__).parent.parent / "examples" / "flights.parquet"
 SERVE = """
@@ -59,7 +59,7 @@ def main() -> None:
     print(json.dumps({"machine": machine()}))
     print(json.dumps({"name": "predict_one", "microseconds": found, "rounds": rounds, "columns": len(row), **served}))
     print(
-        f"\n| {len(row)} columns, network {'-'.join(map(str, SIZES))} | microseconds, median of {rounds} |\n|---|---|"
+        f"\n| {len(row)} columns, network {'-'.join(map(str, SIZES))} | microseconds, median of {rounds * AT_ONCE:,} |\n|---|---|"
     )
     for name, value in found.items():
         print(f"| {name} | {value:,.0f} |")
@@ -72,23 +72,26 @@ def main() -> None:
 def arguments() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--rounds", type=int, default=ROUNDS, metavar="N", help="predictions a side (default: %(default)s)"
+        "--rounds", type=int, default=ROUNDS, metavar="N", help="of all sides in turn (default: %(default)s)"
     )
     rounds: int = parser.parse_args().rounds
     return rounds
 
 
 def microseconds(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """The median of each side, in turn."""
+    """The median of each side, in turn, several predictions one behind the other, as a server makes them: the first of them
+    finds the caches full of what ran before, and is given by itself."""
     took: dict[str, list[float]] = {name: [] for name in sides}
     for call in sides.values():
         call()
     for _ in range(rounds):
         for name, call in sides.items():
-            start = time.perf_counter()
-            call()
-            took[name].append((time.perf_counter() - start) * 1e6)
-    return {name: round(median(each), 1) for name, each in took.items()}
+            for _ in range(AT_ONCE):
+                start = time.perf_counter()
+                call()
+                took[name].append((time.perf_counter() - start) * 1e6)
+    first = {f"{name}, the first of {AT_ONCE}": each[::AT_ONCE] for name, each in took.items()}
+    return {name: round(median(each), 1) for name, each in (took | first).items()}
 
 
 def fresh(path: Path, row: dict[str, Any]) -> dict[str, Any]:
