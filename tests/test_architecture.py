@@ -17,19 +17,20 @@ MAY_IMPORT: dict[str, str] = {
     "errors": "",
     "loading": "",
     "seeds": "",
+    "threads": "",
     "ranks": "errors",
     "store": "errors",
     "compiled": "",
-    "data": "errors seeds ranks store compiled",
+    "data": "errors seeds threads ranks store compiled",
     "model": "errors seeds store data",
     "step": "errors seeds compiled data model",
     "loop": "errors data step",
     "measure": "errors seeds data model step loop",
     "tune": "errors seeds data step loop measure",
-    "record": "errors store model",
+    "record": "errors threads store model",
     "desk": "errors loading seeds ranks store compiled data model step loop measure tune record",
     "estimators": "errors seeds data model record desk",
-    "cli": "errors store compiled data model record measure desk",
+    "cli": "errors threads store compiled data model record measure desk",
     "": "errors loading seeds data model step loop measure tune record desk estimators reference",  # the front door
 }
 # imported where they are used: they cost up to a second, or need not be installed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import signal
 import sys
@@ -11,6 +13,7 @@ import warnings
 from types import FrameType
 from typing import Any
 
+from mbgd import threads
 from mbgd.cli.stopped import Stopped
 from mbgd.cli.streams import REFUSED, hear_no_more, open_streams
 from mbgd.desk.interrupt import stop
@@ -25,7 +28,14 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command and leave with its exit code (0 done, 1 our fault, 2 usage, 3 data, 4 saved file, 5 storage,
     6 divergence, 130 and 143 interrupted and saved)."""
     warnings.showwarning = lambda message, *where: say(f"warning: {message}")
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    if (
+        threads.is_any_at_work()
+    ):  # a second signal waits for nothing, not for the end of a write that nobody wants either
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
-from threading import Event, Semaphore, Thread
+from threading import Event, Semaphore
 from typing import Any, TypeVar
+
+from mbgd import threads
 
 T = TypeVar("T")
 
@@ -22,8 +24,12 @@ def ahead(items: Iterator[T], *, depth: int, move: Callable[[T], T] | None = Non
         return
     made: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
     room, closed = Semaphore(depth), Event()
-    thread = Thread(target=_produce, args=(items, made, room, closed, move), name="mbgd-ahead", daemon=True)
-    thread.start()
+
+    def enough() -> None:
+        closed.set()
+        room.release()  # wakes a producer that waits for room
+
+    thread = threads.begin(lambda: _produce(items, made, room, closed, move), name="mbgd-ahead", enough=enough)
     try:
         while True:
             good, item = made.get()
@@ -34,8 +40,7 @@ def ahead(items: Iterator[T], *, depth: int, move: Callable[[T], T] | None = Non
             room.release()
             yield item
     finally:
-        closed.set()
-        room.release()  # wakes a producer that waits for room
+        enough()
         thread.join()
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from mbgd import threads
+
 
 class Aside:
-    """One piece of work at a time, in a thread of its own, which the end of the process does not wait for."""
+    """One piece of work at a time, in a thread of its own; the end of the interpreter gives up what goes on then."""
 
     def __init__(self) -> None:
         self._over: threading.Event | None = None
@@ -27,8 +29,8 @@ class Aside:
     def start(self, work: Callable[[], None]) -> None:
         """Begin once the work before is over and its failure is known; raises that."""
         self.wait()
-        self._over = threading.Event()
-        threading.Thread(target=self._do, args=(work, self._over), name="mbgd-aside", daemon=True).start()
+        over = self._over = threading.Event()
+        threads.begin(lambda: self._do(work, over), name="mbgd-aside", enough=self.give_up)
 
     def raise_failure(self) -> None:
         """Raise what the work failed by, once."""
