@@ -35,8 +35,10 @@ MAY_IMPORT: dict[str, str] = {
 }
 # imported where they are used: they cost up to a second, or need not be installed
 OPTIONAL = {"numba", "scipy", "sklearn", "threadpoolctl", "plotly", "matplotlib", "tensorboard", "mlflow", "psutil"}
+KERNELS = {"mbgd.data.columns", "mbgd.data.swaps"}  # they bring Numba with them
 LATE = {
-    "data": OPTIONAL | {"pyarrow", "narwhals", "pandas", "polars", "mbgd.data.swaps"},  # kernels bring Numba with them
+    "data": OPTIONAL | {"pyarrow", "narwhals", "pandas", "polars", *KERNELS},
+    "estimators": KERNELS,
     "record": OPTIONAL | {"pyarrow"},
 }
 DOORS = {"", "cli", "desk"}

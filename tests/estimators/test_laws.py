@@ -30,7 +30,7 @@ from torch import nn
 
 import mbgd
 from mbgd import MBGDClassifier, MBGDEstimator, MBGDRegressor, Plan, PlanError
-from mbgd.estimators import fitting
+from mbgd.estimators import arrays, fitting
 from mbgd.estimators.arrays import learn_numbers
 from mbgd.estimators.labels import Labels
 from mbgd.estimators.save import save_network
@@ -175,6 +175,18 @@ def test_numbers_are_standardised_and_zeros_and_ones_left_in_peace() -> None:
     assert_array_equal(z[:, 2], np.zeros(1000))
     far = numbers.inputs(np.full((1, 4), 1e9), X.dtype)
     assert far[0, 0] == 10.0  # bounded
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_rows_are_scaled_by_kernels_to_the_same_numbers(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    X = np.random.default_rng(0).normal(50, 3, (600, 7)).astype(dtype)
+    X[:, 2], X[:, 3] = 7.1, X[:, 3] > 50
+    plain = learn_numbers(X, weight=None, bound=2.0)
+    monkeypatch.setattr(arrays, "MANY", 1)
+    by_kernels = learn_numbers(X, weight=None, bound=2.0)
+    assert_allclose(by_kernels.center, plain.center, rtol=1e-14)
+    assert_allclose(by_kernels.scale, plain.scale, rtol=1e-13)
+    assert_array_equal(plain.inputs(X, X.dtype, kernels=True), plain.inputs(X, X.dtype))
 
 
 def test_weights_of_rows_are_rows_repeated() -> None:

@@ -63,7 +63,11 @@ def _loops(dtype: torch.dtype) -> None:
     one, on dense and sparse rows; the loop that predicts by validation rows."""
     from scipy.sparse import csr_array
 
+    from mbgd.data.columns import mean_and_variance, scaled
+
     x = torch.linspace(-1, 1, 8, dtype=dtype).reshape(4, 2)
+    own = x.numpy()
+    scaled(own, *mean_and_variance(own), bound=1.0, dtype=own.dtype)
     with torch.random.fork_rng(devices=()):
         network, linear = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)), nn.Linear(2, 1)
         for net, m in ((network, 2), (linear, 2), (linear, 1)):

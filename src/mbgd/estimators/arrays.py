@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK_BYTES = 1 << 18  # of float64 at once: what stays in a core's own cache
+MANY = 1 << 18  # numbers from which on compiled loops are worth their loading
 BOUND = 10.0  # standard deviations beyond which a network sees no further; a linear model is not bounded
 
 Floats = NDArray[np.floating[Any]]
@@ -26,9 +27,15 @@ class Numbers:
     scale: NDArray[np.float64]
     bound: float | None
 
-    def inputs(self, X: Floats, dtype: np.dtype[Any]) -> Floats:
-        """(n, F) in new memory; computed in float64, where a far-away mean loses no digits."""
-        z, per_unit = np.empty(X.shape, dtype), 1 / self.scale
+    def inputs(self, X: Floats, dtype: np.dtype[Any], *, kernels: bool = False) -> Floats:
+        """(n, F) in new memory; computed in float64, where a far-away mean loses no digits. Of many rows in a fourth of the
+        time, to the same bits, where `kernels` may be loaded, and compiled if they are not on disk."""
+        per_unit = 1 / self.scale
+        if kernels and X.size >= MANY:
+            from mbgd.data.columns import scaled
+
+            return scaled(X, self.center, per_unit, bound=self.bound or np.inf, dtype=dtype)
+        z = np.empty(X.shape, dtype)
         for block in blocks(X):
             own = X[block] - self.center
             own *= per_unit
@@ -73,16 +80,27 @@ def _zeros_and_ones(X: Floats) -> NDArray[np.bool_]:
 def spread(values: Floats, weight: NDArray[np.float64] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weighted mean and standard deviation by column; where the latter is 0, or all but rounding, 1.
 
-    Two passes over blocks in float64: the sum of squares is taken around the mean.
+    Two passes over blocks in float64: the sum of squares is taken around the mean. Of many rows without weights in one, by
+    compiled loops.
     """
+    if weight is None and values.ndim > 1 and values.size >= MANY:
+        from mbgd.data.columns import mean_and_variance
+
+        center, square = mean_and_variance(values)
+        return center, _without_nothing(center, np.sqrt(square), values.dtype)
     w = np.ones(len(values)) if weight is None else weight
     total = w.sum()
     center = sum(w[block] @ values[block].astype(np.float64) for block in blocks(values)) / total
     square = sum(w[block] @ np.square(values[block] - center) for block in blocks(values)) / total
-    scale = np.sqrt(square)
-    # values that are one number but for rounding, as 0.1 added up a different way
-    nothing = scale <= 10 * np.finfo(values.dtype if values.dtype.kind == "f" else np.float64).eps * np.abs(center)
-    return np.asarray(center), np.where(nothing | (scale == 0), 1.0, scale)
+    return np.asarray(center), _without_nothing(np.asarray(center), np.sqrt(square), values.dtype)
+
+
+def _without_nothing(
+    center: NDArray[np.float64], scale: NDArray[np.float64], dtype: np.dtype[Any]
+) -> NDArray[np.float64]:
+    """1 for the scale of values that are one number but for rounding, as 0.1 added up a different way."""
+    nothing = scale <= 10 * np.finfo(dtype if dtype.kind == "f" else np.float64).eps * np.abs(center)
+    return np.where(nothing | (scale == 0), 1.0, scale)
 
 
 def blocks(values: Floats) -> Iterator[slice]:

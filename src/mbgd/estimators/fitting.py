@@ -81,7 +81,7 @@ def train(
     network = again or (begin or new_network)(estimator, Start(rows, target, training, weight, plan))
     if isinstance(held, tuple):
         plan = replace(plan, validation=_inputs(estimator, network, *held))
-    inputs, encoded = network.inputs(rows), _encoded(network, y)
+    inputs, encoded = network.inputs(rows, kernels=True), _encoded(network, y)
     done = watched(
         further(
             network.module,

@@ -39,9 +39,13 @@ class Labels:
         if self.kind == "multilabel":
             return _indicator(y, len(self.classes)).astype(dtype)
         y = column_or_1d(y, warn=True)
-        codes = np.searchsorted(self.classes, y) if len(y) else np.zeros(0, dtype=np.int64)
-        codes = np.minimum(codes, len(self.classes) - 1)
-        wrong = np.flatnonzero(self.classes[codes] != y)
+        if self.kind == "binary":
+            codes = y == self.classes[1]
+            wrong = np.flatnonzero(~(codes | (y == self.classes[0])))
+        else:
+            codes = np.searchsorted(self.classes, y) if len(y) else np.zeros(0, dtype=np.int64)
+            codes = np.minimum(codes, len(self.classes) - 1)
+            wrong = np.flatnonzero(self.classes[codes] != y)
         if len(wrong):
             known = ", ".join(map(repr, self.classes[:8].tolist())) + (", ..." if len(self.classes) > 8 else "")
             raise DataError(
@@ -62,6 +66,9 @@ class Labels:
 
 def learn_labels(y: Any) -> Labels:
     """From a column of labels, or an indicator matrix of several labels a row. Raises ValueError for what is none."""
+    numbers = isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "biu"
+    if numbers and len(classes := np.unique(y)) <= len(y) // 2:  # scikit-learn would look through all of them once more
+        return of_classes(classes)
     kind = type_of_target(y, input_name="y")
     if kind not in KINDS:
         check_classification_targets(y)  # says what is wrong with it

@@ -45,12 +45,15 @@ class Network:
         """(n,) or (n, K) as the last layer gives them, float64."""
         return outputs_of(self.module, self.inputs(rows))
 
-    def inputs(self, rows: Rows) -> Any:
-        """What the module takes: an array, or numbers and codes in a tuple."""
+    def inputs(self, rows: Rows, *, kernels: bool = False) -> Any:
+        """What the module takes: an array, or numbers and codes in a tuple. Predictions do without kernels, which might have
+        to be compiled."""
         if isinstance(self.road, Columns):
             assert isinstance(rows, Table)
             return self.road.inputs(rows)
         assert not isinstance(rows, Table)
+        if isinstance(self.road, Numbers):
+            return self.road.inputs(rows, self.dtype, kernels=kernels)
         return self.road.inputs(rows, self.dtype)
 
     def decisions(self, rows: Rows) -> Array:
