@@ -43,7 +43,7 @@ def unavoidable(estimator: Any) -> dict[str, str]:
     """Checks that cannot hold, each with its reason; none where a batch is all rows."""
     if estimator.batch_size in ("full", "auto"):  # auto is at least 64, more than the rows of that check
         return {}
-    return {"check_sample_weight_equivalence_on_dense_data": BY_BATCHES}
+    return {f"check_sample_weight_equivalence_on_{kind}_data": BY_BATCHES for kind in ("dense", "sparse")}
 
 
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=unavoidable)

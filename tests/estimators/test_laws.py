@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -16,12 +17,14 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import scipy.sparse as sp
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -239,11 +242,102 @@ def test_a_frame_of_plain_numbers_is_an_array_with_names() -> None:
     assert_array_equal(named.predict_proba(X), bare.predict_proba(IRIS[0]))
 
 
-def test_sparse_matrices_are_refused_with_the_way_out() -> None:
-    from scipy.sparse import csr_matrix
+# --- sparse rows --------------------------------------------------------------------------------------------------------
 
-    with pytest.raises(TypeError, match="toarray"):
-        MBGDClassifier(**SMALL).fit(csr_matrix(IRIS[0]), IRIS[1])
+
+def words_of_rows(n: int = 150, width: int = 40, dtype: Any = np.float64) -> tuple[Any, np.ndarray[Any, Any]]:
+    """Rows with an entry in some six columns of 40, and a label that a few of the columns tell."""
+    rng = np.random.default_rng(0)
+    X = sp.random_array((n, width), density=0.15, format="csr", rng=rng, dtype=dtype)
+    return X, (X[:, :9].sum(axis=1) > X[:, 9:18].sum(axis=1)).astype(int)
+
+
+SPARSE: dict[str, Any] = {"batch_size": 8, "epochs": 3, "learning_rate": 0.3, "optimizer": "sgd"}
+
+
+@pytest.mark.parametrize("hidden", [(), (6,)], ids=["linear", "network"])
+@pytest.mark.parametrize("kind", [MBGDClassifier, MBGDRegressor])
+def test_sparse_rows_train_the_model_that_mbgd_fit_trains_on_them(kind: Any, hidden: tuple[int, ...]) -> None:
+    X, y = words_of_rows()
+    y = y if kind is MBGDClassifier else 3.0 * y - 1
+    loss = "log_loss" if kind is MBGDClassifier else "squared_error"
+    fitted = kind(hidden_layer_sizes=hidden, **SPARSE, schedule="constant", random_state=4).fit(X, y)
+    center, scale = (0.0, 1.0) if kind is MBGDClassifier else (y.mean(), y.std())
+    model, Z = mbgd.mlp(X.shape[1], hidden_layer_sizes=hidden, seed=4).double(), X.toarray()
+    Z /= np.linalg.norm(Z) / len(Z) ** 0.5
+    run = mbgd.fit(model, (Z, (y - center) / scale), loss=loss, seed=4, **SPARSE, tail="short")
+    assert "made dense" not in fitted.engine_reason_
+    assert_allclose(flat(fitted.network_.module).numpy(), flat(model).numpy(), rtol=1e-9, atol=1e-12)
+    answers = fitted.predict_proba(X)[:, 1] if kind is MBGDClassifier else (fitted.predict(X) - center) / scale
+    assert_allclose(answers, run.predict_proba(Z)[:, 1] if loss == "log_loss" else run.predict(Z), rtol=1e-9)
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil"])
+def test_any_format_of_sparse_rows_is_dense_rows_to_predictions(form: str) -> None:
+    X, y = words_of_rows()
+    fitted = MBGDClassifier(hidden_layer_sizes=(6,), **SPARSE).fit(X.asformat(form), y)
+    assert_allclose(fitted.predict_proba(X.asformat(form)), fitted.predict_proba(X.toarray()), rtol=1e-12)
+    by_dense = MBGDClassifier(hidden_layer_sizes=(6,), **SPARSE).fit(X.toarray(), y)
+    assert_allclose(by_dense.predict_proba(X.asformat(form)), by_dense.predict_proba(X.toarray()), rtol=1e-12)
+
+
+def test_with_no_option_sparse_rows_of_any_length_are_learned_by_sgd_without_being_made_dense() -> None:
+    X, y = words_of_rows(600)
+    for times in (0.01, 1.0, 100.0):
+        fitted = MBGDClassifier(hidden_layer_sizes=(), epochs=40).fit(times * X, y)
+        assert "made dense" not in fitted.engine_reason_
+        assert fitted.score(times * X, y) > 0.85
+        regressor = MBGDRegressor(hidden_layer_sizes=(), epochs=40).fit(times * X, X @ np.arange(40.0))
+        assert regressor.score(times * X, X @ np.arange(40.0)) > 0.9
+    adam = MBGDClassifier(hidden_layer_sizes=(), epochs=1, optimizer="adamw").fit(X, y)
+    assert "made dense" in adam.engine_reason_
+    assert "AdamW moves every weight" in adam.engine_reason_
+
+
+def test_coefficients_weights_validation_and_files_of_sparse_rows(tmp_path: Path) -> None:
+    X, y = words_of_rows()
+    weight = np.random.default_rng(1).integers(1, 4, len(y)).astype(float)
+    held = np.arange(len(y)) % 5 == 0
+    fitted = MBGDClassifier(hidden_layer_sizes=(), **SPARSE, class_weight="balanced")
+    fitted.fit(X, y, sample_weight=weight, validation=held)
+    assert_allclose(X @ fitted.coef_[0] + fitted.intercept_, fitted.decision_function(X), rtol=1e-9, atol=1e-12)
+    assert len(fitted.validation_curve_) == fitted.n_epochs_ == 3
+    pair = (
+        clone(fitted)
+        .set_params(class_weight=None)
+        .fit(X[~held], y[~held], weight[~held], validation=(X[held], y[held]))
+    )
+    assert len(pair.validation_curve_) == 3
+    saved = mbgd.load(fitted.save(tmp_path / "m.safetensors"))
+    assert_allclose(saved.predict_proba(X), fitted.predict_proba(X), rtol=1e-9)
+    again = pickle.loads(pickle.dumps(fitted))
+    assert_array_equal(again.predict_proba(X), fitted.predict_proba(X))
+    online = MBGDClassifier(hidden_layer_sizes=(), **SPARSE)
+    for _ in range(3):
+        online.partial_fit(X, y, classes=[0, 1])
+    whole = MBGDClassifier(hidden_layer_sizes=(), **SPARSE, schedule="constant").fit(X, y)
+    assert_allclose(online.coef_, whole.coef_, rtol=1e-12)
+
+
+def test_a_pipeline_of_text_and_a_search_over_it() -> None:
+    good, bad = ["fine wine", "great fine day", "great wine"], ["poor wine", "poor dull day", "dull"]
+    texts, labels = (good + bad) * 10, ([1] * 3 + [0] * 3) * 10
+    pipeline = make_pipeline(TfidfVectorizer(), MBGDClassifier(hidden_layer_sizes=(), epochs=20))
+    search = GridSearchCV(pipeline, {"mbgdclassifier__weight_decay": [0.0, 1e-4]}, cv=3).fit(texts, labels)
+    assert search.best_score_ == 1.0
+    assert search.predict(["a great day", "a poor day"]).tolist() == [1, 0]
+
+
+def test_a_module_of_your_own_on_sparse_rows() -> None:
+    X, y = words_of_rows()
+
+    def net(n_features: int, n_outputs: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(n_features, 4), nn.ReLU(), nn.Linear(4, n_outputs)).double()
+
+    fitted = MBGDEstimator(net, loss="log_loss", learning_rate=0.3, epochs=3, batch_size=8).fit(X, y)
+    assert_allclose(fitted.predict_proba(X), fitted.predict_proba(X.toarray()), rtol=1e-12)
+    dense = MBGDEstimator(net, loss="log_loss", learning_rate=0.3, epochs=3, batch_size=8).fit(X.toarray(), y)
+    assert_allclose(fitted.predict_proba(X), dense.predict_proba(X), rtol=1e-9)
 
 
 # --- one training loop, the desk's --------------------------------------------------------------------------------------

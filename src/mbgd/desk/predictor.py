@@ -22,7 +22,7 @@ from mbgd.desk.plain import plain_model
 from mbgd.errors import PlanError
 from mbgd.measure.calibrate import tempered
 from mbgd.measure.conformal import Widening
-from mbgd.measure.evaluate import predict
+from mbgd.measure.evaluate import outputs, predict
 from mbgd.measure.quantiles import middle
 from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import save_model
@@ -238,3 +238,11 @@ def loss_of(facts: Mapping[str, Any]) -> Loss:
 
 def _unreduced(output: Any, y: Any) -> Any:
     return output
+
+
+def sparse_outputs(model: nn.Module, matrix: Any) -> NDArray[np.float64]:
+    """What a model's last layer makes of SciPy's sparse rows, float64; (n,) also where it gives one column."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    source = as_source(matrix, need_target=False)
+    found = torch.cat([output for output, _, _ in outputs(model, source, device=device)])
+    return (found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found).numpy()

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mbgd.data.sparse import is_sparse
+
 BLOCK_BYTES = 1 << 18  # of float64 at once: what stays in a core's own cache
 MANY = 1 << 18  # numbers from which on compiled loops are worth their loading
 BOUND = 10.0  # standard deviations beyond which a network sees no further; a linear model is not bounded
@@ -21,16 +23,17 @@ Floats = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Numbers:
-    """z = (x - center) / scale, by column; with a `bound` no further than that from 0."""
+    """z = (x - center) / scale, by column; with a `bound` no further than that from 0. Sparse rows become dense in it."""
 
     center: NDArray[np.float64]
     scale: NDArray[np.float64]
     bound: float | None
 
-    def inputs(self, X: Floats, dtype: np.dtype[Any], *, kernels: bool = False) -> Floats:
+    def inputs(self, X: Any, dtype: np.dtype[Any], *, kernels: bool = False) -> Floats:
         """(n, F) in new memory; computed in float64, where a far-away mean loses no digits. Of many rows in a fourth of the
         time, to the same bits, where `kernels` may be loaded, and compiled if they are not on disk."""
         per_unit = 1 / self.scale
+        X = X.toarray() if is_sparse(X) else X
         if kernels and X.size >= MANY:
             from mbgd.data.columns import scaled
 
@@ -47,13 +50,35 @@ class Numbers:
 
 @dataclass(frozen=True)
 class AsTheyAre:
-    """Arrays for a module of the user's own: rows of any shape, whole numbers as such where it takes them so."""
+    """Arrays for a module of the user's own: rows of any shape, whole numbers as such where it takes them so. Sparse rows stay
+    sparse."""
 
     whole: bool
 
-    def inputs(self, X: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    def inputs(self, X: Any, dtype: np.dtype[Any]) -> Any:
+        if is_sparse(X):
+            return X.astype(dtype, copy=False)
         kept = self.whole and X.dtype.kind in "iu"
         return np.require(X, dtype=np.int64 if kept else dtype, requirements=["C", "W"])
+
+
+@dataclass(frozen=True)
+class Entries:
+    """z = x / scale, one number for all columns, for a network of ours: to centre columns would fill them, and to bring each to
+    spread 1 would make rare ones loud. Dense rows are taken so, too."""
+
+    n_columns: int
+    scale: float
+
+    def inputs(self, X: Any, dtype: np.dtype[Any]) -> Any:
+        return (X / self.scale).astype(dtype, copy=False)
+
+
+def learn_entries(X: Any, weight: NDArray[np.float64] | None) -> Entries:
+    """After it sparse rows have length 1: the root of their weighted mean square is 1."""
+    squares = np.asarray(X.multiply(X).sum(axis=1), dtype=np.float64).ravel()
+    scale = float(np.sqrt(np.average(squares, weights=weight)))
+    return Entries(X.shape[1], scale if scale > 0 else 1.0)
 
 
 def learn_numbers(X: Floats, *, weight: NDArray[np.float64] | None, bound: float | None) -> Numbers:

@@ -38,7 +38,8 @@ class MBGDClassifier(ClassifierMixin, BaseEstimator):
     are those of `fit_table`, by the number of rows. loss: log_loss (two classes or more, or an indicator matrix of labels) or
     hinge. random_state is the seed, n_jobs the threads, callback a function called with a dict after each epoch: True
     stops. Columns of an array are centred and scaled, bounded at 10 standard deviations for a network, those of 0 and 1
-    left as they are; a frame with categories, dates or missing values is encoded as `fit_table` does.
+    left as they are; a frame with categories, dates or missing values is encoded as `fit_table` does. SciPy's sparse rows stay
+    sparse, divided by one number; optimizer "auto" is sgd for them, else adamw.
 
     Fitted: classes_, loss_curve_, validation_curve_, n_epochs_, ending_, network_, and of a linear model coef_ and
     intercept_ in the units of X.
@@ -52,7 +53,7 @@ class MBGDClassifier(ClassifierMixin, BaseEstimator):
         dropout: float = 0.0,
         dropout_fades: bool = False,
         loss: Any = None,
-        optimizer: Any = "adamw",
+        optimizer: Any = "auto",
         learning_rate: float | str | None = "auto",
         momentum: float = 0.0,
         nesterov: bool = False,
@@ -204,6 +205,7 @@ class MBGDClassifier(ClassifierMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.classifier_tags.multi_label = True
         return tags
 

@@ -217,6 +217,7 @@ class MBGDEstimator(BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.target_tags.required = True
         if _classifies(self):
             tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags(multi_label=not _by_label(self))
@@ -232,7 +233,6 @@ def _in_own_units(y: NDArray[Any]) -> Scale:
 
 def _begin(estimator: MBGDEstimator, start: Start) -> Network:
     """The module as it is before training, seen on one row: which type of inputs it takes and how many outputs it has."""
-    assert isinstance(start.rows, np.ndarray)
     target, classes = start.target, isinstance(start.target, Labels)
     each = isinstance(target, Labels) and _by_label(estimator)
     outputs = len(target.classes) if isinstance(target, Labels) and each else n_outputs(target)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.class_weight import compute_sample_weight
 
+from mbgd.data.sparse import is_sparse
 from mbgd.data.split import hold_out
 from mbgd.data.table import Table
 from mbgd.desk.further import Further, further
@@ -74,6 +75,7 @@ def train(
         seed=seed,
         threads=threads_of(estimator.n_jobs),
         validation=held,
+        sparse=is_sparse(rows),
     )
     plan = for_one_pass(plan) if one_pass else plan
     if again is not None:
@@ -141,7 +143,7 @@ def keep(estimator: Any, network: Network, done: Further, *, one_pass: bool) -> 
     estimator.validation_curve_ = validation_curve(done.history, done.resolved["metric"])
     estimator.n_epochs_ = estimator.n_iter_ = len(estimator.loss_curve_)
     estimator.ending_ = str(done.ending)
-    estimator.engine_ = done.resolved["engine"]
+    estimator.engine_, estimator.engine_reason_ = done.resolved["engine"], done.resolved["engine_reason"]
 
 
 def chosen(own: Any, validation: Any, eval_set: Any) -> Any:

@@ -13,13 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mbgd.data.sparse import is_sparse
 from mbgd.data.table import Table
 from mbgd.desk.further import Stand
+from mbgd.desk.predictor import sparse_outputs
 from mbgd.errors import PlanError
-from mbgd.estimators.arrays import BOUND, AsTheyAre, Numbers, learn_numbers
+from mbgd.estimators.arrays import BOUND, AsTheyAre, Entries, Numbers, learn_entries, learn_numbers
 from mbgd.estimators.frames import Columns, learn_columns
 from mbgd.estimators.labels import POSITIVE, Labels, Scale
-from mbgd.estimators.read import Rows
+from mbgd.estimators.read import Rows, n_rows
 from mbgd.model.build import mlp
 from mbgd.model.table import TableModel
 
@@ -27,7 +29,7 @@ AT_ONCE = 8192  # rows of a forward pass
 Array = NDArray[np.float64]
 
 
-Road = Numbers | Columns | AsTheyAre
+Road = Numbers | Columns | AsTheyAre | Entries
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class Network:
 
     def outputs(self, rows: Rows) -> Array:
         """(n,) or (n, K) as the last layer gives them, float64."""
+        if is_sparse(rows) and isinstance(self.road, Numbers):  # dense in it, but not all at once
+            blocks = [rows[start : start + AT_ONCE] for start in range(0, n_rows(rows), AT_ONCE)]
+            return np.concatenate([outputs_of(self.module, self.inputs(block)) for block in blocks])
         return outputs_of(self.module, self.inputs(rows))
 
     def inputs(self, rows: Rows, *, kernels: bool = False) -> Any:
@@ -80,18 +85,20 @@ class Network:
     def linear(self) -> tuple[Array, Array] | None:
         """(coefficients (K, F), intercepts (K,)) in the units of X and y, float64, of a linear model of an array."""
         layers = [layer for layer in self.module.modules() if isinstance(layer, nn.Linear)]
-        if len(layers) != 1 or not isinstance(self.road, Numbers):
+        if len(layers) != 1 or not isinstance(self.road, Numbers | Entries):
             return None
         slope, start = (t.detach().double().cpu().numpy() for t in (layers[0].weight, layers[0].bias))
         if isinstance(self.target, Scale):
             slope = slope * np.reshape(self.target.scale, (-1, 1))
             start = start * self.target.scale + self.target.center
         slope = slope / self.road.scale
-        return slope, np.atleast_1d(start - slope @ self.road.center)
+        return slope, np.atleast_1d(start - slope @ self.road.center if isinstance(self.road, Numbers) else start)
 
 
 def outputs_of(module: nn.Module, inputs: Any) -> Array:
-    """What a module makes of inputs (arrays, or a tuple of them), in evaluation mode, in blocks of rows."""
+    """What a module makes of inputs (arrays, a tuple of them, or sparse rows), in evaluation mode, in blocks of rows."""
+    if is_sparse(inputs):
+        return sparse_outputs(module, inputs)
     parts = inputs if isinstance(inputs, tuple) else (inputs,)
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     module.eval()
@@ -110,6 +117,8 @@ def learn_road(rows: Rows, *, training: NDArray[np.int64] | None, weight: Array 
         return learn_columns(rows, training)
     if training is not None:
         rows, weight = rows[training], None if weight is None else weight[training]
+    if is_sparse(rows):
+        return learn_entries(rows, weight)
     return learn_numbers(rows, weight=weight, bound=BOUND if bounded else None)
 
 
@@ -126,8 +135,9 @@ def new_module(
     """A network with start values that are a function of the seed. A frame's numbers bend and its inputs have scales, as
     those of `fit_table`, unless it is linear."""
     words: dict[str, Any] = {"hidden_layer_sizes": hidden_layer_sizes, "activation": activation, "dropout": dropout}
-    if isinstance(road, Numbers):
-        return mlp(len(road.center), n_outputs, **words, seed=seed).to(_torch(dtype))
+    if isinstance(road, Numbers | Entries):
+        width = road.n_columns if isinstance(road, Entries) else len(road.center)
+        return mlp(width, n_outputs, **words, seed=seed).to(_torch(dtype))
     assert isinstance(road, Columns)
     encoder, deep = road.encoder, bool(hidden_layer_sizes)
     return TableModel(

@@ -1,4 +1,5 @@
-"""X as users hold it in, checked as scikit-learn checks it out: an array of floats, or a table; the only place that sees X."""
+"""X as users hold it in, checked as scikit-learn checks it out: an array or CSR matrix of floats, or a table; the only place
+that sees X."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ from mbgd.estimators.arrays import AsTheyAre
 from mbgd.estimators.frames import Columns, as_table, is_frame, is_plain, named
 
 FLOATS = (np.float64, np.float32)
-SPARSE = False  # SciPy's sparse matrices: scikit-learn's own message refuses them, and names .toarray()
-Rows = NDArray[Any] | Table
+SPARSE = "csr"  # SciPy's sparse matrices of any format
+Rows = Any  # an array (n, F), a CSR matrix or array, or a Table
 
 
 def read_training(estimator: Any, X: Any) -> Rows:
@@ -37,17 +38,13 @@ def read_more(estimator: Any, X: Any, road: Any) -> Rows:
     return as_table(X if is_frame(X) else named(X, estimator.feature_names_in_))
 
 
-def read_any_shape(estimator: Any, X: Any, *, reset: bool = True) -> NDArray[Any]:
+def read_any_shape(estimator: Any, X: Any, *, reset: bool = True) -> Rows:
     """X for a module of the user's own: numbers of any type, (n, ...)."""
-    found: NDArray[Any] = validate_data(
-        estimator, X, dtype="numeric", order="C", allow_nd=True, accept_sparse=SPARSE, reset=reset
-    )
-    return found
+    return validate_data(estimator, X, dtype="numeric", order="C", allow_nd=True, accept_sparse=SPARSE, reset=reset)
 
 
-def _array(estimator: Any, X: Any, *, reset: bool) -> NDArray[Any]:
-    found: NDArray[Any] = validate_data(estimator, X, dtype=FLOATS, order="C", accept_sparse=SPARSE, reset=reset)
-    return found
+def _array(estimator: Any, X: Any, *, reset: bool) -> Rows:
+    return validate_data(estimator, X, dtype=FLOATS, order="C", accept_sparse=SPARSE, reset=reset)
 
 
 def read_labels(y: Any) -> NDArray[Any]:
@@ -78,4 +75,4 @@ def read_weight(sample_weight: Any, rows: Rows) -> NDArray[np.float64] | None:
 
 
 def n_rows(rows: Rows) -> int:
-    return rows.n_rows if isinstance(rows, Table) else len(rows)
+    return rows.n_rows if isinstance(rows, Table) else int(rows.shape[0])

@@ -45,7 +45,7 @@ class MBGDRegressor(RegressorMixin, BaseEstimator):
         dropout: float = 0.0,
         dropout_fades: bool = False,
         loss: Any = None,
-        optimizer: Any = "adamw",
+        optimizer: Any = "auto",
         learning_rate: float | str | None = "auto",
         momentum: float = 0.0,
         nesterov: bool = False,
@@ -184,5 +184,6 @@ class MBGDRegressor(RegressorMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.target_tags.multi_output = True
         return tags

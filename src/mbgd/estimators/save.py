@@ -12,7 +12,7 @@ from mbgd.data.encode.target import Label, Target
 from mbgd.data.encode.targets import Targets
 from mbgd.desk.predictor import Predictor, loss_of
 from mbgd.errors import PlanError
-from mbgd.estimators.arrays import Numbers
+from mbgd.estimators.arrays import Entries, Numbers
 from mbgd.estimators.frames import Columns
 from mbgd.estimators.labels import Labels, Scale
 from mbgd.estimators.network import Network
@@ -52,7 +52,7 @@ def _in_own_units(network: Network) -> nn.Module:
     if isinstance(network.road, Columns):
         return network.module
     inner = network.module
-    if not isinstance(inner, MLP) or not isinstance(network.road, Numbers):
+    if not isinstance(inner, MLP) or not isinstance(network.road, Numbers | Entries):
         raise PlanError(f"save needs a network of MBGD's own, got {type(inner).__name__}; save its state_dict yourself")
     made = ScaledMLP(
         inner.n_inputs,
@@ -60,11 +60,12 @@ def _in_own_units(network: Network) -> nn.Module:
         hidden_layer_sizes=inner.hidden_layer_sizes,
         activation=inner.activation,
         dropout=inner.dropout,
-        bound=network.road.bound,
+        bound=network.road.bound if isinstance(network.road, Numbers) else None,
     ).double()
     made.body.load_state_dict(inner.body.state_dict())
-    made.center.copy_(torch.from_numpy(network.road.center))
-    made.scale.copy_(torch.from_numpy(network.road.scale))
+    if isinstance(network.road, Numbers):
+        made.center.copy_(torch.from_numpy(network.road.center))
+    made.scale.copy_(torch.as_tensor(network.road.scale, dtype=torch.float64))
     return made.eval()
 
 
