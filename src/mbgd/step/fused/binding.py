@@ -198,7 +198,9 @@ def _set_entry(average: list[Tensor], k: int) -> Callable[[Tensor], None]:
 def memory_of(program: Program, places: Places, block: int) -> Memory:
     """Buffers of zeros for a program; what is never written takes no memory."""
     dtype = NUMPY[program.dtype]
-    alike = {name: buffer(places.total, dtype) for name in ("theta", "grad", "first", "second", "average")}
+    alike: dict[str, Any] = {
+        name: buffer(places.total, dtype) for name in ("theta", "grad", "first", "second", "average")
+    }
     return Memory(**alike, **scratch_of(program, block), unit=np.ones(1, dtype))
 
 
@@ -221,4 +223,12 @@ def scratch_of(program: Program, block: int) -> dict[str, Any]:
         "steps": buffer(sums, dtype),
         "bins": np.zeros(block * len(bent), np.int64),
         "shares": buffer(block * len(bent), dtype),
+        "rows": layout.Data(
+            x=buffer(block * program.n_numbers, dtype),
+            codes=np.zeros(block * program.n_codes, np.int64),
+            y=buffer(block * layers[-1].outputs, dtype),
+            labels=np.zeros(block, np.int64),
+            w=np.ones(block, dtype),
+            picked=np.zeros(0, np.int64),
+        ),
     }

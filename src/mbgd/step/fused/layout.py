@@ -82,6 +82,17 @@ class Net(NamedTuple):
     seed: int  # of dropout
 
 
+class Data(NamedTuple):
+    """The rows of a chunk, flat, or all rows with the numbers of the chunk's in `picked`; what is not there is empty."""
+
+    x: Floats
+    codes: Ints
+    y: Floats
+    labels: Ints
+    w: Floats
+    picked: Ints
+
+
 class Memory(NamedTuple):
     """Buffers: the first five lie alike, tensor beside tensor; the rest holds one block of rows."""
 
@@ -100,18 +111,8 @@ class Memory(NamedTuple):
     steps: Floats  # the gradients there
     bins: Ints  # (R, E)
     shares: Floats  # (R, E)
+    rows: Data  # those that were picked, and weights of 1
     unit: Floats  # a 1
-
-
-class Data(NamedTuple):
-    """The rows of a chunk, flat, or all rows with the numbers of the chunk's in `picked`; what is not there is empty."""
-
-    x: Floats
-    codes: Ints
-    y: Floats
-    labels: Ints
-    w: Floats
-    picked: Ints
 
 
 class Sparse(NamedTuple):

@@ -24,6 +24,7 @@ from mbgd.step.fused.layout import (
     Team,
 )
 from mbgd.step.fused.moves import finish, finish_together
+from mbgd.step.fused.picked import lay_out_picked
 
 
 @kernel
@@ -43,9 +44,13 @@ def run_chunk(calls: Calls, net: Net, memory: Memory, data: Data, batches: Batch
             call(calls.add_up, (at(net.front, 0), at(memory.theta, 0), at(memory.sums, 0), len(net.front) // FRONT))
         for place in range(first, end, block):
             rows, start, fresh = min(block, end - place), batches.starts[j] + place, place == first
-            forward(calls, net, memory, data, start, rows, place, fresh, m, batches.first_step + j, batches.fades[j])
-            loss(calls, net, memory, data, batches, start, rows, done + place, batches.scales[j])
-            backward(calls, net, memory, data, moves, start, rows, fresh, at_once, factor)
+            here, at_row = data, start
+            if len(data.picked):
+                lay_out_picked(net, memory.rows, data, start, rows)
+                here, at_row = memory.rows, 0
+            forward(calls, net, memory, here, at_row, rows, place, fresh, m, batches.first_step + j, batches.fades[j])
+            loss(calls, net, memory, here, batches, at_row, rows, done + place, batches.scales[j])
+            backward(calls, net, memory, here, moves, at_row, rows, fresh, at_once, factor)
         if net.n_bent:
             call(calls.spread, (at(net.front, 0), at(memory.steps, 0), at(memory.grad, 0), len(net.front) // FRONT))
         if team.size == 1:

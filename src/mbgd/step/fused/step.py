@@ -48,6 +48,7 @@ class FusedEngine:
 
     name = "fused"
     packs_tightly = True
+    reads_in_place = True
     reads_sparse = False
     calls_the_model = False
 
@@ -72,7 +73,7 @@ class FusedEngine:
         self._by_blas = uses_blas(program)
         self._calls = calls_of(self._dtype, by_blas=self._by_blas)
         self._edges = edges_of(program)
-        self.reads_in_place = self._is_linear = is_linear(program)
+        self._is_linear = is_linear(program)
         self._lying: tuple[Rows, Data] | None = None  # rows that were not gathered, and what kernels read of them
 
     @contextmanager
