@@ -101,7 +101,6 @@ HOW: dict[str, Any] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker")  # more than some machines have cores
 @pytest.mark.parametrize("name", HOW)
 def test_stopping_after_any_batch_and_going_on_elsewhere_changes_nothing(name: str) -> None:
     data, words = HOW[name]

@@ -15,6 +15,7 @@ from pyarrow import csv
 
 from mbgd.data.csv_errors import BadToken, bad_token, encoding_error, explain, open_bytes, records
 from mbgd.data.files import TableFile, read_failure
+from mbgd.data.lent import lent
 from mbgd.data.slips import first_slip, is_number
 from mbgd.errors import DataError
 
@@ -118,12 +119,13 @@ def _stream(
     file: TableFile, *, names: list[str], types: Types, columns: Sequence[str] | None, may_widen: bool = False
 ) -> CsvStream:
     with _announced(file):
-        watched = _Watched(open_bytes(file))
+        watched, reader = _Watched(open_bytes(file)), None
         try:
             with _explained(file, names=names, types=types, may_widen=False):
-                reader = csv.open_csv(watched, **_options(file, types=types, columns=columns))
+                reader = csv.open_csv(lent(watched), **_options(file, types=types, columns=columns))
             _check_text(file, schema=reader.schema, watched=watched, names=names)
         except BaseException:
+            reader = None  # a traceback keeps this frame, and with it what Arrow reads through
             watched.close()
             raise
     blocks = _blocks(file, reader=reader, watched=watched, names=names, types=types, may_widen=may_widen)
@@ -146,6 +148,7 @@ def _blocks(
                 if batch.num_rows:
                     yield batch
     finally:
+        del reader
         watched.close()
     _check_quotes(file, watched)
 
@@ -158,7 +161,7 @@ def _read_wide(
         _explained(file, names=names, types=types, may_widen=False),
         closing(_Watched(open_bytes(file))) as watched,
     ):
-        table = csv.read_csv(watched, **_options(file, types=types, columns=columns))
+        table = csv.read_csv(lent(watched), **_options(file, types=types, columns=columns))
     _check_text(file, schema=table.schema, watched=watched, names=names)
     _check_quotes(file, watched)
     for field in first:
