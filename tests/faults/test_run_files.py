@@ -129,6 +129,7 @@ def test_a_resume_is_refused_or_comes_to_the_same_bits(kind: str, share: str, ru
             if same:
                 mbgd.resume(run)
                 assert outcome_of(run) == expected, (name, at, bit)
+                assert not mbgd.verify(run).wrong
                 went_on += 1
             else:
                 with pytest.raises(SavedFileError, match=re.escape(str(run / name))):

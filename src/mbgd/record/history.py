@@ -83,10 +83,8 @@ class HistoryWriter:
         if path.exists() and _lines(path)[1]:
             _rewrite(path, read_history(path))
         data = read_bytes(path) if path.exists() else b""
-        self._bytes, self._hash = (
-            len(data),
-            hashlib.sha256(data),
-        )  # goes on with each line: no save reads them all again
+        self._bytes = len(data)
+        self._hash = hashlib.sha256(data)  # goes on with each line: no save reads them all again
 
     @property
     def digest(self) -> Digest:
