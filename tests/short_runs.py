@@ -15,6 +15,7 @@ from torch import nn
 
 import mbgd
 from mbgd import Run
+from mbgd.desk.ended import read_result
 from mbgd.record.checkpoint import newest
 from problems import arrays, mlp
 
@@ -102,7 +103,7 @@ def whole_steps(folder: Path) -> list[int]:
 def outcome(folder: Path, *, checkpoint: bool = True) -> dict[str, Any]:
     """All that a run leaves, times apart: model, last checkpoint, history, result."""
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    result = json.loads((folder / "result.json").read_text())
+    result = read_result(folder)
     left: dict[str, Any] = {
         "model": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
         "history": [_timeless(line) for line in history],

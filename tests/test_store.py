@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -181,6 +182,31 @@ def test_any_changed_byte_of_a_sealed_value_is_found() -> None:
     for length in range(len(whole)):
         with pytest.raises(ValueError):
             store.unseal(whole[:length])
+
+
+def test_a_file_sealed_by_its_meaning_is_read_as_it_was_or_not_at_all(tmp_path: Path) -> None:
+    """Every bit of it, the names of the seal's own entries among them: no changed file looks like one without a seal."""
+    path = tmp_path / "plan.json"
+    facts = {"loss": 0.1, "small": 1e-07, "é": "a b\udcff", "n": None}
+    store.write_sealed(path, {"step": 12, "facts": facts, "folds": {10: [True], 9: float("nan")}})
+    expected = {"step": 12, "facts": facts, "folds": {"10": [True], "9": None}}
+    assert store.read_sealed(path) == expected
+    whole = path.read_bytes()
+    other_spellings = 0
+    for place in range(len(whole)):
+        for bit in range(8):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+            with contextlib.suppress(SavedFileError):
+                found = store.read_sealed(path)
+                assert repr(found) == repr(store.opened(json.loads(whole))[0]), (place, bit)
+                other_spellings += 1
+    assert other_spellings == 5  # 1E-07, and capitals in \\udcff
+    path.write_text(json.dumps(json.loads(whole), indent=None, sort_keys=False))
+    assert store.read_sealed(path) == expected
+    path.write_text(json.dumps(expected))
+    assert store.read_sealed(path) == expected  # of a version that sealed nothing
+    path.write_text("[1]")
+    assert store.read_sealed(path) == [1]
 
 
 def test_files_that_are_missing_or_no_json_get_one_sentence(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from command import LABEL, NUMBER, PROGRAM, QUICK, Command
+from mbgd.desk.ended import read_result
 
 FIRST = [
     "--target", "--split", "--hidden-layer-sizes", "--optimizer", "--learning-rate", "--batch-size", "--epochs", "--seed",
@@ -169,7 +170,7 @@ def test_json_is_one_object_and_nothing_else(mbgd: Command, tables: Path) -> Non
         assert names <= set(found)
         assert found["run"] == "r"
         assert {name: found["scores"]["test"][name] for name in names} == {name: found[name] for name in names}
-        assert json.loads(Path("r/result.json").read_text()) == {k: v for k, v in found.items() if k != "run"}
+        assert read_result(Path("r")) == {k: v for k, v in found.items() if k != "run"}
         assert len(found["baselines"]) == 2
     for words in (
         ("info",),

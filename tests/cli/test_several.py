@@ -14,6 +14,7 @@ import mbgd as package
 from cli.test_screen import shown_on_a_terminal
 from cli.test_signals import stopped_at
 from command import LABEL, NUMBER, Command, table
+from mbgd.desk.ended import read_result
 
 FEW = ("--epochs", "3", "--hidden-layer-sizes", "16")
 
@@ -55,7 +56,7 @@ def test_members_are_scored_on_the_validation_rows_that_they_share(mbgd: Command
     assert found["ending"] == "models"
     assert [one["scores"].keys() for one in found["models"]] == [{"validation"}] * 4
     assert found["steps"] == sum(one["steps"] for one in found["models"])
-    assert json.loads(Path("s/result.json").read_text()) == {k: v for k, v in found.items() if k != "run"}
+    assert read_result(Path("s")) == {k: v for k, v in found.items() if k != "run"}
     assert found["accuracy"] == found["scores"]["test"]["accuracy"]
 
 

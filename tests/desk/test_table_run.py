@@ -16,12 +16,14 @@ from sklearn import datasets, metrics
 
 import mbgd
 from command import table
+from mbgd.desk.ended import read_result
+from mbgd.desk.folder import read_plan
 from mbgd.desk.load import load_table
 from mbgd.desk.table import by_size, read_rows
 from mbgd.desk.table_plan import table_plan
 from mbgd.desk.table_run import TableRun
 from mbgd.errors import DataError, PlanError, SavedFileError, StorageError
-from mbgd.store import FolderLock
+from mbgd.store import FolderLock, write_sealed
 
 DROPPED = ("key", "when", "group", "part", "two")
 NUMBER: dict[str, Any] = {"target": "y", "drop": ("label", *DROPPED), "epochs": 5, "batch_size": 32}
@@ -120,7 +122,7 @@ def test_the_best_look_of_the_metric_is_where_the_weights_are_from(metric: str) 
 
 def test_the_run_folder_repeats_what_the_run_says(tmp_path: Path) -> None:
     run = mbgd.fit_table(table(), out=tmp_path / "r", **NUMBER)
-    assert json.loads((tmp_path / "r" / "result.json").read_text()) == json.loads(json.dumps(run.summary()))
+    assert read_result(tmp_path / "r") == json.loads(json.dumps(run.summary()))
     said = json.loads((tmp_path / "r" / "plan.json").read_text())
     assert (said["command"], said["data"]) == ("fit_table", None)
     assert said["resolved"]["training_rows"] == 288
@@ -210,8 +212,8 @@ def test_a_run_begun_with_other_versions_says_so_when_it_goes_on(tmp_path: Path)
     data, folder = table(), tmp_path / "r"
     mbgd.fit_table(data, out=folder, **NUMBER)
     unfinished(folder)
-    plan = folder / "plan.json"
-    plan.write_text(plan.read_text().replace(json.loads(plan.read_text())["versions"]["torch"], "2.6.0"))
+    plan = read_plan(folder)
+    write_sealed(folder / "plan.json", {**plan, "versions": {**plan["versions"], "torch": "2.6.0"}})
     notices = mbgd.resume(folder, data=data).notices
     assert any(n.startswith("torch is ") and "begun with 2.6.0" in n and n.endswith("bits may differ") for n in notices)
 

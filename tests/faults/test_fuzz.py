@@ -28,7 +28,7 @@ import pytest
 from pyarrow import feather
 
 from mbgd.cli import run
-from mbgd.store import json_bytes, seal
+from mbgd.store import json_bytes, opened, seal
 
 CODES = {0, 2, 3, 4, 5, 6, 130}  # 1 is our fault; 130 where a plan was changed to one that trains for long
 SECONDS = 5
@@ -141,9 +141,11 @@ def of_bytes(name: str, *words: str) -> Change:
 
 
 def of_json(name: str, *words: str) -> Change:
+    """Sealed anew, but where it is no object any more."""
+
     def change(chance: random.Random, at: Path) -> list[str]:
-        written = value_changed(json.loads((at / name).read_text()), chance)
-        (at / name).write_text(json.dumps(written))
+        written = value_changed(opened(json.loads((at / name).read_text()))[0], chance)
+        (at / name).write_bytes(seal({**written, "sealed": True}))
         return [word.replace("AT", str(at)) for word in words]
 
     return change

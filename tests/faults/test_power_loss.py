@@ -12,7 +12,7 @@ from disk import LEFT, Disk, write_out
 
 from mbgd.desk.folder import PLAN, read_plan
 from mbgd.record.checkpoint import newest
-from mbgd.record.history import rewind
+from mbgd.record.history import cut_back, rewind
 from short_runs import fit, outcome, resume
 
 EPOCHS = 1  # 23 steps, each saved
@@ -44,7 +44,10 @@ def held(disk: Disk, n_calls: int, how: str, place: Path) -> int:
     step = found.checkpoint.step
     assert found.notices == (), (n_calls, how)  # nothing has its name before it is on disk
     assert step >= said, (n_calls, how)
+    led_here = found.checkpoint.history
+    assert led_here is not None
     if step:
+        assert len(cut_back(run / "history.jsonl", led_here)) == step, (n_calls, how)
         lines = rewind(run / "history.jsonl", step)
         assert lines["step"] == list(range(1, step + 1)), (n_calls, how)  # no checkpoint without what led to it
     if said > 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -28,13 +29,15 @@ KINDS = {
     "no checkpoint": (*NUMBER, *HOW),
     "refit": (*LABEL, *HOW, "--checkpoint-every", "7", "--refit"),
     "members": (*NUMBER, *HOW, "--checkpoint-every", "7", "--members", "2"),
+    "folds": (*NUMBER, *HOW, "--checkpoint-every", "7", "--folds", "2", "--members", "2"),
 }
 SAID = {
-    "one model": "steps 31 to 35 were trained again, to the same bits",
-    "from the start": "steps 1 to 20 were trained again, to the same bits",
-    "no checkpoint": "has no checkpoint of a step behind its start",
-    "refit": "steps 29 to 35 were trained again, to the same bits",
-    "members": "steps 29 to 35 were trained again, to the same bits",
+    "one model": ["steps 31 to 35 were trained again, to the same bits"],
+    "from the start": ["steps 1 to 20 were trained again, to the same bits"],
+    "no checkpoint": ["has no checkpoint of a step behind its start"],
+    "refit": [f"{which}were trained again, to the same bits" for which in ("steps 29 to 35 ", "refit, steps 8 to 14 ")],
+    "members": [f"model {k} of 2, steps 29 to 35 were trained again, to the same bits" for k in (1, 2)],
+    "folds": [f"model {k} of 4, steps 8 to 14 were trained again, to the same bits" for k in (1, 2, 3, 4)],
 }
 
 
@@ -71,7 +74,8 @@ def test_a_whole_run_holds_and_stays_as_it_is(
     capfd.readouterr()
     assert command(["verify", str(folder)]) == 0
     said = capfd.readouterr()
-    assert SAID[kind] in said.out + said.err
+    assert all(sentence in said.out + said.err for sentence in SAID[kind])
+    assert said.out.count("were trained again, to the same bits") == len(SAID[kind]) - (kind == "no checkpoint")
     held = [line for line in said.out.splitlines() if line.startswith("holds: ")]
     for path in before:
         if path.endswith((".json", ".jsonl", "model.safetensors")) and "step-" not in path:
@@ -112,21 +116,48 @@ def test_any_damaged_file_is_named(
     assert "model.safetensors is missing" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("refit", "refit/history.jsonl"), ("members", "models/2/history.jsonl"), ("folds", "out_of_fold.parquet")],
+)
+def test_damage_behind_the_last_checkpoint_is_found_by_the_result(
+    kind: str, name: str, made: Callable[[str], Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(made(kind), tmp_path / "run")
+    path = folder / name
+    whole = path.read_bytes()
+    at = whole.rindex(b'"loss": ') + len(b'"loss": 0.') if path.suffix == ".jsonl" else len(whole) // 2
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    capfd.readouterr()
+    assert command(["verify", str(folder)]) == 4
+    said = f"{path} must be as the run left it, its SHA-256 shows that it was changed; restore it from a copy"
+    assert capfd.readouterr().err == f"mbgd: error: {said}\n"
+
+
+DAMAGED = [("one model", "", ""), ("members", "models/2", "model 2 of 2, "), ("refit", "refit", "refit, ")]
+
+
+@pytest.mark.parametrize("where", DAMAGED, ids=lambda where: where[0])
 def test_a_checkpoint_that_training_does_not_come_to_is_found(
-    made: Callable[[str], Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    where: tuple[str, str, str], made: Callable[[str], Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Whole by its checksums, and yet not what the steps before it make: one bit of one weight."""
-    folder = shutil.copytree(made("one model"), tmp_path / "run")
-    found = newest(folder)
+    kind, place, which = where
+    folder = shutil.copytree(made(kind), tmp_path / "run")
+    training = folder / place
+    found = newest(training)
     assert found is not None
     tensors = dict(found.checkpoint.tensors)
     name = next(name for name in tensors if name.startswith("parameter."))
     tensors[name].view(torch.int32).view(-1)[0] ^= 1
     shutil.rmtree(found.checkpoint.path)
-    checkpoint.save(folder, step=found.checkpoint.step, tensors=tensors, facts=found.checkpoint.facts)
+    checkpoint.save(training, step=found.checkpoint.step, tensors=tensors, facts=found.checkpoint.facts)
     capfd.readouterr()
     assert command(["verify", str(folder)]) == 4
-    assert f"steps 31 to 35 were trained again, {name} came out in other bits" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert re.search(
+        rf"error: {which}steps \d+ to {found.checkpoint.step} were trained again, {name} came out in", said
+    )
 
 
 def test_changed_and_moved_data(

@@ -24,8 +24,10 @@ from torch.utils.data import Dataset
 
 import mbgd
 from mbgd import DataError, PlanError, Run, SavedFileError, StopReason
+from mbgd.desk.folder import read_plan
 from mbgd.desk.run import fitting, module_plan
 from mbgd.record.checkpoint import newest
+from mbgd.store import write_sealed
 from problems import arrays, flat, mlp
 
 N, WIDTH, M = 30, 3, 4
@@ -421,9 +423,9 @@ def test_threads_are_those_of_the_run_and_a_change_is_said(stopped: Path, tmp_pa
     assert mbgd.resume(copy, net(), (X, Y, W)).resolved["threads"] == 1
     run = mbgd.resume(copy, net(), (X, Y, W), threads=2)
     assert run.notices == ("threads is 2, the run was begun with 1: bits may differ",)
-    plan = json.loads((copy / "plan.json").read_text())
+    plan = read_plan(copy)
     plan["versions"]["torch"] = "1.0"
-    (copy / "plan.json").write_text(json.dumps(plan))
+    write_sealed(copy / "plan.json", plan)
     run = mbgd.resume(copy, net(), (X, Y, W))
     assert len(run.notices) == 1
     assert "the run was begun with 1.0" in run.notices[0]

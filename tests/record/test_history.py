@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -10,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from mbgd.errors import SavedFileError
-from mbgd.record.history import History, HistoryWriter, read_history, rewind
+from mbgd.errors import SavedFileError, StorageError
+from mbgd.record.history import History, HistoryWriter, cut_back, read_history, rewind
+from mbgd.store import Digest, files
 
 RECORDS = [
     {"step": 10, "epoch": 0, "rows_seen": 320, "loss": 0.7, "learning_rate": 0.1},
@@ -137,6 +140,54 @@ def test_rewind_drops_what_will_be_made_again(tmp_path: Path, step: int, kept: i
     for record in RECORDS[kept:]:
         HistoryWriter(path).append(record)
     assert path.read_bytes() == b"".join(lines)
+
+
+def digest(data: bytes) -> Digest:
+    return Digest(len(data), hashlib.sha256(data).hexdigest())
+
+
+def test_the_running_digest_is_that_of_the_file_whenever_it_is_asked(tmp_path: Path) -> None:
+    """Across writers, behind a torn line, and after a line that the disk refused."""
+    path = tmp_path / "h"
+    assert HistoryWriter(path).digest == digest(b"")
+    for record in RECORDS:
+        writer = HistoryWriter(path)
+        writer.append(record)
+        writer.append({"name": "é", **record})
+        assert writer.digest == digest(path.read_bytes())
+        with path.open("ab") as file:
+            file.write(b'{"step": 4')
+    writer = HistoryWriter(path)
+    before = writer.digest
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "_write_all", refuse)
+        with pytest.raises(StorageError):
+            writer.append(RECORDS[0])
+    assert writer.digest == before == digest(path.read_bytes())
+
+
+def refuse(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "full")
+
+
+def test_cut_back_leaves_the_bytes_that_were_there_and_refuses_any_other(tmp_path: Path) -> None:
+    path = tmp_path / "h"
+    written(path)
+    whole = path.read_bytes()
+    ends = [place + 1 for place, byte in enumerate(whole) if byte == ord("\n")]
+    for n, end in enumerate([0, *ends]):
+        path.write_bytes(whole + b'{"step"')
+        assert [record["step"] for record in cut_back(path, digest(whole[:end]))] == [10, 20, 30][:n]
+        assert path.read_bytes() == whole[:end]
+        for at in range(end):
+            damaged = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+            path.write_bytes(damaged)
+            with pytest.raises(SavedFileError, match="a line of them was changed since"):
+                cut_back(path, digest(whole[:end]))
+            assert path.read_bytes() == damaged
+    path.write_bytes(whole[:-1])
+    with pytest.raises(SavedFileError, match="a line of them was changed since"):
+        cut_back(path, digest(whole))
 
 
 def test_rewinding_a_file_that_is_not_there_is_an_empty_history(tmp_path: Path) -> None:

@@ -88,7 +88,8 @@ def verify(
     data: Annotated[str | None, typer.Option(help="where the data is now, if it has moved")] = None,
     json: Json = False,
 ) -> None:
-    """Check every file of a run, and repeat its last steps to show that a resume is exact on this machine."""
+    """Check every file of a run, and repeat its last steps to show that a resume is exact on this machine: those between
+    its last two checkpoints, of several models and of a refit each, which takes as long as that training took."""
     from mbgd.cli.verify import verify_run
 
     verify_run(run, data=data, json=json)

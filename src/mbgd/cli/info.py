@@ -12,6 +12,7 @@ import torch
 
 from mbgd.cli.show import print_json
 from mbgd.cli.streams import tell, tell_table
+from mbgd.desk.ended import read_result
 from mbgd.desk.ensemble import Ensemble
 from mbgd.desk.folder import PLAN, RESULT, read_plan, versions
 from mbgd.desk.load import load
@@ -22,7 +23,6 @@ from mbgd.desk.table import TableRows, by_size, facts_of, read_rows
 from mbgd.desk.table_run import TableRun
 from mbgd.desk.tables import taken_over
 from mbgd.errors import plain
-from mbgd.store import read_json
 
 
 def show_info(run: Path | None, *, json: bool) -> None:
@@ -60,7 +60,7 @@ def machine() -> dict[str, Any]:
 def _run_facts(run: Path) -> dict[str, Any]:
     if run.is_dir() and (run / PLAN).exists():
         saved = read_plan(run)
-        ended = read_json(run / RESULT) if (run / RESULT).exists() else {"ending": "not ended; 'mbgd resume' goes on"}
+        ended = read_result(run) if (run / RESULT).exists() else {"ending": "not ended; 'mbgd resume' goes on"}
         return {
             "command": saved["command"],
             "data": saved["data"],

@@ -9,6 +9,7 @@ from typing import Any
 from mbgd.cli.info import show_plan
 from mbgd.cli.show import print_json, print_run
 from mbgd.cli.stopped import stopped
+from mbgd.desk.ended import read_result
 from mbgd.desk.folder import PLAN, RESULT, free_name, read_plan
 from mbgd.desk.plan import Plan, make_plan
 from mbgd.desk.progress import watch
@@ -18,7 +19,7 @@ from mbgd.desk.stderr import say
 from mbgd.desk.table_plan import table_plan
 from mbgd.desk.tables import table_fitting, table_resuming
 from mbgd.errors import PlanError, SavedFileError
-from mbgd.store import read_json
+from mbgd.store import opened, read_json
 
 
 def train_table(
@@ -60,7 +61,7 @@ def resume_table(folder: Path, *, data: Any, json: bool, quiet: bool) -> None:
         begun = folder if how_many(plan) == 1 else folder / MODELS / "1"
         say(f"{folder} has ended already; train --init {begun} starts a new run from its weights")
         if json:
-            print_json(read_json(folder / RESULT))
+            print_json(read_result(folder))
         return None
     return _finish(table_resuming(folder, data=data), plan, folder=folder, json=json, quiet=quiet or json)
 
@@ -95,9 +96,11 @@ def _plan_file(path: Path) -> dict[str, Any]:
         return read_plan(path)
     if not path.exists():
         raise SavedFileError(f"plan must be an existing plan.json or run folder, got {path}; a run folder holds one")
-    saved = read_json(path)
+    saved, whole = opened(read_json(path))
     if not isinstance(saved, dict) or not isinstance(saved.get("plan"), dict):
         raise SavedFileError(f"{path} must be the plan.json of a run, got something else; a run folder holds one")
+    if whole is False:
+        say(f"note: {path} was changed since a run wrote it; what it says now is taken")
     return saved
 
 

@@ -13,7 +13,7 @@ from mbgd.desk.folder import INIT, MANIFEST, read_plan
 from mbgd.desk.markdown import escaped, listed, table
 from mbgd.desk.plan import Plan
 from mbgd.desk.result import Run
-from mbgd.store import finite, read_json, write_bytes
+from mbgd.store import finite, read_sealed, write_bytes
 
 CARD = "README.md"
 SCORES = ("r2", "rmse", "mae", "accuracy", "log_loss", "roc_auc")
@@ -103,7 +103,7 @@ def _inputs(predictor: Predicting) -> Iterator[str]:
 
 def _data(folder: Path, plan: Mapping[str, Any], resolved: Mapping[str, Any], *, of_table: bool) -> Iterator[str]:
     if of_table:
-        said = read_json(folder / MANIFEST)
+        said = read_sealed(folder / MANIFEST)
         files = listed((file["name"] for file in said["files"]), most=MOST_NAMES)
         yield f"Files: {files}; manifest.json has their checksums." if files else "A frame in memory."
         yield ""

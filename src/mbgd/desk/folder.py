@@ -18,10 +18,10 @@ from mbgd.desk.plan import Plan
 from mbgd.desk.recorder import HISTORY, Recorder
 from mbgd.desk.standing import Standing, from_checkpoint
 from mbgd.errors import PlanError, SavedFileError, taken_at_its_word
-from mbgd.record.checkpoint import newest
-from mbgd.record.history import rewind
+from mbgd.record.checkpoint import Checkpoint, newest
+from mbgd.record.history import History, cut_back, rewind
 from mbgd.record.loggers import make_logger
-from mbgd.store import TEMPORARY, FolderLock, new_folder, read_json, remove_folder, sweep, write_json
+from mbgd.store import TEMPORARY, FolderLock, new_folder, read_sealed, remove_folder, sweep, write_sealed
 
 FORMAT = 1
 PLAN, MANIFEST, RESULT = "plan.json", "manifest.json", "result.json"
@@ -95,7 +95,7 @@ def free_name(name: str, parent: Path = Path("runs")) -> Path:
 
 def write_plan(path: Path, *, command: str, plan: Plan, resolved: Mapping[str, Any], data: Any = None) -> None:
     """plan.json: all that the run depends on, written before its first update."""
-    write_json(
+    write_sealed(
         path / PLAN,
         {
             "format": FORMAT,
@@ -131,7 +131,10 @@ def read_plan(path: Path) -> dict[str, Any]:
                 f"'mbgd train' with --out {path} begins it"
             )
         raise SavedFileError(f"run must hold {PLAN}, got {path} without it; it is no run, or training never began")
-    saved = read_json(path / PLAN)
+    saved = read_sealed(
+        path / PLAN,
+        remedy=f"restore it from a copy, or begin a new run by what it says now: 'mbgd train --plan {path / PLAN}'",
+    )
     if not isinstance(saved, dict) or any(
         name not in saved or not isinstance(saved[name], kind) for name, kind in _PLAN_HOLDS.items()
     ):
@@ -165,7 +168,8 @@ def go_on(path: Path, parts: Parts, plan: Plan, saved: Mapping[str, Any]) -> tup
         with taken_at_its_word(found.checkpoint.path):
             start = from_checkpoint(parts.engine, found.checkpoint.tensors, found.checkpoint.facts)
         notices += found.notices
-    history = rewind(path / HISTORY, start.progress.steps_done, recoveries=len(start.recoveries))
+    history, lost = _lines_that_led_to(None if found is None else found.checkpoint, path / HISTORY, start)
+    notices += lost
     recorder = Recorder(
         path,
         checkpoint_every=plan.checkpoint_every,
@@ -175,6 +179,15 @@ def go_on(path: Path, parts: Parts, plan: Plan, saved: Mapping[str, Any]) -> tup
         logger=make_logger(plan.log, path, facts=plan.to_json(), step=start.progress.steps_done),
     )
     return start, recorder, notices
+
+
+def _lines_that_led_to(at: Checkpoint | None, path: Path, start: Standing) -> tuple[History, tuple[str, ...]]:
+    """The history up to a checkpoint, all behind it dropped, and a notice where the file was taken away."""
+    if at is None or at.history is None:
+        return rewind(path, start.progress.steps_done, recoveries=len(start.recoveries)), ()
+    lost = at.history.bytes > 0 and not path.exists()
+    said = f"{path} is missing: its lines up to step {at.step:,} are lost, later ones are written"
+    return cut_back(path, at.history), ((said,) if lost else ())
 
 
 def changed_versions(saved: Mapping[str, str]) -> tuple[str, ...]:

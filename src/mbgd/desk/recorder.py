@@ -19,6 +19,7 @@ from mbgd.record.checkpoint import save
 from mbgd.record.history import History, HistoryWriter
 from mbgd.record.loggers import GuardedLogger
 from mbgd.step.autograd import Engine
+from mbgd.store import Digest
 
 HISTORY = "history.jsonl"
 SECONDS_BETWEEN_SAVES = 60.0
@@ -68,6 +69,11 @@ class Recorder:
         if self._logger is not None:
             self._logger.add(record)
 
+    @property
+    def written(self) -> dict[str, Digest]:
+        """What the history's file must be, by its name; nothing without a folder."""
+        return {} if self._writer is None else {HISTORY: self._writer.digest}
+
     def close(self, *, ended: bool) -> None:
         """Training is over, as planned or cut off."""
         if self._logger is not None:
@@ -95,8 +101,8 @@ class Recorder:
         except StorageError as error:
             self._tell(Saved(step, self._why(error)))
             return
-        recoveries = len(standing.recoveries)
-        self._aside.start(lambda: self._write(folder, writer, step=step, recoveries=recoveries, state=(tensors, facts)))
+        words: dict[str, Any] = {"step": step, "recoveries": len(standing.recoveries), "history": writer.digest}
+        self._aside.start(lambda: self._write(folder, writer, words=words, state=(tensors, facts)))
 
     def news(self) -> tuple[Saved, ...]:
         """What became of saves since this was last asked. Raises what they failed by, unless the disk refused."""
@@ -150,14 +156,13 @@ class Recorder:
         folder: Path,
         writer: HistoryWriter,
         *,
-        step: int,
-        recoveries: int,
+        words: Mapping[str, Any],
         state: tuple[Mapping[str, Tensor], Mapping[str, Any]],
     ) -> None:
         tensors, facts = state
+        step = words["step"]
         try:
             writer.sync()
-            words: dict[str, Any] = {"step": step, "recoveries": recoveries}
             save(folder, tensors=tensors, facts=facts, is_wanted=lambda: self._aside.is_wanted, **words)
         except StorageError as error:
             self._tell(Saved(step, self._why(error)))

@@ -11,9 +11,10 @@ from torch import nn
 from torch.utils.data import DataLoader, SequentialSampler
 
 from mbgd.desk.card import write_card
+from mbgd.desk.ended import write_result
 from mbgd.desk.engine import check_engine
 from mbgd.desk.fingerprint import check_same, fingerprint
-from mbgd.desk.folder import MODEL, RESULT, go_on, new_recorder, open_existing, open_new, write_plan
+from mbgd.desk.folder import MODEL, go_on, new_recorder, open_existing, open_new, write_plan
 from mbgd.desk.going import borrowed, going
 from mbgd.desk.knobs import Knobs
 from mbgd.desk.machine import computing
@@ -34,7 +35,6 @@ from mbgd.loop.steps import Steps
 from mbgd.loop.steps import steps as loop_steps
 from mbgd.record.loggers import check_logger
 from mbgd.step.update import take_average
-from mbgd.store import write_json
 
 Fitting = Generator[Look, None, Run]
 
@@ -206,5 +206,5 @@ def _run(
         with recorder.last_step_named():
             run.save(folder / MODEL)
             write_card(run)
-            write_json(folder / RESULT, run.summary())
+            write_result(folder, run.summary(), files=recorder.written)
     return run

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mbgd.data.encode.encoder import Encoded
 from mbgd.data.order import IntArray
 from mbgd.desk.card import write_card
+from mbgd.desk.ended import check_file, files_of_result, read_result, write_result
 from mbgd.desk.ensemble import Ensemble
 from mbgd.desk.folder import MODEL, RESULT
 from mbgd.desk.load import load_table
@@ -32,7 +33,7 @@ from mbgd.measure.metrics import scorer
 from mbgd.measure.threshold import Threshold
 from mbgd.record.history import History, read_history
 from mbgd.seeds import member_seed
-from mbgd.store import finite, new_folder, read_json, sweep, write_json
+from mbgd.store import file_digest, finite, new_folder, sweep
 
 MODELS = "models"  # holds a folder for each of several models, named by its number from 1 on
 
@@ -68,20 +69,29 @@ def train_several(opened: Opened, run: TableRun, parts: Parts, *, saved: Mapping
     """Train the models of each fold one after the other; those that are done are read. `parts` are of the first."""
     models: list[One] = []
     means: NDArray[np.float64] | None = None
-    for fold, sets in enumerate(opened.sets):
-        rows = run.rows if fold == 0 else encode_rows(opened, run.plan, sets=sets)
+    for of_one in each_model(opened, run):
+        rows = of_one.rows
         held = np.concatenate([rows.sets.validation, rows.sets.test])
-        for _ in range(run.plan.members):
-            one = yield from _one(_numbered(run, rows, len(models)), parts if not models else None, saved=saved)
-            models.append(one)
-            found = one.predictor.means(Encoded(rows.encoded.numbers[held], rows.encoded.codes[held]))
-            means = np.zeros((len(rows.y), *found.shape[1:])) if means is None else means
-            means[held] += found
-            yield ModelTrained(len(models), how_many(run.plan), one.said["scores"].get("validation", {}))
+        one = yield from _one(of_one, parts if not models else None, saved=saved)
+        models.append(one)
+        found = one.predictor.means(Encoded(rows.encoded.numbers[held], rows.encoded.codes[held]))
+        means = np.zeros((len(rows.y), *found.shape[1:])) if means is None else means
+        means[held] += found
+        yield ModelTrained(len(models), how_many(run.plan), one.said["scores"].get("validation", {}))
     assert means is not None
     means[run.rows.sets.test] /= len(models)
     means[np.concatenate([sets.validation for sets in opened.sets])] /= run.plan.members
     return _finished(opened, run, models, means=means, resolved=parts.resolved)
+
+
+def each_model(opened: Opened, run: TableRun) -> Iterator[TableRun]:
+    """The run of each model, the members of a fold one after the other; a fold's rows are encoded when it is come to."""
+    number = 0
+    for fold, sets in enumerate(opened.sets):
+        rows = run.rows if fold == 0 else encode_rows(opened, run.plan, sets=sets)
+        for _ in range(run.plan.members):
+            yield _numbered(run, rows, number)
+            number += 1
 
 
 def _numbered(run: TableRun, rows: TableRows, number: int) -> TableRun:
@@ -103,7 +113,9 @@ def _one(run: TableRun, parts: Parts | None, *, saved: Mapping[str, Any] | None)
     if folder is not None and (folder / RESULT).exists():
         predictor = load_table(folder)
         assert isinstance(predictor, Predictor)
-        said = read_json(folder / RESULT)
+        said = read_result(folder)
+        for name, written in files_of_result(folder).items():
+            check_file(folder / name, written)
         return One(replace(predictor, encoder=rows.encoder), said, read_history(folder / HISTORY), _own(said, rows))
     begun = folder is not None and folder.exists()
     if folder is not None and begun:
@@ -114,9 +126,9 @@ def _one(run: TableRun, parts: Parts | None, *, saved: Mapping[str, Any] | None)
     parts = parts or run.parts(rows.sets.training, rows.sets.validation)
     done = yield from train_one(run, parts, saved=saved if begun else None)
     assert isinstance(done.predictor, Predictor)
-    said = finite(done.summary())
-    assert isinstance(said, dict)
-    return One(done.predictor, said, done.history, _own(said, rows))
+    summary = finite(done.summary())
+    assert isinstance(summary, dict)
+    return One(done.predictor, summary, done.history, _own(summary, rows))
 
 
 def _own(said: Mapping[str, Any], rows: TableRows) -> tuple[str, ...]:
@@ -154,11 +166,13 @@ def _finished(
         notices=tuple(dict.fromkeys([*rows.notices, *(notice for one in models for notice in one.notices), *said])),
     )
     if run.folder is not None:
+        files = {}
         if columns is not None:
             write_out_of_fold(run.folder / OUT_OF_FOLD, columns)
+            files = {OUT_OF_FOLD: file_digest(run.folder / OUT_OF_FOLD)}
         finished.save(run.folder / MODEL)
         write_card(finished)
-        write_json(run.folder / RESULT, finished.summary())
+        write_result(run.folder, finished.summary(), files=files)
     return finished
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -14,7 +14,8 @@ import numpy as np
 from mbgd.data.order import IntArray
 from mbgd.data.places import listed, original
 from mbgd.desk.card import write_card
-from mbgd.desk.folder import MODEL, PLAN, RESULT, go_on, new_recorder
+from mbgd.desk.ended import write_result
+from mbgd.desk.folder import MODEL, PLAN, go_on, new_recorder
 from mbgd.desk.going import going
 from mbgd.desk.parts import Held, Parts
 from mbgd.desk.plan import Plan
@@ -28,13 +29,13 @@ from mbgd.desk.settled import Settled, settle
 from mbgd.desk.standing import Standing
 from mbgd.desk.suits import rarer_class
 from mbgd.desk.table import TableRows, facts_of, new_model, parts_of
-from mbgd.desk.train import Trained
+from mbgd.desk.train import Look, Trained
 from mbgd.errors import DivergenceError, taken_at_its_word
 from mbgd.loop.steps import diverged
 from mbgd.measure.baselines import Predictor as Baseline
 from mbgd.measure.baselines import dumb, linear
 from mbgd.measure.metrics import Scorer, scorer
-from mbgd.store import new_folder, sweep, write_json
+from mbgd.store import Digest, new_folder, sweep
 
 REFIT = "refit"  # the folder of the second training, inside the run's own
 
@@ -63,12 +64,14 @@ def train_one(run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) -
     start, recorder, notices = _start(folder, parts, run.plan, saved)
     with _rows_named(run, parts):
         trained = yield from going(parts, run.plan, recorder=recorder, start=start)
+    files = recorder.written
     settled = settle(parts, run.plan, rarer=rarer_class(run.rows.y, run.rows.sets.training))
     scores = {} if parts.validation is None else {"validation": settled.scored(parts, parts.validation)}
     if run.plan.refit:
-        run = replace(run, rows=_with_validation_range(run.rows))
-        parts, again = yield from _refit(run, trained, saved)
+        run, parts = refit_parts(run, trained.standing)
+        again, more = yield from _refit(run, parts, saved)
         trained = replace(again, ending=trained.ending)
+        files |= {f"{REFIT}/{name}": written for name, written in more.items()}
     finished = _result(run, parts, trained=trained, recorder=recorder, scores=scores, settled=settled, notices=notices)
     if folder is not None:
         with recorder.last_step_named():
@@ -76,7 +79,7 @@ def train_one(run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) -
             if run.alone:
                 with taken_at_its_word(folder / PLAN):
                     write_card(finished)
-            write_json(folder / RESULT, finished.summary())
+            write_result(folder, finished.summary(), files=files)
     return finished
 
 
@@ -112,13 +115,19 @@ def _with_validation_range(rows: TableRows) -> TableRows:
     return replace(rows, target=rows.target.widened(rows.y, rows.sets.validation))
 
 
-def _refit(run: TableRun, first: Trained, saved: Mapping[str, Any] | None) -> Any:
-    """Train a fresh model on training and validation rows, for as many passes as were best the first time."""
+def refit_parts(run: TableRun, first: Standing) -> tuple[TableRun, Parts]:
+    """A fresh model for training and validation rows together, for as many passes as were best the first time."""
+    run = replace(run, rows=_with_validation_range(run.rows))
     sets = run.rows.sets
-    best, done = first.standing.best, first.standing.progress.steps_done
-    share = (best.steps_done or done) / len(sets.training)
+    share = (first.best.steps_done or first.progress.steps_done) / len(sets.training)
     both = np.sort(np.concatenate([sets.training, sets.validation]))
-    parts = run.parts(both, both[:0], stop_after=max(1, round(share * len(both))))
+    return run, run.parts(both, both[:0], stop_after=max(1, round(share * len(both))))
+
+
+def _refit(
+    run: TableRun, parts: Parts, saved: Mapping[str, Any] | None
+) -> Generator[Look, None, tuple[Trained, dict[str, Digest]]]:
+    """Train once more, and what the history of that must be."""
     folder = None if run.folder is None else run.folder / REFIT
     going_on = saved is not None and folder is not None and folder.exists()
     if folder is not None and going_on:
@@ -129,7 +138,7 @@ def _refit(run: TableRun, first: Trained, saved: Mapping[str, Any] | None) -> An
     start, recorder, _ = _start(folder, parts, run.plan, saved if going_on else None)
     with _rows_named(run, parts):
         trained = yield from going(parts, run.plan, recorder=recorder, start=start)
-    return parts, trained
+    return trained, recorder.written
 
 
 def _result(

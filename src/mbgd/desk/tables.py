@@ -27,7 +27,7 @@ from mbgd.desk.table_run import TableRun, train_one
 from mbgd.desk.train import Look
 from mbgd.errors import PlanError
 from mbgd.record.loggers import check_logger
-from mbgd.store import read_json, write_json
+from mbgd.store import read_sealed, write_sealed
 
 TableFitting = Generator[Look | ModelTrained, None, Run]
 
@@ -97,7 +97,7 @@ def table_fitting(
         if folder is not None:
             if begun is not None:
                 begun.save(folder / INIT)
-            write_json(folder / MANIFEST, rows.manifest)
+            write_sealed(folder / MANIFEST, rows.manifest)
             resolved = {**facts_of(rows), **parts.resolved}
             write_plan(folder, command="fit_table", plan=run.plan, resolved=resolved, data=places(data))
         if how_many(plan) > 1:
@@ -124,7 +124,7 @@ def begun_again(folder: Path, saved: Mapping[str, Any], *, data: Any = None) -> 
             f"{folder} was trained on a frame in memory; give it again: resume({str(folder)!r}, data=frame)"
         )
     begun = taken_over(folder / INIT, plan) if (folder / INIT).exists() else None
-    opened = open_rows(where, plan, init=begun, as_before=read_json(folder / MANIFEST))
+    opened = open_rows(where, plan, init=begun, as_before=read_sealed(folder / MANIFEST))
     rows = first_rows(opened, plan, init=begun)
     run = TableRun(rows, plan, begun, folder)
     return opened, run, run.parts(rows.sets.training, rows.sets.validation)

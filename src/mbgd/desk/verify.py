@@ -3,52 +3,39 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from mbgd.desk.folder import INIT, MANIFEST, MODEL, PLAN, RESULT, changed_versions, read_plan
-from mbgd.desk.going import going
+from mbgd.desk.ended import check_file, files_of_result
+from mbgd.desk.folder import INIT, MANIFEST, MODEL, PLAN, RESULT, read_plan
 from mbgd.desk.knobs import Knobs
+from mbgd.desk.opened import Opened
 from mbgd.desk.parts import Parts
-from mbgd.desk.plan import Plan
 from mbgd.desk.planned import from_json
 from mbgd.desk.prepare import prepare
-from mbgd.desk.recorder import HISTORY, Recorder
-from mbgd.desk.several import MODELS
-from mbgd.desk.standing import Standing, from_checkpoint
-from mbgd.desk.table_run import REFIT
+from mbgd.desk.recorder import HISTORY
+from mbgd.desk.replay import Verified, at_its_end, replayed
+from mbgd.desk.several import MODELS, each_model, how_many
+from mbgd.desk.table_run import REFIT, TableRun, refit_parts
 from mbgd.desk.tables import begun_again
-from mbgd.errors import DivergenceError, MBGDError, SavedFileError
+from mbgd.errors import MBGDError, SavedFileError
 from mbgd.model.saved import load_model
-from mbgd.record.checkpoint import Checkpoint, load, newest
-from mbgd.record.history import read_history
-from mbgd.store import FolderLock, read_json
-
-
-@dataclass(frozen=True)
-class Verified:
-    """Sentences: what was found to hold, what was not, and what could not be looked at, with the reason."""
-
-    held: tuple[str, ...] = ()
-    wrong: tuple[str, ...] = ()
-    unseen: tuple[str, ...] = ()
-
-    def __add__(self, other: Verified) -> Verified:
-        return Verified(self.held + other.held, self.wrong + other.wrong, self.unseen + other.unseen)
+from mbgd.record.checkpoint import load, newest
+from mbgd.record.checkpoint import verify as verify_checkpoint
+from mbgd.record.history import begins_with, changed_in_front, read_history
+from mbgd.store import Digest, FolderLock, digest_from, opened, read_bytes, read_json, read_sealed
 
 
 def verify(
     run: str | os.PathLike[str], model: nn.Module | None = None, data: Any = None, **again: Unpack[Knobs]
 ) -> Verified:
     """Read every file of a run, and train once more from the checkpoint before the last to the last: equal bits show that
-    a resume is exact on this machine. Nothing in the folder is changed.
+    a resume is exact on this machine. Nothing in the folder is changed. Of several models, and of a refit, each is trained
+    so; none for longer than it was between two checkpoints, but before a refit the first training goes to its end besides.
 
     A run of `fit` needs `model` and `data` for the second part, and in `again` what plan.json cannot hold, as for `resume`.
     Raises SavedFileError where the folder holds no run, DataError where the data is not what it was, StorageError.
@@ -60,24 +47,73 @@ def verify(
         if found.wrong:
             return found
         if saved["command"] == "fit_table":
-            _, table, parts = begun_again(folder, saved, data=data)
+            rows, table, _ = begun_again(folder, saved, data=data)
             found += Verified(held=("the data is what it was when the run began",))
-            first = folder / MODELS / "1"
-            return found + _replayed(first if first.exists() else folder, parts, table.plan, saved)
+            return found + _tables_replayed(rows, table, saved)
         if model is None or data is None:
             return found + Verified(
                 unseen=("no step was repeated: give its module and rows, verify(run, model, data)",)
             )
         plan = from_json(saved["plan"], **{"threads": saved["resolved"]["threads"], **again})
-        return found + _replayed(folder, prepare(model, data, plan=plan), plan, saved)
+        return found + replayed(folder, prepare(model, data, plan=plan), plan, saved)
+
+
+def _tables_replayed(rows: Opened, run: TableRun, saved: Mapping[str, Any]) -> Verified:
+    """The last interval of each training of a table's run."""
+    found, models = Verified(), how_many(run.plan)
+    for number, one in enumerate([run] if models == 1 else each_model(rows, run), 1):
+        assert one.folder is not None
+        which = f"model {number} of {models}, " if models > 1 else ""
+        if not one.folder.exists():
+            found += Verified(unseen=(f"{which}no step was repeated: it was not begun",))
+            continue
+        found += replayed(one.folder, _fresh(one), one.plan, saved, which=which)
+        if (one.folder / REFIT).exists():
+            found += _refit_replayed(one, saved, which=f"{which}refit, ")
+    return found
+
+
+def _refit_replayed(run: TableRun, saved: Mapping[str, Any], *, which: str) -> Verified:
+    """The last interval of a second training, whose length and schedule follow from where the first one ended."""
+    assert run.folder is not None
+    if run.plan.time_limit is not None:
+        return Verified(unseen=(f"{which}no step was repeated: the clock may have ended the training before it",))
+    last = newest(run.folder / REFIT)
+    if last is None:
+        return Verified(unseen=(f"{which}no step was repeated: {run.folder / REFIT} has no checkpoint",))
+    again, parts = refit_parts(run, at_its_end(run.folder, _fresh(run), run.plan))
+    return replayed(run.folder / REFIT, parts, again.plan, saved, which=which)
+
+
+def _fresh(run: TableRun) -> Parts:
+    return run.parts(run.rows.sets.training, run.rows.sets.validation)
 
 
 def _files(folder: Path) -> Verified:
     """Every file of the run and of the trainings inside it."""
     found = Verified()
-    for place in (folder, folder / REFIT, *_numbered(folder / MODELS)):
-        if place.is_dir():
-            found += _of_one(place)
+    places = [place for place in (folder, folder / REFIT, *_numbered(folder / MODELS)) if place.is_dir()]
+    for place in places:
+        found += _of_one(place)
+    for place in places:
+        found += _named_by_result(place, known=found)
+    return found
+
+
+def _named_by_result(folder: Path, *, known: Verified) -> Verified:
+    """Files whose checksums stand in the result, but for those that are known to be wrong."""
+    found = Verified()
+    if not (folder / RESULT).exists():
+        return found
+    with suppress(SavedFileError):  # of a damaged result, which is said already
+        for name, written in files_of_result(folder).items():
+            if any(said.startswith(str(folder / name)) for said in known.wrong):
+                continue
+            try:
+                check_file(folder / name, written)
+                found += Verified(held=(f"{folder / name}: every byte is as the run left it",))
+            except SavedFileError as error:
+                found += Verified(wrong=(str(error),))
     return found
 
 
@@ -92,6 +128,9 @@ def _of_one(folder: Path) -> Verified:
             found += Verified(held=(f"{path}: {_said(path)}",))
         except SavedFileError as error:
             found += Verified(wrong=(str(error) if str(path) in str(error) else f"{path}: {error}",))
+    history = folder / HISTORY
+    if not history.exists() and any(lines.bytes for lines in _led_to_checkpoints(folder)):
+        found += Verified(wrong=(f"{history} is missing, checkpoints say that there was one; restore it from a copy",))
     if (folder / RESULT).exists() and not (folder / MODEL).exists():
         found += Verified(wrong=(f"{folder / MODEL} is missing, {RESULT} says that the run has ended; train again",))
     return found
@@ -110,71 +149,30 @@ def _said(path: Path) -> str:
     if path.suffix == ".safetensors":
         return f"every byte is as it was written, {len(load_model(path).tensors)} tensors"
     if path.suffix == ".jsonl":
-        return f"{len(read_history(path))} records"
-    read_json(path)
-    return "it is whole JSON"
+        return _said_of_history(path)
+    read_sealed(path)
+    whole = opened(read_json(path))[1]
+    return "it says what was written" if whole else "it is whole JSON, of a version that wrote no checksum"
 
 
-def _replayed(folder: Path, parts: Parts, plan: Plan, saved: Any) -> Verified:
-    """Train from the checkpoint before the last, or the start, to the last, and compare."""
-    last = newest(folder)
-    if last is None or last.checkpoint.step == 0:
-        return Verified(unseen=(f"no step was repeated: {folder} has no checkpoint of a step behind its start",))
-    later = last.checkpoint
-    earlier = _before(folder, later)
-    if earlier is None and later.facts.get("recoveries"):
-        return Verified(unseen=(f"no step was repeated: {folder} has one checkpoint alone since it went back",))
-    start = Standing() if earlier is None else from_checkpoint(parts.engine, earlier.tensors, earlier.facts)
-    again = _trained(parts, plan, start, upto=later.step)
-    steps = f"steps {start.progress.steps_done + 1:,} to {later.step:,}"
-    differ = _differences(again, later, from_start=earlier is None)
-    if not differ:
-        return Verified(held=(f"{steps} were trained again, to the same bits: a resume is exact here",))
-    because = "; ".join(changed_versions(saved["versions"])) or "another kind of processor may be why"
-    return Verified(wrong=(f"{steps} were trained again, {differ[0]} came out in other bits: {because}",))
+def _said_of_history(path: Path) -> str:
+    """Raises SavedFileError of a history that is not the one that led to each of its checkpoints."""
+    records, data, led = read_history(path), read_bytes(path), list(_led_to_checkpoints(path.parent))
+    for lines in led:
+        if not begins_with(data, lines):
+            raise changed_in_front(path, lines)
+    n_checked = data[: max((lines.bytes for lines in led), default=0)].count(b"\n")
+    checked = f", the first {n_checked} as they were when a checkpoint was saved" if n_checked else ""
+    return f"{len(records)} records{checked}"
 
 
-def _before(folder: Path, later: Checkpoint) -> Checkpoint | None:
-    """The newest checkpoint of an earlier step after as many recoveries; None where it would be the start."""
-    for path in sorted((folder / "checkpoints").glob("step-*"), reverse=True):
-        found = load(path)
-        if found.step < later.step and found.facts.get("recoveries") == later.facts.get("recoveries"):
-            return found
-    return None
-
-
-def _trained(parts: Parts, plan: Plan, start: Standing, *, upto: int) -> Checkpoint:
-    """The checkpoint of a step, made anew: written and read back by the code that any run goes through."""
-    ends = replace(parts.ends, every_steps=(*parts.ends.every_steps, upto))
-    with tempfile.TemporaryDirectory(prefix="mbgd-verify-") as name:
-        recorder = Recorder(Path(name), checkpoint_every=upto)
-        training = going(replace(parts, ends=ends), plan, recorder=recorder, start=start)
-        with suppress(DivergenceError):  # a run that diverged was saved before that
-            for look in training:
-                if look.progress.steps_done == upto:
-                    next(training, None)  # what follows a look is saved when the next is asked for
-                    break
-        training.close()
-        found = newest(Path(name))
-    if found is None:
-        raise SavedFileError(f"step {upto:,} was not come to again; the plan of the run is not the one that made it")
-    return found.checkpoint
-
-
-def _differences(again: Checkpoint, then: Checkpoint, *, from_start: bool) -> list[str]:
-    """Names of tensors and facts that differ; of a start nobody knows the generators that were not ours."""
-    ours, theirs = again.tensors, then.tensors
-    names = [name for name in (*ours, *theirs) if name not in ours or name not in theirs]
-    names += [name for name in ours if name in theirs and not _same_bits(ours[name], theirs[name])]
-    apart = {"seconds", *(("generators",) if from_start else ())}
-    return names + [name for name in then.facts if name not in apart and again.facts.get(name) != then.facts[name]]
-
-
-def _same_bits(a: Tensor, b: Tensor) -> bool:
-    if a.shape != b.shape or a.dtype != b.dtype:
-        return False
-    raw = (tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (a, b))
-    return a.numel() == 0 or torch.equal(*raw)
+def _led_to_checkpoints(folder: Path) -> Iterator[Digest]:
+    """Of the lines before each whole checkpoint; what is wrong with another is said elsewhere."""
+    for path in (folder / "checkpoints").glob("step-*"):
+        with suppress(SavedFileError):
+            history = verify_checkpoint(path).get("history")
+            if history is not None:
+                yield digest_from(history)
 
 
 def failed(found: Verified) -> MBGDError | None:

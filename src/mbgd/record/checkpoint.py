@@ -7,7 +7,7 @@ import errno
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mbgd.errors import SavedFileError, StorageError
 from mbgd.model.tensors import read_tensors, tensor_bytes
-from mbgd.store import LARGEST_JSON, read_bytes, remove_folder, seal, sha256, unseal, write_folder
+from mbgd.store import LARGEST_JSON, Digest, digest_from, read_bytes, remove_folder, seal, sha256, unseal, write_folder
 
 FORMAT = 1
 _STATE, _MANIFEST = "state.safetensors", "manifest.json"
@@ -30,6 +30,7 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
     path: Path
+    history: Digest | None = None  # of the lines of history.jsonl that led here; None of a version that kept none
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ def save(
     step: int,
     tensors: Mapping[str, Tensor],
     facts: Mapping[str, object],
+    history: Digest | None = None,
     keep: int = 2,
     recoveries: int = 0,
     is_wanted: Callable[[], bool] = lambda: True,
@@ -64,7 +66,8 @@ def save(
 
     state = tensor_bytes(tensors)
     named = {_STATE: {"bytes": len(state), "sha256": hashlib.sha256(state).hexdigest()}}
-    manifest = seal({"format": FORMAT, "step": step, "facts": dict(facts), "files": named})
+    led_here = {} if history is None else {"history": asdict(history)}
+    manifest = seal({"format": FORMAT, "step": step, "facts": dict(facts), "files": named, **led_here})
     folder = run / "checkpoints"
     path = folder / _free_name(folder, step, recoveries)
     write_folder(path, {_STATE: state, _MANIFEST: manifest}, verify=check)
@@ -98,7 +101,8 @@ def load(path: Path) -> Checkpoint:
         tensors = read_tensors(path / _STATE)
     except SavedFileError as error:
         raise _DamagedError(str(error)) from None
-    return Checkpoint(manifest["step"], tensors, manifest["facts"], path)
+    history = digest_from(manifest["history"]) if "history" in manifest else None
+    return Checkpoint(manifest["step"], tensors, manifest["facts"], path, history)
 
 
 def verify(path: Path) -> dict[str, Any]:
@@ -118,6 +122,11 @@ def verify(path: Path) -> dict[str, Any]:
         raise _DamagedError(f"{_MANIFEST} is of step {manifest.get('step')}")
     if not isinstance(manifest.get("facts"), dict) or not isinstance(manifest.get("files"), dict):
         raise _DamagedError(f"{_MANIFEST} holds no facts or names no files")
+    if "history" in manifest:
+        try:
+            digest_from(manifest["history"])
+        except ValueError as error:
+            raise _DamagedError(f"{_MANIFEST} has a wrong history: {error}") from None
     for name, expected in manifest["files"].items():
         if name != _STATE or not isinstance(expected, dict) or {"bytes", "sha256"} - set(expected):
             raise _DamagedError(f"{_MANIFEST} names {name!r}, which is no file of a checkpoint")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mbgd.errors import SavedFileError, did_you_mean
-from mbgd.store import append_line, finite, read_bytes, sync, write_bytes
+from mbgd.store import Digest, append_line, digest_of, finite, read_bytes, sync, write_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -81,10 +82,22 @@ class HistoryWriter:
         self.path = path
         if path.exists() and _lines(path)[1]:
             _rewrite(path, read_history(path))
+        data = read_bytes(path) if path.exists() else b""
+        self._bytes = len(data)
+        self._hash = hashlib.sha256(data)  # goes on with each line: no save reads them all again
+
+    @property
+    def digest(self) -> Digest:
+        """Of all that was written so far."""
+        return Digest(self._bytes, self._hash.hexdigest())
 
     def append(self, record: Record) -> None:
         """Raises StorageError; the file then stands as before."""
-        append_line(self.path, _line(record))
+        line = _line(record)
+        append_line(self.path, line)
+        data = line.encode() + b"\n"
+        self._bytes += len(data)
+        self._hash.update(data)
 
     def sync(self) -> None:
         """To be called before a checkpoint: then a run that resumes from it finds every record up to there."""
@@ -128,6 +141,35 @@ def rewind(path: Path, step: int, *, recoveries: int = 0) -> History:
     if len(kept) < len(records) or _lines(path)[1]:
         _rewrite(path, kept)
     return kept
+
+
+def cut_back(path: Path, to: Digest) -> History:
+    """Drop all behind the records that led to a checkpoint, and return these: they are as they were written.
+
+    The file is replaced as a whole or not at all; a missing one is an empty history. Raises SavedFileError where a record
+    was changed.
+    """
+    if not path.exists():
+        return History()
+    data = read_bytes(path)
+    if not begins_with(data, to):
+        raise changed_in_front(path, to)
+    if len(data) > to.bytes:
+        write_bytes(path, data[: to.bytes])
+    return read_history(path)
+
+
+def begins_with(data: bytes, what: Digest) -> bool:
+    """Whether the first bytes of a file are those that were written."""
+    return len(data) >= what.bytes and digest_of(data[: what.bytes]) == what
+
+
+def changed_in_front(path: Path, to: Digest) -> SavedFileError:
+    """What is said of a history that led to a checkpoint and is another now."""
+    return SavedFileError(
+        f"{path} must begin with the {to.bytes:,} bytes that led to a checkpoint, a line of them was changed since; "
+        "restore it from a copy, or remove it: training goes on without these lines"
+    )
 
 
 def _records(path: Path) -> tuple[list[dict[str, Any] | None], int]:

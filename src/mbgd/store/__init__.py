@@ -7,35 +7,44 @@ from mbgd.store.files import (
     TEMPORARY,
     append_bytes,
     append_line,
+    file_digest,
     file_size,
     new_folder,
     read_bytes,
     read_json,
+    read_sealed,
     remove_folder,
     sha256,
     sync,
     write_bytes,
     write_folder,
     write_json,
+    write_sealed,
     writing,
 )
 from mbgd.store.lock import FolderLock, sweep
 from mbgd.store.refusal import announced
-from mbgd.store.sealed import finite, json_bytes, seal, unseal
+from mbgd.store.sealed import Digest, digest_from, digest_of, finite, json_bytes, opened, seal, unseal
 
 __all__ = [
     "TEMPORARY",
+    "Digest",
     "FolderLock",
     "LARGEST_JSON",
     "announced",
     "append_bytes",
     "append_line",
+    "digest_from",
+    "digest_of",
+    "file_digest",
     "file_size",
     "finite",
     "json_bytes",
     "new_folder",
+    "opened",
     "read_bytes",
     "read_json",
+    "read_sealed",
     "remove_folder",
     "seal",
     "sha256",
@@ -45,5 +54,6 @@ __all__ = [
     "write_bytes",
     "write_folder",
     "write_json",
+    "write_sealed",
     "writing",
 ]

@@ -17,7 +17,7 @@ from typing import Any
 
 from mbgd.errors import PlanError, SavedFileError
 from mbgd.store.refusal import FULL, announced
-from mbgd.store.sealed import finite, json_bytes
+from mbgd.store.sealed import Digest, finite, json_bytes, opened, seal_meaning
 
 LARGEST_JSON = 1 << 26
 """Bytes of a JSON file, at most: what it is read into takes several times as many, and no plan or manifest comes near."""
@@ -62,6 +62,20 @@ def read_json(path: Path) -> Any:
         return json.loads(read_bytes(path, most=LARGEST_JSON))
     except (ValueError, RecursionError):
         raise SavedFileError(f"{path} must hold JSON, got something else; it is damaged or not MBGD's") from None
+
+
+def write_sealed(path: Path, value: Mapping[str, object]) -> None:
+    """`write_json` with a checksum inside."""
+    write_bytes(path, seal_meaning(value))
+
+
+def read_sealed(path: Path, *, remedy: str = "restore it from a copy") -> Any:
+    """The value that `write_sealed` put at `path`, or the JSON of a version that sealed nothing. Raises SavedFileError where
+    it says something else than it did, and as `read_json` does."""
+    said, whole = opened(read_json(path))
+    if whole is False:
+        raise SavedFileError(f"{path} must say what was written, its SHA-256 shows that it was changed; {remedy}")
+    return said
 
 
 def read_bytes(path: Path, *, most: int | None = None) -> bytes:
@@ -118,6 +132,12 @@ def sha256(path: Path) -> str:
     """Of the file's bytes, in memory of fixed size. Raises SavedFileError where it is missing."""
     with announced(path, to="read"), _missing(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_digest(path: Path) -> Digest:
+    """Of a file as it is. Raises SavedFileError where it is missing."""
+    with announced(path, to="read"), _missing(path):
+        return Digest(file_size(path), sha256(path))
 
 
 def new_folder(path: Path) -> None:

@@ -6,7 +6,32 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+_SEALED = (
+    "sealed"  # a second entry beside `sha256`: a changed byte in the name of either does not make a file one without
+)
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What bytes must be to be those that were written."""
+
+    bytes: int
+    sha256: str
+
+
+def digest_of(data: bytes) -> Digest:
+    """Of bytes as they are."""
+    return Digest(len(data), hashlib.sha256(data).hexdigest())
+
+
+def digest_from(said: Any) -> Digest:
+    """From JSON. Raises ValueError for what is none."""
+    if not isinstance(said, dict) or type(said.get("bytes")) is not int or type(said.get("sha256")) is not str:
+        raise ValueError(f"{said!r:.80} is no length with a SHA-256")
+    return Digest(said["bytes"], said["sha256"])
 
 
 def json_bytes(value: object) -> bytes:
@@ -31,6 +56,24 @@ def unseal(data: bytes) -> dict[str, Any]:
     if seal(value) != data:
         raise ValueError(f"its SHA-256 is not {digest}")
     return value
+
+
+def seal_meaning(value: Mapping[str, object]) -> bytes:
+    """A mapping as standard JSON with a seal of what it says, which another spelling does not break: see `opened`."""
+    said = json.loads(json_bytes(finite(value)))  # keys sort as they will when they are read: as text
+    return seal({**said, _SEALED: True})
+
+
+def opened(value: Any) -> tuple[Any, bool | None]:
+    """(what was sealed by its meaning, whether it says what it did then); None where there is no seal."""
+    if not isinstance(value, dict) or not {"sha256", _SEALED} & set(value):
+        return value, None
+    said = {name: part for name, part in value.items() if name != "sha256"}
+    try:
+        whole = hashlib.sha256(json_bytes(said)).hexdigest() == value.get("sha256")
+    except RecursionError:
+        whole = False
+    return {name: part for name, part in said.items() if name != _SEALED}, whole
 
 
 def finite(value: object) -> object:
