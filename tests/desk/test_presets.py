@@ -34,6 +34,18 @@ def test_the_values_of_each_preset() -> None:
     assert differing(preset="best") == {"preset": "best", "folds": 8, "validation": None}
 
 
+def test_later_rows_are_predicted_by_a_smaller_network_whose_dropout_stays() -> None:
+    by_time = table_plan({"target": "y", "split": "time:when"})
+    assert (by_time.hidden_layer_sizes, by_time.dropout_fades, by_time.refit) == ((128, 128), False, True)
+    given = table_plan({"target": "y", "split": "time:when", "hidden_layer_sizes": (256,), "dropout_fades": True})
+    assert (given.hidden_layer_sizes, given.dropout_fades) == ((256,), True)
+    for words in ({}, {"split": "group:g"}, {"split": "random"}):
+        others = table_plan({"target": "y", **words})
+        assert (others.hidden_layer_sizes, others.dropout_fades, others.refit) == ((256, 256), True, False)
+    plain, textbook = (table_plan({"target": "y", **words}, plain=True) for words in ({"split": "time:when"}, {}))
+    assert plain.hidden_layer_sizes == textbook.hidden_layer_sizes
+
+
 def test_what_is_given_wins() -> None:
     assert differing(preset="fast", hidden_layer_sizes=(64,)) == {"preset": "fast"}
     assert differing(preset="best", folds=3) == {"preset": "best"}
