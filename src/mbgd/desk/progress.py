@@ -160,6 +160,7 @@ def _bar(models: int) -> Iterator[Display]:
 
             def next(self, done: Done) -> None:
                 self.before, self.scores = done.number, ""
+                progress.refresh()  # a model may be trained between two drawings
                 progress.console.print(trained(done), highlight=False, soft_wrap=True, markup=False)
                 if done.number < done.of:
                     completed = done.number * self.epochs

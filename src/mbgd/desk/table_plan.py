@@ -58,7 +58,7 @@ def table_plan(words: Mapping[str, Any], *, plain: bool = False, like: Mapping[s
     if like is not None:
         return _checked(words, shallow(from_json(like)))
     later = not plain and str(words.get("split", "")).startswith("time:")
-    defaults = dict(PLAIN if plain else TABLE_DEFAULTS) | (LATER if later else {})
+    defaults = dict(PLAIN if plain else TABLE_DEFAULTS) | (dict(LATER) if later else {})
     defaults |= preset_values(words.get("preset"), words)
     if words.get("steps") is not None and words.get("epochs") is None:
         defaults["epochs"] = None
