@@ -29,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from flights_by_sklearn import TARGET, pipeline_for, with_calendar
 from mbgd import MBGDClassifier, MBGDRegressor
 from problems import PROBLEMS, arrays
-from timing import PAIRS, Cell, alone, compare, report
+from timing import PAIRS, Cell, alone, compare, in_fresh_processes, report
 
 CLASSES = {"iris": load_iris, "wine": load_wine, "breast_cancer": load_breast_cancer, "digits": load_digits}
 BATCH, EPOCHS, HIDDEN, RATE = 32, 50, (32,), 0.003
@@ -57,7 +57,8 @@ def main() -> None:
         what = f"Test scores, means over {seeds} seeds (accuracy; R2 of diabetes and of the flights)"
         print(f"{what}:\n\n{score_table(found)}\n", flush=True)
     if given.only != "scores":
-        report([network_speed(pairs, share), linear_speed(pairs, share)])
+        cells = (network_speed, linear_speed)
+        report([cell for measure in cells for cell in in_fresh_processes(measure, [(pairs, share)])])
 
 
 def score_pairs(seeds: int, share: int) -> Iterator[tuple[str, list[float], list[float]]]:
