@@ -37,12 +37,13 @@ def test_one_row_is_predicted_as_a_table_of_it(name: str, tmp_path: Path) -> Non
                 assert found == expected
                 assert type(found) in (str, int, bool)
                 p = run.predict_proba(alone(row))[0]
-                assert light.predict_proba_one(row) == pytest.approx(p, rel=1e-5, abs=1e-7)  # sums of float32
+                assert model.predict_proba_one(row) == pytest.approx(p, rel=1e-5, abs=1e-7)  # sums of float32
             else:
                 assert found == pytest.approx(expected, rel=1e-5, abs=1e-5)
         if run.predictor.loss.levels:
             q = run.predict_quantiles(alone(row))[0]
-            assert light.predict_quantiles_one(row) == pytest.approx(q, rel=1e-5, abs=1e-5)
+            for model in (light, run):
+                assert model.predict_quantiles_one(row) == pytest.approx(q, rel=1e-5, abs=1e-5)
 
 
 def test_predictions_of_the_test_differ_from_row_to_row() -> None:

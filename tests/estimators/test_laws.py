@@ -33,6 +33,7 @@ from torch import nn
 
 import mbgd
 from mbgd import MBGDClassifier, MBGDEstimator, MBGDRegressor, Plan, PlanError
+from mbgd.errors import SavedFileError
 from mbgd.estimators import arrays, fitting
 from mbgd.estimators.arrays import learn_numbers
 from mbgd.estimators.labels import Labels
@@ -551,6 +552,26 @@ def test_a_module_is_copied_and_trained_as_mbgd_fit_trains_it() -> None:
     mbgd.fit(module, (X, y), loss="log_loss", learning_rate=0.1, epochs=3)
     assert torch.equal(flat(module), flat(ours.network_.module))
     assert ours.score(X, y) > 0.9
+
+
+def test_its_weights_are_saved_and_loaded_into_an_instance_of_it(tmp_path: Path) -> None:
+    X, names = (IRIS[0] - IRIS[0].mean(0)).astype(np.float32), np.array(["setosa", "versicolor", "virginica"])[IRIS[1]]
+    cases: list[tuple[Any, int, Any, Any]] = [
+        ("log_loss", 3, names, "predict_proba"),
+        (nn.CrossEntropyLoss(), 2, names == "setosa", "predict_proba"),
+        ("log_loss", 1, (IRIS[1] > 0).astype(int), "predict_proba"),
+        ("squared_error", 1, IRIS[1] * 2.0, "predict"),
+        (nn.L1Loss(), 2, IRIS[0][:, :2], "predict"),
+    ]
+    for loss, outputs, y, how in cases:
+        net = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, outputs))
+        fitted = MBGDEstimator(net, loss=loss, epochs=2).fit(X, y)
+        path = fitted.save(tmp_path / "own.safetensors")
+        loaded = mbgd.load(path, nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, outputs)))
+        assert_allclose(getattr(loaded, how)(X), getattr(fitted, how)(X), rtol=1e-6)
+        assert_array_equal(loaded.predict(X), fitted.predict(X))
+        with pytest.raises(SavedFileError, match="give an instance of it"):
+            mbgd.load(path)
 
 
 def test_images_embeddings_and_two_outputs() -> None:

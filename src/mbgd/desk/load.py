@@ -10,7 +10,7 @@ from torch import nn
 
 from mbgd.desk.ensemble import Ensemble, Predicting
 from mbgd.desk.plain import finished_model
-from mbgd.desk.predictor import Predictor, loss_of, of_a_table, of_arrays
+from mbgd.desk.predictor import of_a_table, of_arrays
 from mbgd.errors import DataError, PlanError, SavedFileError, taken_at_its_word
 from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import SavedModel, load_model, put_into, restore
@@ -31,10 +31,9 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Predic
     if model is None:
         what = f"{saved.path} holds the weights of a module of your own, {saved.facts.get('class')}"
         raise SavedFileError(f"{what}; give an instance of it: load({str(path)!r}, model)")
-    with taken_at_its_word(saved.path):
-        loss, shape = loss_of(saved.facts), tuple(saved.facts["output_shape"])
     put_into(saved, model)
-    return Predictor(model, loss, shape, facts=saved.facts)
+    with taken_at_its_word(saved.path):
+        return of_arrays(saved.facts, model)
 
 
 def load_table(path: str | os.PathLike[str]) -> Predicting:

@@ -218,12 +218,11 @@ def of_a_table(facts: Mapping[str, Any], model: nn.Module, *, encoder: Encoder) 
 
 
 def of_arrays(facts: Mapping[str, Any], model: nn.Module) -> Predictor:
-    """An estimator's model of arrays as its file describes it."""
+    """A model of arrays as its file describes it; the target is known where an estimator trained it."""
     from mbgd.data.encode.targets import target_from_json
 
-    return Predictor(
-        model, loss_of(facts), tuple(facts["output_shape"]), target=target_from_json(facts["target"]), facts=facts
-    )
+    target = None if facts.get("target") is None else target_from_json(facts["target"])
+    return Predictor(model, loss_of(facts), tuple(facts["output_shape"]), target=target, facts=facts)
 
 
 def loss_of(facts: Mapping[str, Any]) -> Loss:

@@ -85,6 +85,14 @@ class Run:
         """The prediction for one row, in microseconds: a mapping of column to value, or a sequence of numbers."""
         return self.predictor.predict_one(row)
 
+    def predict_proba_one(self, row: Any) -> NDArray[np.float64]:
+        """`predict_proba` of one row, (C,)."""
+        return self.predictor.predict_proba_one(row)
+
+    def predict_quantiles_one(self, row: Any) -> NDArray[np.float64]:
+        """`predict_quantiles` of one row, (Q,)."""
+        return self.predictor.predict_quantiles_one(row)
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the one-file model; `mbgd.load` reads it."""
         return self.predictor.save(path)

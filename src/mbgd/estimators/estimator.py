@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -24,6 +26,7 @@ from mbgd.estimators.fitting import Start, chosen, n_outputs, train
 from mbgd.estimators.labels import Labels, Scale, learn_labels, learn_scale, of_classes
 from mbgd.estimators.network import Network, outputs_of
 from mbgd.estimators.read import read_any_shape, read_labels, read_more, read_numbers
+from mbgd.estimators.save import save_network
 from mbgd.estimators.words import own_words
 
 BY_LABEL = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)  # one output a class, of two classes as well
@@ -209,6 +212,12 @@ class MBGDEstimator(BaseEstimator):
         check_is_fitted(self)
         found: NDArray[Any] = self.network_.probabilities(read_more(self, X, self.network_.road))
         return found.astype(self.network_.dtype)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the module's weights and what its outputs mean, without pickle; `mbgd.load(path, module)` puts them into an
+        instance of it."""
+        check_is_fitted(self)
+        return save_network(self.network_, Path(path))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy of a classifier, R2 of a regressor."""

@@ -12,7 +12,7 @@ from mbgd.data.encode.target import Label, Target
 from mbgd.data.encode.targets import Targets
 from mbgd.desk.predictor import Predictor, loss_of
 from mbgd.errors import PlanError
-from mbgd.estimators.arrays import Entries, Numbers
+from mbgd.estimators.arrays import AsTheyAre, Numbers
 from mbgd.estimators.frames import Columns
 from mbgd.estimators.labels import Labels, Scale
 from mbgd.estimators.network import Network
@@ -23,8 +23,8 @@ NAME = "y"
 
 
 def save_network(network: Network, path: Path) -> Path:
-    """Write it with its scales, classes and encoder. Raises PlanError for classes that JSON does not tell apart, for a
-    loss of the user's own over classes, and for a module that is not of this package.
+    """Write it with its scales, classes and encoder; of a module of the user's own the weights. Raises PlanError for classes
+    that JSON does not tell apart, and for a loss of the user's own over classes.
 
     What is loaded computes in float64; of several labels a row its `predict` gives the probability of each.
     """
@@ -48,12 +48,12 @@ def predictor_of(network: Network) -> Predictor:
 
 
 def _in_own_units(network: Network) -> nn.Module:
-    """The module with the scales of its columns in front, float64; a frame's encoder has them already."""
-    if isinstance(network.road, Columns):
+    """The module with the scales of its columns in front, float64; a frame's encoder has them already, and rows for a module of
+    the user's own have none."""
+    if isinstance(network.road, Columns | AsTheyAre):
         return network.module
     inner = network.module
-    if not isinstance(inner, MLP) or not isinstance(network.road, Numbers | Entries):
-        raise PlanError(f"save needs a network of MBGD's own, got {type(inner).__name__}; save its state_dict yourself")
+    assert isinstance(inner, MLP)  # what those roads lead to
     made = ScaledMLP(
         inner.n_inputs,
         inner.n_outputs,
