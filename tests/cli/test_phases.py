@@ -54,7 +54,7 @@ def phases(*quick: str, **places: str) -> list[object]:
         splitting="mbgd.desk.opened:split",
         encoding="mbgd.desk.table:learn_encoder",
         building="mbgd.desk.table_run:new_model",
-        describing="mbgd.desk.tables:write_json",
+        describing="mbgd.desk.tables:write_sealed",
         planning="mbgd.desk.tables:write_plan",
     ),
 )
@@ -78,7 +78,7 @@ def test_before_training_nothing_is_left(mbgd: Command, tables: Path, place: str
             "keeping the model": "mbgd.desk.predictor:save_model",
             "placing the model": "mbgd.model.saved:write_bytes",
             "telling of it": "mbgd.desk.table_run:write_card",
-            "ending": "mbgd.desk.table_run:write_json",
+            "ending": "mbgd.desk.table_run:write_result",
         },
     ),
 )
