@@ -34,12 +34,17 @@ def test_batches_grow_with_the_rows(n: int, batch_size: int) -> None:
         (20, 32, 256),  # one step an epoch: never more than 256 passes
         (2400, 128, 53),  # 19 steps an epoch: 1,000 updates are more than the 32 passes
         (20_000, 128, 32),  # 157 steps an epoch: 32 passes are 5,024 updates
-        (214_000, 256, 11),  # 2.4 million rows are 11.2 passes
-        (10**7, 256, 10),
+        (150_000, 256, 19),  # 2.9 million rows are 19.3 passes
+        (10**7, 256, 12),
     ],
 )
 def test_small_tables_are_passed_over_more_often(n: int, m: int, epochs: float) -> None:
     assert default_epochs(n, m) == epochs
+
+
+@pytest.mark.parametrize(("n", "epochs"), [(20_000, 13), (120_000, 8), (10**7, 4), (108, 250)])
+def test_later_rows_are_learnt_for_with_fewer_passes(n: int, epochs: float) -> None:
+    assert default_epochs(n, 256 if n > 108 else 32, later=True) == epochs
 
 
 def test_what_is_given_stays_and_the_rest_is_written_down() -> None:
