@@ -2,6 +2,7 @@
 # Both need make and python3 (3.11 or newer) alone, and are quick when run again.
 PYTHON ?= python3
 BIN := .venv/bin
+TESTS ?= tests
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test lint slow soak bench bench-all bench-quick bench-accuracy clean
@@ -21,7 +22,7 @@ lint: .venv/.tested
 	$(BIN)/mypy
 
 slow: .venv/.tested
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow and not soak"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow and not soak" $(TESTS)
 
 soak: .venv/.tested
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m soak
