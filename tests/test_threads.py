@@ -42,6 +42,7 @@ def test_a_thread_in_torch_is_waited_for(end: str) -> None:
     assert ended(AT_SORTING, begun, end) == (7 if end else 0, "")
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="later Pythons let such a thread hang instead of ending it")
 def test_what_it_is_for() -> None:
     """Python's own daemon aborts the process where it is ended inside of torch; should this fail, `threads` can go."""
     code, said = ended(AT_SORTING, "threading.Thread(target=sort, daemon=True).start()\ntime.sleep(0.1)")

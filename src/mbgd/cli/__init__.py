@@ -29,9 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
     6 divergence, 130 and 143 interrupted and saved)."""
     warnings.showwarning = lambda message, *where: say(f"warning: {message}")
     code = run(sys.argv[1:] if arguments is None else arguments)
-    if (
-        threads.is_any_at_work()
-    ):  # a second signal waits for nothing, not for the end of a write that nobody wants either
+    if threads.is_any_at_work():  # a second signal waits for nothing, nor for the end of a write that nobody wants
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
         os._exit(code)

@@ -26,9 +26,8 @@ from mbgd.compiled.cache_folder import Place, open_folder
 from mbgd.compiled.news import tell_of_compiling
 
 _HOUSE = Path(__file__).parent.parent
-SOURCES = tuple(
-    _HOUSE / name for name in ("compiled", "data/columns.py", "data/swaps.py", "step/fused")
-)  # where kernels are written
+_WRITTEN = ("compiled", "data/columns.py", "data/swaps.py", "step/fused")  # where kernels are
+SOURCES = tuple(_HOUSE / name for name in _WRITTEN)
 _STAMP = "1"  # the folder's name says all that can change, so an index never has to
 _SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "CPU_NAME", "CPU_FEATURES")  # of Numba, by environment variables
 _numba: Any = caching  # these are without types

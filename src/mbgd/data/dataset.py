@@ -137,7 +137,7 @@ def length(dataset: Any) -> int:
     """How many rows; an error for what has no length."""
     try:
         return len(dataset)
-    except (TypeError, NotImplementedError):
+    except (TypeError, NotImplementedError):  # what Python says of no __len__, and datasets of one not written
         raise DataError(
             f"data must have a length and rows by number, got {type(dataset).__name__}; an iterable dataset has no order "
             "to shuffle: give a map-style dataset (__len__ and __getitem__), arrays or tensors"

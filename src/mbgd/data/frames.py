@@ -53,7 +53,7 @@ def _from_narwhals(frame: Any) -> pa.Table:
 def _series(series: Any, *, name: str) -> pa.Array | pa.ChunkedArray:
     try:
         return series.to_arrow()
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:  # Arrow's words for mixed types
         raise _mixed(name, str(error)) from None
 
 
@@ -86,7 +86,12 @@ def _column(values: Any, *, name: str) -> pa.Array:
         values = array.astype(array.dtype.newbyteorder("="), copy=False)
     try:
         return pa.array(values, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError) as error:
+    except (
+        pa.ArrowInvalid,
+        pa.ArrowTypeError,
+        pa.ArrowNotImplementedError,
+        TypeError,
+    ) as error:  # words for mixed types
         raise _mixed(name, str(error)) from None
 
 

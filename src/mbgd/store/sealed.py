@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_SEALED = (
-    "sealed"  # a second entry beside `sha256`: a changed byte in the name of either does not make a file one without
-)
+_SEALED = "sealed"
+"""A second entry beside `sha256`: a changed byte in the name of either does not make of a file one without a checksum."""
 
 
 @dataclass(frozen=True)

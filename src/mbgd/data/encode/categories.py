@@ -109,7 +109,7 @@ def _text(values: pa.Array, *, table: Table, name: str) -> pa.Array:
         values = pc.if_else(pc.is_nan(values), None, values)
     try:
         return values.cast(pa.large_string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # Arrow knows no text for the type, lists for example
         raise DataError(
             f"{table.name}, column {name!r}: values of type {values.type} cannot be read as text; leave it out: --drop {name}"
         ) from None
