@@ -22,6 +22,7 @@ AT_SORTING = """
         while not over.is_set():
             rows.sort()
 """
+SLOW = pytest.mark.slow  # each loads torch anew
 ENDS = {
     "by its end": "",
     "by an error": "raise SystemExit(7)",
@@ -36,12 +37,16 @@ def ended(*lines: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-@pytest.mark.parametrize("end", ENDS.values(), ids=list(ENDS))
+ONE_IN_QUICK = [pytest.param(end, id=name, marks=() if name == "by exit" else SLOW) for name, end in ENDS.items()]
+
+
+@pytest.mark.parametrize("end", ONE_IN_QUICK)
 def test_a_thread_in_torch_is_waited_for(end: str) -> None:
     begun = "threads.begin(sort, name='t', enough=over.set)\ntime.sleep(0.1)\nassert threads.is_any_at_work()"
     assert ended(AT_SORTING, begun, end) == (7 if end else 0, "")
 
 
+@SLOW
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="later Pythons let such a thread hang instead of ending it")
 def test_what_it_is_for() -> None:
     """Python's own daemon aborts the process where it is ended inside of torch; should this fail, `threads` can go."""
@@ -50,15 +55,15 @@ def test_what_it_is_for() -> None:
     assert "terminate called" in said
 
 
-def test_batches_that_nobody_takes_to_their_end() -> None:
+@pytest.mark.parametrize("depth", [3, pytest.param(1, marks=SLOW), pytest.param(50, marks=SLOW)])
+def test_batches_that_nobody_takes_to_their_end(depth: int) -> None:
     """The thread that makes them ahead waits for room, or reads, when the program ends."""
     lines = """
         import mbgd, torch
         going = iter(mbgd.batches(torch.rand(200_000, 50), batch_size=10_000, prefetch={depth}))
         next(going)
     """
-    for depth in (1, 3, 50):
-        assert ended(lines.replace("{depth}", str(depth))) == (0, "")
+    assert ended(lines.replace("{depth}", str(depth))) == (0, "")
 
 
 def test_the_command_waits_for_nobody_and_keeps_its_exit_code() -> None:
@@ -70,6 +75,7 @@ def test_the_command_waits_for_nobody_and_keeps_its_exit_code() -> None:
     )
 
 
+@SLOW
 def test_a_child_of_a_fork_waits_for_no_thread_of_its_parent() -> None:
     lines = """
         pid = os.fork()
