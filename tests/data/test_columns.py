@@ -67,7 +67,7 @@ def test_scaled_columns_have_the_bits_of_numpy(
 ) -> None:
     X, rng = rows(shape, dtype, mean=3.0), np.random.default_rng(1)
     before, center, unit = X.copy(), rng.normal(size=shape[1]), rng.uniform(0.1, 5, shape[1])
-    for bound in (0.5, 10.0, np.inf):
+    for bound in (np.full(shape[1], 0.5), rng.uniform(0.1, 10, shape[1]), np.full(shape[1], np.inf)):
         found = scaled(X, center, unit, bound=bound, dtype=np.dtype(into))
         assert found.dtype == into
         assert_array_equal(found, np.clip((X - center) * unit, -bound, bound).astype(into))

@@ -171,40 +171,55 @@ def test_labels_of_their_own_are_logistic_regressions_side_by_side() -> None:
 def test_numbers_are_standardised_and_zeros_and_ones_left_in_peace() -> None:
     rng = np.random.default_rng(0)
     X = np.stack([rng.normal(5, 3, 1000), rng.integers(0, 2, 1000), np.full(1000, 7.0), rng.integers(0, 3, 1000)], 1)
-    numbers = learn_numbers(X, weight=None, bound=10.0)
+    numbers = learn_numbers(X, weight=None, bounded=True)
     z = numbers.inputs(X, X.dtype)
     theirs = StandardScaler().fit_transform(X)
     assert_allclose(z[:, [0, 3]], theirs[:, [0, 3]], rtol=1e-12)
     assert_array_equal(z[:, 1], X[:, 1])
     assert_array_equal(z[:, 2], np.zeros(1000))
-    far = numbers.inputs(np.full((1, 4), 1e9), X.dtype)
-    assert far[0, 0] == 10.0  # bounded
+
+
+def test_a_network_sees_as_far_as_the_training_rows_were_and_ten_deviations_at_the_least() -> None:
+    X = np.random.default_rng(0).normal(5, 3, (1000, 3))
+    X[0, 0], X[1, 1], X[:, 2] = 2e3, -5e3, X[:, 2] > 5
+    numbers = learn_numbers(X, weight=None, bounded=True)
+    assert_allclose(numbers.inputs(X, X.dtype)[:, :2], StandardScaler().fit_transform(X[:, :2]), rtol=1e-9)
+    beyond = numbers.inputs(np.full((1, 3), 1e9), X.dtype)[0]
+    assert_allclose(beyond[:2], abs(StandardScaler().fit_transform(X[:, :2])).max(axis=0), rtol=1e-9)
+    assert beyond[2] == 10
+    assert_array_equal(numbers.inputs(np.full((1, 3), -1e9), X.dtype)[0], -beyond)
+    without = learn_numbers(X, weight=(np.arange(1000) > 1).astype(float), bounded=True)  # rows of weight 0 are no rows
+    assert_array_equal(without.inputs(np.full((1, 3), 1e9), X.dtype)[0], [10, 10, 10])
+    unbounded = learn_numbers(X, weight=None, bounded=False).inputs(np.full((1, 3), 1e9), X.dtype)
+    assert (unbounded > 1e5).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_many_rows_are_scaled_by_kernels_to_the_same_numbers(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     X = np.random.default_rng(0).normal(50, 3, (600, 7)).astype(dtype)
     X[:, 2], X[:, 3] = 7.1, X[:, 3] > 50
-    plain = learn_numbers(X, weight=None, bound=2.0)
+    X[5, 4] = 1e4
+    plain = learn_numbers(X, weight=None, bounded=True)
     monkeypatch.setattr(arrays, "MANY", 1)
-    by_kernels = learn_numbers(X, weight=None, bound=2.0)
+    by_kernels = learn_numbers(X, weight=None, bounded=True)
     assert_allclose(by_kernels.center, plain.center, rtol=1e-14)
     assert_allclose(by_kernels.scale, plain.scale, rtol=1e-13)
-    assert_array_equal(plain.inputs(X, X.dtype, kernels=True), plain.inputs(X, X.dtype))
+    beyond = 2 * X
+    assert_array_equal(plain.inputs(beyond, X.dtype, kernels=True), plain.inputs(beyond, X.dtype))
 
 
 def test_weights_of_rows_are_rows_repeated() -> None:
     rng = np.random.default_rng(0)
     X, w = rng.normal(size=(40, 3)), rng.integers(0, 4, 40)
-    weighted = learn_numbers(X, weight=w.astype(float), bound=None)
-    repeated = learn_numbers(np.repeat(X, w, axis=0), weight=None, bound=None)
+    weighted = learn_numbers(X, weight=w.astype(float), bounded=False)
+    repeated = learn_numbers(np.repeat(X, w, axis=0), weight=None, bounded=False)
     assert_allclose(weighted.center, repeated.center, rtol=1e-12, atol=1e-15)
     assert_allclose(weighted.scale, repeated.scale, rtol=1e-12)
 
 
 def test_a_far_away_mean_loses_no_digits_in_float32() -> None:
     X = (1e6 + np.random.default_rng(0).integers(0, 50, (300, 2))).astype(np.float32)
-    near = learn_numbers(X, weight=None, bound=None).inputs(X, X.dtype)
+    near = learn_numbers(X, weight=None, bounded=False).inputs(X, X.dtype)
     exact = StandardScaler().fit_transform(X.astype(np.float64))
     assert near.dtype == np.float32
     assert_allclose(near, exact, atol=1e-6)
@@ -349,7 +364,7 @@ def test_fit_makes_the_very_steps_of_mbgd_fit() -> None:
     words: dict[str, Any] = {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.01, "batch_size": 16, "epochs": 3}
     words |= {"schedule": "cosine", "loss": "log_loss"}
     ours = MBGDClassifier(hidden_layer_sizes=(8,), random_state=7, **words).fit(X, y)
-    z = learn_numbers(X, weight=None, bound=10.0).inputs(X, X.dtype)
+    z = learn_numbers(X, weight=None, bounded=True).inputs(X, X.dtype)
     model = mbgd.mlp(X.shape[1], hidden_layer_sizes=(8,), seed=7).double()
     run = mbgd.fit(model, (z, y), seed=7, **words)
     assert torch.equal(flat(ours.network_.module), flat(model))
@@ -521,6 +536,7 @@ def test_a_saved_model_answers_as_it_did(kind: str, tmp_path: Any) -> None:
     model = (MBGDRegressor if kind in ("numbers", "targets") else MBGDClassifier)(**SMALL)
     model.set_params(hidden_layer_sizes=() if kind == "linear" else (8,)).fit(X, y)
     loaded = mbgd.load(model.save(tmp_path / "model.safetensors"))
+    X = X if kind == "frame" else np.concatenate([X, 1e3 * X])  # farther out than training rows were
     if isinstance(model, MBGDRegressor):
         assert_allclose(loaded.predict(X), model.predict(X), rtol=1e-12)
     elif kind == "labels":

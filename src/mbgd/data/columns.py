@@ -38,12 +38,12 @@ def mean_and_variance(values: Numbers) -> tuple[Array, Array]:
     return mean, square / n
 
 
-def scaled(values: Numbers, center: Array, per_unit: Array, *, bound: float, dtype: np.dtype[Any]) -> Numbers:
-    """(values - center) * per_unit, no further than `bound` from 0: computed in float64, in new memory."""
+def scaled(values: Numbers, center: Array, per_unit: Array, *, bound: Array, dtype: np.dtype[Any]) -> Numbers:
+    """(values - center) * per_unit, no further than `bound` from 0, each (F,): computed in float64, in new memory."""
     made = np.empty(values.shape, dtype)
     parts = zip(_side_by_side(values), _side_by_side(made), strict=True)
     for (together, rows), (_, into) in parts:
-        _scale(rows, np.tile(center, together), np.tile(per_unit, together), bound, into)
+        _scale(rows, np.tile(center, together), np.tile(per_unit, together), np.tile(bound, together), into)
     return made
 
 
@@ -80,9 +80,9 @@ def _moments(x: Numbers, mean: Array, square: Array, own: Array, around: Array) 
 
 
 @kernel
-def _scale(x: Numbers, center: Array, per_unit: Array, bound: float, into: Numbers) -> None:
+def _scale(x: Numbers, center: Array, per_unit: Array, bound: Array, into: Numbers) -> None:
     width, number = len(center), into.dtype.type
     for start in range(0, len(x), width):
         row, made = at(x, start), at(into, start)
         for j in range(width):
-            made[j] = number(min(max((row[j] - center[j]) * per_unit[j], -bound), bound))
+            made[j] = number(min(max((row[j] - center[j]) * per_unit[j], -bound[j]), bound[j]))

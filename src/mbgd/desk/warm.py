@@ -61,13 +61,14 @@ def _leaves(dtype: torch.dtype) -> None:
 def _loops(dtype: torch.dtype) -> None:
     """The loops over batches are compiled by running them: through a network and a linear model, the latter also one row by
     one, on dense and sparse rows; the loop that predicts by validation rows."""
+    import numpy as np
     from scipy.sparse import csr_array
 
     from mbgd.data.columns import mean_and_variance, scaled
 
     x = torch.linspace(-1, 1, 8, dtype=dtype).reshape(4, 2)
     own = x.numpy()
-    scaled(own, *mean_and_variance(own), bound=1.0, dtype=own.dtype)
+    scaled(own, *mean_and_variance(own), bound=np.ones(2), dtype=own.dtype)
     with torch.random.fork_rng(devices=()):
         network, linear = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)), nn.Linear(2, 1)
         for net, m in ((network, 2), (linear, 2), (linear, 1)):

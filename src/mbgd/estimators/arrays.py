@@ -16,18 +16,18 @@ from mbgd.data.sparse import is_sparse
 
 BLOCK_BYTES = 1 << 18  # of float64 at once: what stays in a core's own cache
 MANY = 1 << 18  # numbers from which on compiled loops are worth their loading
-BOUND = 10.0  # standard deviations beyond which a network sees no further; a linear model is not bounded
+NEAR = 10.0  # standard deviations within which a network sees a number, whether a training row lay there or not
 
 Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """z = (x - center) / scale, by column; with a `bound` no further than that from 0. Sparse rows become dense in it."""
+    """z = (x - center) / scale, by column, no further than its `bound` from 0. Sparse rows become dense in it."""
 
     center: NDArray[np.float64]
     scale: NDArray[np.float64]
-    bound: float | None
+    bound: NDArray[np.float64]
 
     def inputs(self, X: Any, dtype: np.dtype[Any], *, kernels: bool = False) -> Floats:
         """(n, F) in new memory; computed in float64, where a far-away mean loses no digits. Of many rows in a fourth of the
@@ -37,13 +37,12 @@ class Numbers:
         if kernels and X.size >= MANY:
             from mbgd.data.columns import scaled
 
-            return scaled(X, self.center, per_unit, bound=self.bound or np.inf, dtype=dtype)
+            return scaled(X, self.center, per_unit, bound=self.bound, dtype=dtype)
         z = np.empty(X.shape, dtype)
         for block in blocks(X):
             own = X[block] - self.center
             own *= per_unit
-            if self.bound is not None:
-                np.clip(own, -self.bound, self.bound, out=own)
+            np.clip(own, -self.bound, self.bound, out=own)
             z[block] = own
         return z
 
@@ -81,13 +80,25 @@ def learn_entries(X: Any, weight: NDArray[np.float64] | None) -> Entries:
     return Entries(X.shape[1], scale if scale > 0 else 1.0)
 
 
-def learn_numbers(X: Floats, *, weight: NDArray[np.float64] | None, bound: float | None) -> Numbers:
+def learn_numbers(X: Floats, *, weight: NDArray[np.float64] | None, bounded: bool) -> Numbers:
     """Weighted mean and standard deviation of each column (divisor: the sum of weights).
 
-    Columns of 0 and 1 alone stay as they are; a column of one value is centred and keeps scale 1.
+    Columns of 0 and 1 alone stay as they are; a column of one value is centred and keeps scale 1. A `bounded` column ends
+    where the furthest training row lies, `NEAR` at the least: it loses nothing that was there to be learned.
     """
+    if weight is not None and not weight.all():
+        X, weight = X[weight > 0], weight[weight > 0]
     (center, scale), binary = spread(X, weight), _zeros_and_ones(X)
-    return Numbers(np.where(binary, 0.0, center), np.where(binary, 1.0, scale), bound)
+    center, scale = np.where(binary, 0.0, center), np.where(binary, 1.0, scale)
+    bound = np.maximum(NEAR, _furthest(X, center) / scale) if bounded else np.full(len(center), np.inf)
+    return Numbers(center, scale, bound)
+
+
+def _furthest(X: Floats, center: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(F,) from the center."""
+    low = np.min([X[block].min(axis=0) for block in blocks(X)], axis=0)
+    high = np.max([X[block].max(axis=0) for block in blocks(X)], axis=0)
+    return np.asarray(np.maximum(high - center, center - low))
 
 
 def _zeros_and_ones(X: Floats) -> NDArray[np.bool_]:

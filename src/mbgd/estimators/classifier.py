@@ -37,7 +37,7 @@ class MBGDClassifier(ClassifierMixin, BaseEstimator):
     Parameters are the knobs of `mbgd.Plan` with its defaults; optimizer, learning rate, batch size, epochs and schedule
     are those of `fit_table`, by the number of rows. loss: log_loss (two classes or more, or an indicator matrix of labels) or
     hinge. random_state is the seed, n_jobs the threads, callback a function called with a dict after each epoch: True
-    stops. Columns of an array are centred and scaled, bounded at 10 standard deviations for a network, those of 0 and 1
+    stops. Columns of an array are centred and scaled, for a network no further out than training rows were, those of 0 and 1
     left as they are; a frame with categories, dates or missing values is encoded as `fit_table` does. SciPy's sparse rows stay
     sparse, divided by one number; optimizer "auto" is sgd for them, else adamw.
 

@@ -18,7 +18,7 @@ from mbgd.data.table import Table
 from mbgd.desk.further import Stand
 from mbgd.desk.predictor import sparse_outputs
 from mbgd.errors import PlanError
-from mbgd.estimators.arrays import BOUND, AsTheyAre, Entries, Numbers, learn_entries, learn_numbers
+from mbgd.estimators.arrays import AsTheyAre, Entries, Numbers, learn_entries, learn_numbers
 from mbgd.estimators.frames import Columns, learn_columns
 from mbgd.estimators.labels import POSITIVE, Labels, Scale
 from mbgd.estimators.read import Rows, n_rows
@@ -119,7 +119,7 @@ def learn_road(rows: Rows, *, training: NDArray[np.int64] | None, weight: Array 
         rows, weight = rows[training], None if weight is None else weight[training]
     if is_sparse(rows):
         return learn_entries(rows, weight)
-    return learn_numbers(rows, weight=weight, bound=BOUND if bounded else None)
+    return learn_numbers(rows, weight=weight, bounded=bounded)
 
 
 def new_module(

@@ -60,11 +60,11 @@ def _in_own_units(network: Network) -> nn.Module:
         hidden_layer_sizes=inner.hidden_layer_sizes,
         activation=inner.activation,
         dropout=inner.dropout,
-        bound=network.road.bound if isinstance(network.road, Numbers) else None,
     ).double()
     made.body.load_state_dict(inner.body.state_dict())
     if isinstance(network.road, Numbers):
         made.center.copy_(torch.from_numpy(network.road.center))
+        made.bound.copy_(torch.from_numpy(network.road.bound))
     made.scale.copy_(torch.as_tensor(network.road.scale, dtype=torch.float64))
     return made.eval()
 

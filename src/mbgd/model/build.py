@@ -74,7 +74,7 @@ _LATER = ("edges", "number_size", "scaled")  # words that files of the first mod
 _COMMON = ("n_outputs", "hidden_layer_sizes", "activation", "dropout")
 _KINDS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
     "mlp": (MLP, ("n_inputs", *_COMMON)),
-    "scaled_mlp": (ScaledMLP, ("n_inputs", "bound", *_COMMON)),
+    "scaled_mlp": (ScaledMLP, ("n_inputs", *_COMMON)),
     "table": (
         TableModel,
         ("n_numbers", "cardinalities", "one_hot_up_to", "embedding_size", "edges", "number_size", "scaled", *_COMMON),

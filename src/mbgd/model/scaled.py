@@ -13,9 +13,9 @@ from mbgd.model.body import at_least_one, body, start
 
 
 class ScaledMLP(nn.Module):
-    """A multilayer perceptron over (x - center) / scale, cut off at `bound` to both sides where there is one.
+    """A multilayer perceptron over (x - center) / scale, cut off at `bound` to both sides.
 
-    center and scale (F,) are part of what is saved; they are set after it is made, and nothing trains them.
+    center, scale and bound (F,) are part of what is saved; they are set after it is made, and nothing trains them.
     """
 
     def __init__(
@@ -26,22 +26,23 @@ class ScaledMLP(nn.Module):
         hidden_layer_sizes: Sequence[int] = (),
         activation: str = "relu",
         dropout: float = 0.0,
-        bound: float | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.n_inputs, self.n_outputs = at_least_one("n_inputs", n_inputs), n_outputs
         self.hidden_layer_sizes, self.activation = tuple(hidden_layer_sizes), activation
-        self.dropout, self.bound = dropout, bound
+        self.dropout = dropout
         self.body = body(n_inputs, n_outputs, self.hidden_layer_sizes, activation=activation, dropout=dropout)
         start(self, seed)
         self.register_buffer("center", torch.zeros(n_inputs))
         self.register_buffer("scale", torch.ones(n_inputs))
+        self.register_buffer("bound", torch.full((n_inputs,), torch.inf))
 
     def forward(self, x_BF: Tensor) -> Tensor:
         z_BF = (x_BF - self.center) / self.scale
-        output: Tensor = self.body(z_BF if self.bound is None else z_BF.clamp(-self.bound, self.bound))
+        output: Tensor = self.body(z_BF.clamp(-self.bound, self.bound))
         return output.squeeze(1) if self.n_outputs == 1 else output
 
     center: Tensor
     scale: Tensor
+    bound: Tensor
