@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mbgd.data.columns import BLOCK, WIDE, mean_and_variance, scaled
+from mbgd.data.columns import BLOCK, WIDE, ends, mean_and_variance, scaled
 
 SHAPES = [
     (1, 1),
@@ -47,6 +47,15 @@ def test_moments_are_those_of_exact_fractions(
             float(around) ** 0.5, 1e-3
         )  # in standard deviations: as many times the rounding of a number
         assert variance[k] == pytest.approx(float(around), rel=1e-13 + 1e-15 * away, abs=1e-30)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_ends_are_those_of_numpy(shape: tuple[int, int], dtype: type[np.floating[Any]]) -> None:
+    for X in (rows(shape, dtype, mean=-5.0), rows(shape, dtype, mean=5.0)):
+        least, greatest = ends(X)
+        assert_array_equal(least, X.min(axis=0))
+        assert_array_equal(greatest, X.max(axis=0))
 
 
 def test_rows_that_drift_far_from_the_first_ones_lose_no_digits() -> None:

@@ -38,6 +38,17 @@ def mean_and_variance(values: Numbers) -> tuple[Array, Array]:
     return mean, square / n
 
 
+def ends(values: Numbers) -> tuple[Numbers, Numbers]:
+    """(F,) least and greatest, of C-contiguous (n, F) rows of which there is one at the least."""
+    width = values.shape[1]
+    least, greatest = values[0].copy(), values[0].copy()
+    for together, rows in _side_by_side(values):
+        low, high = np.tile(least, together), np.tile(greatest, together)
+        _ends(rows, low, high)
+        least, greatest = low.reshape(together, width).min(axis=0), high.reshape(together, width).max(axis=0)
+    return least, greatest
+
+
 def scaled(values: Numbers, center: Array, per_unit: Array, *, bound: Array, dtype: np.dtype[Any]) -> Numbers:
     """(values - center) * per_unit, no further than `bound` from 0, each (F,): computed in float64, in new memory."""
     made = np.empty(values.shape, dtype)
@@ -77,6 +88,15 @@ def _moments(x: Numbers, mean: Array, square: Array, own: Array, around: Array) 
             mean[j] += apart * (rows / both)
             square[j] += around[j] + apart * apart * (done * (rows / both))
         start, done = start + rows * width, both
+
+
+@kernel
+def _ends(x: Numbers, low: Numbers, high: Numbers) -> None:
+    width = len(low)
+    for start in range(0, len(x), width):
+        row = at(x, start)
+        for j in range(width):
+            low[j], high[j] = min(row[j], low[j]), max(row[j], high[j])
 
 
 @kernel

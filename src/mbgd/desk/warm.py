@@ -64,10 +64,11 @@ def _loops(dtype: torch.dtype) -> None:
     import numpy as np
     from scipy.sparse import csr_array
 
-    from mbgd.data.columns import mean_and_variance, scaled
+    from mbgd.data.columns import ends, mean_and_variance, scaled
 
     x = torch.linspace(-1, 1, 8, dtype=dtype).reshape(4, 2)
     own = x.numpy()
+    ends(own)
     scaled(own, *mean_and_variance(own), bound=np.ones(2), dtype=own.dtype)
     with torch.random.fork_rng(devices=()):
         network, linear = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)), nn.Linear(2, 1)

@@ -96,6 +96,11 @@ def learn_numbers(X: Floats, *, weight: NDArray[np.float64] | None, bounded: boo
 
 def _furthest(X: Floats, center: NDArray[np.float64]) -> NDArray[np.float64]:
     """(F,) from the center."""
+    if X.size >= MANY:
+        from mbgd.data.columns import ends
+
+        low, high = ends(X)
+        return np.asarray(np.maximum(high - center, center - low))
     low = np.min([X[block].min(axis=0) for block in blocks(X)], axis=0)
     high = np.max([X[block].max(axis=0) for block in blocks(X)], axis=0)
     return np.asarray(np.maximum(high - center, center - low))
