@@ -32,8 +32,8 @@ def test_batches_grow_with_the_rows(n: int, batch_size: int) -> None:
     [
         (108, 32, 250),  # 4 steps an epoch: 1,000 updates
         (20, 32, 256),  # one step an epoch: never more than 256 passes
-        (2400, 128, 53),  # 19 steps an epoch: 1,000 updates are more than the 32 passes
-        (20_000, 128, 32),  # 157 steps an epoch: 32 passes are 5,024 updates
+        (1500, 128, 84),  # 12 steps an epoch: 1,000 updates are more than the 64 passes
+        (20_000, 128, 64),  # 157 steps an epoch: 64 passes are 10,048 updates
         (150_000, 256, 19),  # 2.9 million rows are 19.3 passes
         (10**7, 256, 12),
     ],

@@ -26,7 +26,7 @@ def test_rates_of_the_optimizers() -> None:
 
 def test_where_later_rows_are_to_be_predicted_the_network_is_held_back() -> None:
     assert [default_dropout(n, later=True) for n in (1, 10**9)] == [0.15, 0.15]
-    assert default_epochs(60_000, 256) == 32
+    assert default_epochs(60_000, 256) == 48
     assert [default_epochs(n, 256, later=True) for n in (60_000, 10**6)] == [13, 4]
 
 

@@ -23,13 +23,13 @@ def default_batch_size(n_rows: int) -> int:
 
 
 def default_epochs(n_rows: int, batch_size: int, *, preset: str | None = None, later: bool = False) -> float:
-    """2.9 million rows in all, but at least 12 and at most 32 passes, and at least 1,000 updates within 256 passes; of all
+    """2.9 million rows in all, but at least 12 and at most 64 passes, and at least 1,000 updates within 256 passes; of all
     that the preset's share.
 
-    A third as many passes, or two fifths of few rows, where `later` rows are to be predicted: what is peculiar to a time is
+    A third as many passes, or a fifth of few rows, where `later` rows are to be predicted: what is peculiar to a time is
     learnt last, and the model is trained once more for as long as was best.
     """
-    passes = min(max(0.96e6 / n_rows, 4.0), 12.8) if later else min(max(2.9e6 / n_rows, 12.0), 32.0)
+    passes = min(max(0.96e6 / n_rows, 4.0), 12.8) if later else min(max(2.9e6 / n_rows, 12.0), 64.0)
     per_epoch = -(-n_rows // batch_size)
     planned = min(256, max(round(passes), math.ceil(1_000 / per_epoch)))
     return float(math.ceil(planned * SHARE_OF_PASSES.get(preset or "default", 1.0)))
