@@ -20,7 +20,7 @@ if TASK and hasattr(os, "sched_setaffinity"):  # before any library counts the c
 import scores  # noqa: E402
 import splits  # noqa: E402
 from sides import Job, targets  # noqa: E402
-from tables import TABLES, classes_of, load  # noqa: E402
+from tables import ALL, classes_of, load  # noqa: E402
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
 def outcome(task: dict[str, Any]) -> dict[str, Any]:
     """`seconds`: of the fit, from the rows in memory to a model, libraries loaded; `seconds_predicting` the test rows;
     `seconds_process`: from the start of the process, its imports, reading and predicting included."""
-    spec = TABLES[task["table"]]
+    spec = ALL[task["table"]]
     frame = load(spec)
     classes = classes_of(frame, spec)
     if spec.by_time:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tables import TABLES
+from tables import ALL
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Peer:
 
     @property
     def tables(self) -> tuple[str, ...]:
-        return self.only or tuple(TABLES)
+        return self.only or tuple(ALL)
 
 
 OURS, BASE = "mbgd", "lightgbm"

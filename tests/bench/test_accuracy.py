@@ -228,8 +228,16 @@ def test_an_empty_page_is_no_error(module: Modules) -> None:
     assert "not measured" in module("page").page([], [], threads=2)
 
 
+def test_a_page_of_held_out_tables_has_no_goals_of_others(module: Modules) -> None:
+    elsewhere = [replace(one, table="SmokeBan") for one in some(module)]
+    assert "flights" in module("page").page(some(module), [], threads=2)
+    text = module("page").page(elsewhere, [], threads=2)
+    assert "flights" not in text and "SmokeBan" in text and "worst table" in text
+
+
 def test_every_table_has_a_target_that_is_not_left_out(module: Modules) -> None:
-    tables = module("tables").TABLES
-    assert len(tables) == 17
-    assert all(spec.target not in spec.left_out for spec in tables.values())
-    assert all(set(peer.tables) <= set(tables) for peer in module("peers").PEERS.values())
+    tables = module("tables")
+    assert (len(tables.TABLES), len(tables.HELD_OUT)) == (17, 17)
+    assert not tables.TABLES.keys() & tables.HELD_OUT.keys()
+    assert all(spec.target not in spec.left_out for spec in tables.ALL.values())
+    assert all(set(peer.tables) <= set(tables.ALL) for peer in module("peers").PEERS.values())
