@@ -84,6 +84,7 @@ All planned epochs are done: 27 steps, 3 epochs, by the fused engine.
 | loss | squared_error |
 | number_embeddings | yes |
 | optimizer | adamw |
+| patience | 16 |
 | schedule | one_cycle |
 | seed | 0 |
 | threads | 1 |

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from mbgd.desk.table_defaults import default_decay, default_dropout, default_epochs, default_rate
+from mbgd.desk.table_defaults import (
+    default_average,
+    default_decay,
+    default_dropout,
+    default_epochs,
+    default_patience,
+    default_rate,
+)
 from mbgd.desk.table_plan import table_plan
 
 
@@ -22,6 +29,18 @@ def test_rates_of_the_optimizers() -> None:
     assert default_rate("tabular", 500, 64, classes=False) == 0.2
     assert default_rate("tabular", 10**6, 256, classes=False) == pytest.approx(0.05)
     assert default_rate("sgd", 500, 64, classes=False) is None
+
+
+def test_patience_is_a_quarter_of_the_passes() -> None:
+    assert [default_patience(epochs) for epochs in (1.5, 64.0, 66.0, 250.0)] == [16, 16, 17, 63]
+    assert default_patience(None) is None
+
+
+def test_weights_are_averaged_over_a_hundred_updates_or_a_tenth_of_fewer() -> None:
+    assert default_average(None, None, 7) == 0.99
+    assert default_average(10_000, 3.0, 1_000) == 0.99
+    assert default_average(400, None, 7) == default_average(None, 40.0, 10) == pytest.approx(1 - 1 / 40)
+    assert default_average(50, 100.0, 10) is default_average(None, 5.0, 10) is None
 
 
 def test_where_later_rows_are_to_be_predicted_the_network_is_held_back() -> None:

@@ -19,7 +19,7 @@ class Knobs(TypedDict, total=False):
     steps: int | None
     time_limit: float | str | None
     target_loss: float | None
-    patience: int | None
+    patience: int | str | None
     on_divergence: str
     metric: str | None
     restore_best: bool
@@ -30,7 +30,7 @@ class Knobs(TypedDict, total=False):
     tail: str
     seed: int
     clip_norm: float | None
-    ema_decay: float | None
+    ema_decay: float | str | None
     label_smoothing: float
     quantile: float
     huber_delta: float
@@ -48,7 +48,8 @@ class Knobs(TypedDict, total=False):
 
 
 class TableKnobs(Knobs, total=False):
-    """What `fit_table` takes: those and the table's own. `learning_rate`, `batch_size` and `epochs` may be "auto"."""
+    """What `fit_table` takes: those and the table's own. `learning_rate`, `batch_size`, `epochs`, `patience`
+    and `ema_decay` may be "auto"."""
 
     quantiles: tuple[float, ...]
     threshold_for: str | None

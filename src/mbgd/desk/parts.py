@@ -253,6 +253,11 @@ def _length(plan: Plan, per_epoch: int) -> tuple[int | None, str]:
     epochs = plan.epochs
     if epochs == "auto":
         raise PlanError("epochs='auto' belongs to fit_table, whose default model it was measured on; give a number")
+    for word in ("patience", "ema_decay"):
+        if getattr(plan, word) == "auto":
+            raise PlanError(
+                f"{word}='auto' belongs to fit_table, whose default model it was measured on; give a number"
+            )
     if epochs is None and plan.steps is None and plan.time_limit is None and plan.target_loss is None:
         epochs = 10.0
     of_epochs = None if epochs is None else max(1, math.ceil(round(epochs * per_epoch, 6)))

@@ -163,8 +163,12 @@ class Plan:
     steps: int | None = _knob(None, Whole(1), "updates at most", group="Limits")
     time_limit: float | None = _knob(None, Seconds(), "seconds of training at most, as 90 or 90s", group="Limits")
     target_loss: float | None = _knob(None, Number(-math.inf, math.inf), "training loss that is enough", group="Limits")
-    patience: int | None = _knob(
-        None, Whole(1), "looks at validation without a better score before stopping", group="Limits"
+    patience: Any = _knob(
+        None,
+        Either(Whole(1), Choice("auto")),
+        "looks at validation without a better score before stopping",
+        group="Limits",
+        hint="10 is usual",
     )
     on_divergence: str = _knob("stop", Choice("stop", "recover"), "what a number not finite does", group="Limits")
     metric: str | None = _knob(None, Choice(*METRIC_NAMES), "what is scored, stops and picks weights", group="Limits")
@@ -177,8 +181,11 @@ class Plan:
     clip_norm: float | None = _knob(
         None, Number(0, math.inf, open_low=True), "greatest norm of a gradient", hint="1 is usual"
     )
-    ema_decay: float | None = _knob(
-        None, Number(0, 1, open_high=True), "decay of averaged weights, which are then used", hint="0.999 is usual"
+    ema_decay: Any = _knob(
+        None,
+        Either(Number(0, 1, open_high=True), Choice("auto")),
+        "decay of averaged weights, which are then used",
+        hint="0.999 is usual",
     )
     label_smoothing: float = _knob(0.0, Number(0, 1, open_high=True), "share of a label spread over all classes")
     quantile: float = _knob(0.5, Share(), "the quantile of loss quantile")
@@ -252,7 +259,7 @@ def _check_together(plan: Plan) -> None:
         raise PlanError("nesterov needs momentum above 0, got momentum=0.0; give momentum=0.9")
     if plan.target is not None and len({*plan.targets}) != max(1, len(plan.targets)):
         raise PlanError(f"target must name different columns, got {shown(plan.target)}; name each of them once")
-    if plan.patience is not None and plan.validation is None and plan.folds is None:
+    if plan.patience not in (None, "auto") and plan.validation is None and plan.folds is None:
         raise PlanError("patience needs validation rows to look at, got none; give validation=0.1")
     if plan.metric is not None and plan.validation is None and plan.target is None:
         raise PlanError("metric needs validation rows to score, got none; give validation=0.1")

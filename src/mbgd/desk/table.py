@@ -25,7 +25,15 @@ from mbgd.desk.parts import Held, Parts, assemble
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.sets import Sets, split_column, times_of
-from mbgd.desk.table_defaults import default_batch_size, default_decay, default_dropout, default_epochs, default_rate
+from mbgd.desk.table_defaults import (
+    default_average,
+    default_batch_size,
+    default_decay,
+    default_dropout,
+    default_epochs,
+    default_patience,
+    default_rate,
+)
 from mbgd.errors import DataError, PlanError
 from mbgd.model.start import ROWS as ROWS_OF_A_START
 from mbgd.model.start import start_from_data
@@ -145,13 +153,17 @@ def by_size(plan: Plan, rows: TableRows) -> Plan:
     batch_size = plan.batch_size if plan.batch_size != "auto" else default_batch_size(n)
     m = n if batch_size == "full" else min(int(batch_size), n)
     later = plan.split.startswith("time:")
+    epochs = plan.epochs if plan.epochs != "auto" else default_epochs(n, m, preset=plan.preset, later=later)
+    patience = plan.patience if plan.patience != "auto" else default_patience(epochs)
     tabular, linear = plan.optimizer == "tabular", not plan.hidden_layer_sizes
     return replace(
         plan,
         number_embeddings=plan.number_embeddings and not linear,
         input_scales=plan.input_scales and not linear,
         batch_size=batch_size,
-        epochs=plan.epochs if plan.epochs != "auto" else default_epochs(n, m, preset=plan.preset, later=later),
+        epochs=epochs,
+        patience=patience if len(rows.sets.validation) else None,
+        ema_decay=plan.ema_decay if plan.ema_decay != "auto" else default_average(plan.steps, epochs, -(-n // m)),
         learning_rate=plan.learning_rate
         if plan.learning_rate != "auto"
         else default_rate(plan.optimizer, n, m, classes=bool(rows.target.classes)),

@@ -35,6 +35,22 @@ def default_epochs(n_rows: int, batch_size: int, *, preset: str | None = None, l
     return float(math.ceil(planned * SHARE_OF_PASSES.get(preset or "default", 1.0)))
 
 
+def default_patience(epochs: float | None) -> int | None:
+    """A quarter of the planned passes, 16 at the least: where there is little to learn, the best of 64 is among the first 20."""
+    return None if epochs is None else max(16, math.ceil(epochs / 4))
+
+
+def default_average(steps: int | None, epochs: float | None, per_epoch: int) -> float | None:
+    """The decay of the average: over the last 100 updates, or a tenth of so few as are planned; none over five or fewer.
+
+    The best pass is often one of the first half, at a high rate: the average takes the noise out of its weights.
+    """
+    limits = [steps, None if epochs is None else epochs * per_epoch]
+    planned = min((limit for limit in limits if limit is not None), default=math.inf)
+    last = min(100.0, planned / 10)
+    return 1 - 1 / last if last > 5 else None
+
+
 def default_rate(optimizer: Any, n_rows: int, batch_size: int, *, classes: bool) -> float | None:
     """Of Adam 0.008 sqrt(m / 256), at most 0.008. Of `tabular` 0.04 for classes; for numbers 0.2, falling to 0.05 where
     there are many rows."""

@@ -22,6 +22,8 @@ TABLE_DEFAULTS: Mapping[str, Any] = {
     "learning_rate": "auto",
     "batch_size": "auto",
     "epochs": "auto",
+    "patience": "auto",
+    "ema_decay": "auto",
     "schedule": "one_cycle",
     "validation": 0.1,
 }
