@@ -133,7 +133,8 @@ def _float_buffers(model: nn.Module) -> list[tuple[str, Tensor]]:
 
 @dataclass
 class Updater:
-    """torch's optimizer with what stands around it: rates by factor, clipping by norm, an average of the parameters."""
+    """torch's optimizer with what stands around it: rates and decays by factor, clipping by norm, an average of the
+    parameters."""
 
     optimizer: torch.optim.Optimizer
     model: nn.Module
@@ -150,19 +151,37 @@ class Updater:
             self.average = [tensor.clone() for tensor in averaged_tensors(self.model)]
         drop_gradients(self.optimizer, self.model)  # what somebody left there is no part of the first update
 
-    def apply(self, rate_factor: float) -> None:
-        """One update from the gradients at hand; they are gone afterwards, and the optimizer's rates as they were."""
+    def apply(self, rate_factor: float, decay_factor: float = 1.0) -> None:
+        """One update from the gradients at hand; they are gone afterwards, and the optimizer's rates and decays as they
+        were."""
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._parameters, self.clip_norm)
         groups = self.optimizer.param_groups
         for group, rate in zip(groups, self.base_rates, strict=True):
             group["lr"] = rate * rate_factor
-        self.optimizer.step()
+        with self._decaying(decay_factor):
+            self.optimizer.step()
         for group, rate in zip(groups, self.base_rates, strict=True):
             group["lr"] = rate
         drop_gradients(self.optimizer)
         if self.average is not None and self.ema_decay is not None:
             torch._foreach_lerp_(self.average, averaged_tensors(self.model), 1.0 - self.ema_decay)
+
+    @contextmanager
+    def _decaying(self, factor: float) -> Iterator[None]:
+        """Each group's weight decay times the factor inside."""
+        if factor == 1.0:
+            yield
+            return
+        groups = self.optimizer.param_groups
+        decays = [group["weight_decay"] for group in groups]
+        try:
+            for group, decay in zip(groups, decays, strict=True):
+                group["weight_decay"] = decay * factor
+            yield
+        finally:
+            for group, decay in zip(groups, decays, strict=True):
+                group["weight_decay"] = decay
 
     def trained(self) -> list[Tensor]:
         """The parameters that an update moves, in the order of the model's."""

@@ -19,6 +19,7 @@ from mbgd.step.fused.program import Program
 NOTHING_MOVES = Moves(
     tensors=np.zeros((0, 4), np.int64),
     settings=np.zeros(0),
+    decays=np.zeros(0),
     counts=np.zeros(0),
     squares=np.zeros(1),
     clip=1.0,

@@ -31,7 +31,7 @@ FRONT_KIND, CODE_COLUMN, PLACE, WIDTH, TABLE, BINS, EDGES, SUMS = range(8)
 FRONT = 8
 EMBEDDED, HOT, BENT = range(3)
 START, LENGTH, RULE, LAYER = range(4)  # tensors: place in theta, which formula, the layer that it belongs to (-1: none)
-SETTINGS = 6  # rate, decay, momentum or beta, beta 2, eps, 1 for decoupled decay
+SETTINGS, DECAY = 6, 1  # rate, decay, momentum or beta, beta 2, eps, 1 for decoupled decay
 
 
 class Calls(NamedTuple):
@@ -139,6 +139,7 @@ class Batches(NamedTuple):
     scales: Floats  # 1 / (divisor times mean weight)
     factors: Floats  # of the learning rate
     fades: Floats  # of the rates of dropout
+    decays: Floats  # of the weight decay
     losses: Floats
     first_step: int  # updates before the first of them
 
@@ -159,6 +160,7 @@ class Moves(NamedTuple):
 
     tensors: Ints
     settings: Floats  # flat
+    decays: Floats  # (T,) the optimizer's own; those of an update, which may have faded, stand among its settings
     counts: Floats  # (T,) updates so far
     squares: Floats  # (threads,) float64
     clip: float  # 0: no clipping

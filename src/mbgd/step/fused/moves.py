@@ -8,9 +8,17 @@ from typing import Any
 from mbgd.compiled.kernel import at, call, part
 from mbgd.compiled.vectors import LANES
 from mbgd.step.fused.gate import meet
-from mbgd.step.fused.layout import LAYER, LENGTH, RULE, SETTINGS, START, Calls, Memory, Moves, Team
+from mbgd.step.fused.layout import DECAY, LAYER, LENGTH, RULE, SETTINGS, START, Calls, Memory, Moves, Team
 
 Pointer = Any
+
+
+@part
+def begin(moves: Moves, share: float) -> None:
+    """Number the update that comes next, and let it have that share of the weight decay."""
+    for t in range(len(moves.counts)):
+        moves.counts[t] += 1
+        moves.settings[SETTINGS * t + DECAY] = moves.decays[t] * share
 
 
 @part
