@@ -79,8 +79,11 @@ def test_labels_that_look_alike_are_spread_evenly(spelt: str) -> None:
     assert abs(((counts - 100) ** 2 / 100).sum() - 199) < 4 * 20
 
 
-def test_four_labels_share_a_code_up_to_ten_thousand_codes() -> None:
-    assert [shared_codes(n) for n in (0, 1, 4, 5, 40_000, 40_001, 10**9)] == [0, 1, 1, 2, 10_000, 10_000, 10_000]
+def test_labels_share_twice_as_many_codes_up_to_a_hundred_thousand_unless_most_of_their_rows_are_of_single_ones() -> (
+    None
+):
+    assert [shared_codes([3] * n) for n in (0, 1, 5, 49_999, 50_001, 200_000)] == [0, 2, 10, 99_998, 100_000, 100_000]
+    assert [shared_codes(counts) for counts in ([2, 1, 1], [2, 1, 1, 1], [1], [3, 1, 1])] == [6, 0, 0, 6]
 
 
 @pytest.mark.usefixtures("three")
@@ -97,7 +100,8 @@ def test_frequent_labels_have_a_code_each_and_all_others_share(values: list[str 
         return
     part = learned(values, rows)
     ranked = [label for label, _ in sorted(seen.items(), key=lambda item: (-item[1], item[0] or ""))][:3]
-    shared = -(-max(0, len(seen) - 3) // 4)
+    counts = sorted(seen.values(), reverse=True)[3:]
+    shared = 2 * len(counts) if counts.count(1) <= sum(counts) / 2 else 0
     assert (list(part.labels), part.shared, part.cardinality) == (ranked, shared, 1 + len(ranked) + shared)
     codes = part.encode(column(values)).tolist()
     for value, code in zip(values, codes, strict=True):
@@ -114,19 +118,21 @@ def test_frequent_labels_have_a_code_each_and_all_others_share(values: list[str 
 
 def test_up_to_ten_thousand_labels_nothing_is_shared_nor_written() -> None:
     labels: list[str | None] = [f"id{n:05d}" for n in range(10_000)]
-    few, many = learned(labels), learned([*labels, "one more"])
+    few, many = learned(labels), learned([*labels, *labels, "one more", "one more"])
     assert (few.shared, few.cardinality) == (0, 10_001)
     assert few.to_json() == {"name": "s", "labels": list(few.labels), "type": "string"}
     assert few.encode(column(["never", None, "id00003"])).tolist() == [0, 0, 4]
-    assert (many.shared, many.cardinality) == (1, 10_002)
-    assert many.encode(column(["never", None, "id00003", "one more"])).tolist() == [10_001, 0, 4, 10_001]
+    assert (many.shared, many.cardinality) == (2, 10_003)
+    codes = many.encode(column(["never", None, "id00003", "one more"]))
+    assert codes[1:3].tolist() == [0, 4]
+    assert {*codes[[0, 3]]} <= {10_001, 10_002}
 
 
 @pytest.mark.usefixtures("three")
 def test_saved_and_read_again_it_is_the_same_and_a_file_without_the_word_shares_nothing() -> None:
-    part = learned([*"aaabbbcccdefghijklm"])
+    part = learned([*"aaabbbcccddeeff"])
     saved = json.loads(json.dumps(part.to_json()))
-    assert saved["shared"] == 3
+    assert saved["shared"] == 6
     assert CategoryColumn.from_json(saved) == part
     del saved["shared"]
     assert CategoryColumn.from_json(saved).encode(column(["a", "zz", "d"])).tolist() == [1, 0, 0]
@@ -134,10 +140,10 @@ def test_saved_and_read_again_it_is_the_same_and_a_file_without_the_word_shares_
 
 @pytest.mark.usefixtures("three")
 def test_a_row_is_encoded_as_a_table_of_it_whatever_it_holds() -> None:
-    values = [*"aaabbbccc", *HOSTILE, *(f"id{n}" for n in range(40))]
+    values = [*"aaabbbccc", *HOSTILE, *HOSTILE, *(f"id{n // 2}" for n in range(80))]
     table = open_table(pa.table({"s": pa.array(values), "x": np.arange(len(values)) / 7}))
     encoder = learn_encoder(table, training_rows=np.arange(len(values)), categorical=("s",))
-    assert encoder.categories[0].shared == 14  # of 55 labels
+    assert encoder.categories[0].shared == 110  # of 55 labels
     for known in (encoder, Encoder.from_json(json.loads(json.dumps(encoder.to_json())))):
         row = RowEncoder(known.to_json())
         for value in [*values, "never", "Ü" * 5000, None, 7, True, np.str_("id3")]:
@@ -150,6 +156,9 @@ def test_a_row_is_encoded_as_a_table_of_it_whatever_it_holds() -> None:
 
 @pytest.mark.usefixtures("three")
 def test_the_user_is_told() -> None:
-    table = column([*"aaabbbccddeee"])
-    summary = learn_category(table, "s", training_rows=np.arange(13))
-    assert summary.why == "of 5 different values the 3 most frequent have a code each, the others share 1"
+    for text, kept in (
+        ("aaabbbccddeee", "have a code each, the others share 4"),
+        ("aabbccd", "are kept, the others stand once or so"),
+    ):
+        summary = learn_category(column([*text]), "s", training_rows=np.arange(len(text)))
+        assert summary.why == f"of {len({*text})} different values the 3 most frequent {kept}"

@@ -89,10 +89,15 @@ def learn_category(table: Table, name: str, *, training_rows: IntArray, keep: bo
             f"{distinct:,} different values in {n_rows - missing:,} rows look like a key; --categorical {name} keeps it"
         )
         return CategorySummary(None, missing, distinct, why)
-    labels, shared = tuple(text for _, text in seen[:MOST_LABELS]), shared_codes(distinct - min(distinct, MOST_LABELS))
-    kept = f"of {distinct:,} different values the {len(labels):,} most frequent have a code each, the others share"
-    part = CategoryColumn(name, labels, plain_name(table.column(name).type), shared)
-    return CategorySummary(part, missing, distinct, f"{kept} {shared:,}" if shared else "")
+    labels, rarer = tuple(text for _, text in seen[:MOST_LABELS]), [-count for count, _ in seen[MOST_LABELS:]]
+    part = CategoryColumn(name, labels, plain_name(table.column(name).type), shared_codes(rarer))
+    kept = f"of {distinct:,} different values the {len(labels):,} most frequent "
+    others = (
+        f"have a code each, the others share {part.shared:,}"
+        if part.shared
+        else "are kept, the others stand once or so"
+    )
+    return CategorySummary(part, missing, distinct, kept + others if rarer else "")
 
 
 def as_texts(table: Table, name: str) -> pa.DictionaryArray:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 
-LABELS_A_CODE = 4  # on average: so many that a label never seen meets one that was learned, by the others of its hash
-MOST_SHARED = 10_000
+CODES_A_LABEL = 2  # so that three of five labels meet no other
+MOST_SHARED = 100_000
 
 
-def shared_codes(labels: int) -> int:
-    """How many codes so many labels share."""
-    return min(MOST_SHARED, -(-labels // LABELS_A_CODE))
+def shared_codes(counts: Sequence[int]) -> int:
+    """How many codes labels share that have so many training rows each: none where most of these rows are of labels that
+    stand once, since most rarer labels to come are then new (Good 1953), and would be taken for others by chance."""
+    return min(MOST_SHARED, CODES_A_LABEL * len(counts)) if 2 * sum(c == 1 for c in counts) <= sum(counts) else 0
 
 
 def shared_code(text: str, codes: int) -> int:
