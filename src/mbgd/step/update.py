@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mbgd.errors import PlanError, did_you_mean
 from mbgd.model.factors import parameter_groups
 from mbgd.step.light_start import light_start
+from mbgd.step.rows import rows_alone, tables_of
 
 OptimizerSpec = str | type[torch.optim.Optimizer] | Callable[..., torch.optim.Optimizer] | torch.optim.Optimizer
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -146,6 +147,7 @@ class Updater:
     def __post_init__(self) -> None:
         self.base_rates = self.base_rates or [float(group["lr"]) for group in self.optimizer.param_groups]
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self._tables = tables_of(self.model, self.optimizer)
         self.finite_buffers = [name for name, value in _float_buffers(self.model) if bool(torch.isfinite(value).all())]
         if self.ema_decay is not None and self.average is None:
             self.average = [tensor.clone() for tensor in averaged_tensors(self.model)]
@@ -159,7 +161,7 @@ class Updater:
         groups = self.optimizer.param_groups
         for group, rate in zip(groups, self.base_rates, strict=True):
             group["lr"] = rate * rate_factor
-        with self._decaying(decay_factor):
+        with self._decaying(decay_factor), rows_alone(self.optimizer, self._tables):
             self.optimizer.step()
         for group, rate in zip(groups, self.base_rates, strict=True):
             group["lr"] = rate

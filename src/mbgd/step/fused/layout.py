@@ -1,7 +1,7 @@
 """A program as kernels read it: what stands in which column of its tables. Plain numbers, so that one compiled form runs
 every network.
 
-layers (L, 16) one row a layer, front (C, 8) one row a column that is looked up, tensors (T, 4) one row a trained tensor,
+layers (L, 16) one row a layer, front (C, 8) one row a column that is looked up, tensors (T, 6) one row a trained tensor,
 settings (T, 6) the numbers of its optimizer.
 """
 
@@ -30,7 +30,11 @@ DENSE, PLAIN, COLUMNS, SCALE, SPARSE = range(5)  # kinds: a product; none; numbe
 FRONT_KIND, CODE_COLUMN, PLACE, WIDTH, TABLE, BINS, EDGES, SUMS = range(8)
 FRONT = 8
 EMBEDDED, HOT, BENT = range(3)
-START, LENGTH, RULE, LAYER = range(4)  # tensors: place in theta, which formula, the layer that it belongs to (-1: none)
+START, LENGTH, RULE, LAYER, ROW, CODES = range(
+    6
+)  # tensors: place in theta, which formula, the layer that it belongs to
+# (-1: none); numbers of a row where rows move alone (0: they do not), and which code names a row
+TENSOR_COLUMNS = 6
 SETTINGS, DECAY = 6, 1  # rate, decay, momentum or beta, beta 2, eps, 1 for decoupled decay
 
 

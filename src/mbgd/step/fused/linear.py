@@ -52,7 +52,7 @@ def run_linear(calls: Calls, net: Net, memory: Memory, data: Data, batches: Batc
             if bias >= 0:
                 memory.grad[bias] = total if place == 0 else memory.grad[bias] + total
         if not at_once:
-            finish(calls, memory, moves, factor, False)
+            finish(calls, net, memory, data, batches, j, moves, factor, False)
         done += m
     restore_subnormals(mode)
 

@@ -54,11 +54,11 @@ def run_chunk(calls: Calls, net: Net, memory: Memory, data: Data, batches: Batch
         if net.n_bent:
             call(calls.spread, (at(net.front, 0), at(memory.steps, 0), at(memory.grad, 0), len(net.front) // FRONT))
         if team.size == 1:
-            finish(calls, memory, moves, factor, at_once)
+            finish(calls, net, memory, data, batches, j, moves, factor, at_once)
         else:
             for i in range(len(memory.grad) if first == end else 0):
                 memory.grad[i] = 0
-            finish_together(calls, memory, moves, factor, team)
+            finish_together(calls, net, memory, data, batches, j, moves, factor, team)
             if team.gate[GIVE_UP]:
                 break
         done += m

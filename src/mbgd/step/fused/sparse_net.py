@@ -36,7 +36,7 @@ def run_sparse_net(
             here = backward(calls, net, memory, data, moves, start, rows, fresh, at_once, factor)
             for i in range(rows * h):
                 sparse.kept[place * h + i] = memory.deltas[here + i]
-        finish(calls, memory, moves, factor, at_once)
+        finish(calls, net, memory, data, batches, j, moves, factor, at_once)
         rate, decay = moves.settings[SETTINGS * w_tensor] * factor, moves.settings[SETTINGS * w_tensor + DECAY]
         decay_all(sparse, rate, decay)
         _learn(sparse, batches.starts[j], m, h, -rate / sparse.scale[0])
