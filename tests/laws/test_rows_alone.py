@@ -15,6 +15,7 @@ from mbgd.data.order import Order
 from mbgd.data.stream import ChunkEnds
 from mbgd.model import table as tables
 from mbgd.model.table import TableModel, moves_by_rows
+from mbgd.step.rows import tables_of, untouched
 from oracles import cut
 
 N, CODES, STEPS = 61, 30, 20
@@ -202,6 +203,13 @@ def iter_chunks(made: Case, *, tight: bool) -> Any:
     from mbgd.data.stream import chunks
 
     return chunks(made.source(), Order(N, seed=1), batch_size=made.m, tail=made.tail, ends=ChunkEnds(), tight=tight)
+
+
+def test_the_work_of_a_step_leaves_out_what_no_row_reads() -> None:
+    made = model((CODES, 12, 40))
+    adam, other = torch.optim.AdamW(made.parameters()), torch.optim.Adagrad(made.parameters())
+    assert untouched(tables_of(made, adam)) == 3 * (CODES - 1) + 3 * 39
+    assert untouched(tables_of(made, other)) == 0
 
 
 def test_ten_thousand_labels_and_a_missing_one_move_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from mbgd.step.autograd import AutogradEngine, Engine
 from mbgd.step.fused.program import Program, make_program
 from mbgd.step.gradient import GradientRule
 from mbgd.step.loss import Loss
+from mbgd.step.rows import tables_of, untouched
 from mbgd.step.update import Updater
 
 if TYPE_CHECKING:  # it brings Numba with it
@@ -43,7 +44,7 @@ def make_engine(
     where it must and cannot."""
     fades_over = total_steps if plan.dropout_fades and not plan.compile else None
     decay_fades_over = _decay_fades_over(plan, updater.optimizer, total_steps)
-    work = work_of_a_step(model, batch_size)
+    work = work_of_a_step(model, batch_size, untouched=untouched(tables_of(model, updater.optimizer)))
     threads = choose_threads(plan.threads, work)
     rule = GradientRule(
         loss.per_row, mean_weight=mean_weight, micro_batch=plan.micro_batch, bf16=plan.precision == "bf16"

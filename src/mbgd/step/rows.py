@@ -27,6 +27,11 @@ def tables_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[Tensor
     return [t for one in models for t in one.embeddings if id(t) in held and moves_by_rows(t)]
 
 
+def untouched(tables: Sequence[Tensor]) -> int:
+    """How many of their numbers a row of data neither reads nor moves: all but one row of each."""
+    return sum(table.numel() - table.shape[1] for table in tables)
+
+
 @contextmanager
 def rows_alone(optimizer: torch.optim.Optimizer, tables: Sequence[Tensor]) -> Iterator[None]:
     """Inside, each table that has a gradient is its rows with one that is not 0, and nothing else."""
