@@ -91,7 +91,13 @@ class Trained:
 
 
 def engine(
-    case: Case, *, fused: bool, model: nn.Module | None = None, team: int = 1, fades_over: int | None = None
+    case: Case,
+    *,
+    fused: bool,
+    model: nn.Module | None = None,
+    team: int = 1,
+    fades_over: int | None = None,
+    decay_fades_over: int | None = None,
 ) -> Trained:
     """An engine around a copy of the model; a team of threads shares its batches."""
     model = copy.deepcopy(case.model) if model is None else model
@@ -102,13 +108,14 @@ def engine(
     source = case.source()
     mean_weight = 1.0 if case.w is None else float(case.w.double().mean())
     rule = GradientRule(case.made_loss().per_row, mean_weight=mean_weight)
+    fades = {"fades_over": fades_over, "decay_fades_over": decay_fades_over}
     if not fused:
-        return Trained(model, AutogradEngine(updater, model, rule, case.seed, fades_over=fades_over))
+        return Trained(model, AutogradEngine(updater, model, rule, case.seed, **fades))
     found = make_program(
         model, loss=case.made_loss(), optimizer=optimizer, example=source.read(slice(0, 1)), output_shape=case.outputs
     )
     assert isinstance(found, Program), found
-    return Trained(model, FusedEngine(found, updater, rule=rule, seed=case.seed, team=team, fades_over=fades_over))
+    return Trained(model, FusedEngine(found, updater, rule=rule, seed=case.seed, team=team, **fades))
 
 
 def train(

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mbgd.data.encode import categories
 from mbgd.data.encode.categories import CategoryColumn, learn_category
 from mbgd.data.table import Table, open_table
 from mbgd.errors import DataError
@@ -91,13 +90,6 @@ def test_columns_that_tell_nothing_or_name_each_row_are_left_out() -> None:
     assert everything(keys).why == "1,200 different values in 1,500 rows look like a key; --categorical s keeps it"
     assert everything(keys, keep=True).part.cardinality == 1201
     assert everything(column([f"id{n}" for n in range(50)])).part is not None  # a small table is no list of keys
-
-
-def test_of_very_many_labels_the_most_frequent_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(categories, "MOST_LABELS", 3)
-    summary = everything(column(list("aaabbbccddeee")))
-    assert summary.part.labels == ("a", "b", "e")
-    assert summary.why == "of 5 different values the 3 most frequent are kept"
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:

@@ -53,6 +53,7 @@ SET: dict[str, Any] = {  # every knob at something else than its default
     "momentum": 0.9,
     "nesterov": True,
     "weight_decay": 0.0,
+    "weight_decay_fades": True,
     "batch_size": "full",
     "epochs": 2.5,
     "steps": 7,

@@ -137,7 +137,7 @@ class Asked:
         return np.where(missing, np.nan, seconds.astype(np.float64))
 
     def codes(self, name: str, rows: IntArray) -> IntArray:
-        """(N,) codes of a column of categories, 0 where it is missing or a label never seen."""
+        """(N,) codes of a column of categories, 0 where it is missing or a label without a code."""
         return self._category(name).encode(self.table.take(rows))
 
     def _category(self, name: str) -> CategoryColumn:
@@ -148,14 +148,13 @@ class Asked:
         return [predictor.encoder for predictor in self.models if predictor.encoder is not None]
 
     def values(self, name: str, rows: IntArray) -> tuple[Value, ...]:
-        """What stands in a column, one value a row: a number, or text; None where it is missing or a label never seen."""
+        """What stands in a column, one value a row: a number, or text; None where it is missing or a label without a code."""
         seen = self.table.take(rows)
         if self.columns[name] == "number":
             return tuple(None if np.isnan(x) else float(x) for x in as_floats(seen, name))
         if self.columns[name] == "date":
             return tuple(None if value is None else str(value) for value in seen.column(name).to_pylist())
-        labels = (None, *self._category(name).labels)
-        return tuple(labels[code] for code in self.codes(name, rows))
+        return self._category(name).texts(seen)
 
     def check(self) -> None:
         """Raises DataError where there are too few rows to compare."""

@@ -17,6 +17,7 @@ from mbgd.step.autograd import AutogradEngine, Engine
 from mbgd.step.fused.program import Program, make_program
 from mbgd.step.gradient import GradientRule
 from mbgd.step.loss import Loss
+from mbgd.step.rows import tables_of, untouched
 from mbgd.step.update import Updater
 
 if TYPE_CHECKING:  # it brings Numba with it
@@ -42,7 +43,8 @@ def make_engine(
     """(engine, why, threads, operations a step): fused wherever it can be, unless the plan says autograd. Raises PlanError
     where it must and cannot."""
     fades_over = total_steps if plan.dropout_fades and not plan.compile else None
-    work = work_of_a_step(model, batch_size)
+    decay_fades_over = _decay_fades_over(plan, updater.optimizer, total_steps)
+    work = work_of_a_step(model, batch_size, untouched=untouched(tables_of(model, updater.optimizer)))
     threads = choose_threads(plan.threads, work)
     rule = GradientRule(
         loss.per_row, mean_weight=mean_weight, micro_batch=plan.micro_batch, bf16=plan.precision == "bf16"
@@ -67,10 +69,11 @@ def make_engine(
                     threads=threads,
                     team=team,
                     fades_over=fades_over,
+                    decay_fades_over=decay_fades_over,
                 )
             if not isinstance(source, SparseSource):
                 return fused, FUSED, threads, work
-            sparse, why = _for_sparse(fused, found_or_program, fades_over)
+            sparse, why = _for_sparse(fused, found_or_program, fades_over, decay_fades_over)
             if sparse is None:
                 return fused, FUSED + MADE_DENSE + why, threads, work
             of_all, touched = sparse.weights_of_a_row(source)
@@ -81,10 +84,30 @@ def make_engine(
         raise PlanError(f"engine must have a form for what it trains, got 'fused', but {found}; engine='auto' chooses")
     found += MADE_DENSE + "autograd takes no others" if isinstance(source, SparseSource) else ""
     forward = torch.compile(model) if plan.compile else model
-    return AutogradEngine(updater, forward, rule, plan.seed, fades_over=fades_over), found, threads, work
+    autograd = AutogradEngine(
+        updater, forward, rule, plan.seed, fades_over=fades_over, decay_fades_over=decay_fades_over
+    )
+    return autograd, found, threads, work
 
 
-def _for_sparse(fused: FusedEngine, program: Program, fades_over: int | None) -> tuple[SparseEngine | None, str]:
+def _decay_fades_over(plan: Plan, optimizer: torch.optim.Optimizer, total_steps: int | None) -> int | None:
+    """The steps over which weight decay fades; None where it stays."""
+    if not plan.weight_decay_fades:
+        return None
+    if total_steps is None:
+        raise PlanError(
+            "weight_decay_fades must know how many steps are planned, got no such number; set epochs or steps, beside "
+            "another limit"
+        )
+    if not all("weight_decay" in group for group in optimizer.param_groups):
+        name = type(optimizer).__name__
+        raise PlanError(f"weight_decay_fades needs an optimizer with weight decay, got {name}; use 'adamw' or 'sgd'")
+    return total_steps
+
+
+def _for_sparse(
+    fused: FusedEngine, program: Program, fades_over: int | None, decay_fades_over: int | None
+) -> tuple[SparseEngine | None, str]:
     """(the engine for sparse rows as they lie or None, why none)."""
     from mbgd.step.fused.sparse_engine import SparseEngine
     from mbgd.step.fused.sparse_program import sparse_program
@@ -92,10 +115,16 @@ def _for_sparse(fused: FusedEngine, program: Program, fades_over: int | None) ->
     found = sparse_program(program, fused.updater)
     if isinstance(found, str):
         return None, found
-    return (
-        SparseEngine(found, fused.updater, rule=fused.rule, seed=fused.seed, dense=fused, fades_over=fades_over),
-        "",
+    engine = SparseEngine(
+        found,
+        fused.updater,
+        rule=fused.rule,
+        seed=fused.seed,
+        dense=fused,
+        fades_over=fades_over,
+        decay_fades_over=decay_fades_over,
     )
+    return engine, ""
 
 
 def _program(

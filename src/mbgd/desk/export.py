@@ -58,6 +58,11 @@ def _bytes(plain: Plain) -> bytes:
     names = inputs_of(plain.encoders)
     if "" in names:
         raise PlanError("export needs columns with names, got one that is empty; rename it and train again")
+    if sharing := [part["name"] for e in plain.encoders for part in e["parts"] if part.get("shared")]:
+        raise PlanError(
+            f"export needs a code for each label, got column {sharing[0]!r}, whose rarer ones share codes by a hash that "
+            "ONNX has no operator for; drop it and train again"
+        )
     graph, classes = Graph([*names, "x"]), bool(labels_of(plain))
     inputs = [encoded(graph, encoder) for encoder in plain.encoders]
     each = []

@@ -14,6 +14,7 @@ class Knobs(TypedDict, total=False):
     momentum: float
     nesterov: bool
     weight_decay: float | None
+    weight_decay_fades: bool
     batch_size: int | str
     epochs: float | str | None
     steps: int | None

@@ -146,6 +146,7 @@ class Plan:
     momentum: float = _knob(0.0, Number(0, 1, open_high=True), "momentum of sgd", hint="0.9 is usual, 0 is none")
     nesterov: bool = _knob(False, Switch(), "Nesterov's form of momentum")
     weight_decay: float | None = _knob(None, Number(0, math.inf), "weight decay; the optimizer's own if not given")
+    weight_decay_fades: bool = _knob(False, Switch(), "from half of the steps on let weight decay fade out")
     batch_size: Any = _knob(
         32,
         Either(Whole(1), Choice("full", "auto")),

@@ -58,6 +58,7 @@ class MBGDClassifier(ClassifierMixin, BaseEstimator):
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float | None = None,
+        weight_decay_fades: bool = False,
         batch_size: int | str = "auto",
         epochs: float | str | None = "auto",
         steps: int | None = None,
@@ -96,6 +97,7 @@ class MBGDClassifier(ClassifierMixin, BaseEstimator):
         self.momentum = momentum
         self.nesterov = nesterov
         self.weight_decay = weight_decay
+        self.weight_decay_fades = weight_decay_fades
         self.batch_size = batch_size
         self.epochs = epochs
         self.steps = steps

@@ -76,6 +76,7 @@ class MBGDEstimator(BaseEstimator):
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float | None = None,
+        weight_decay_fades: bool = False,
         batch_size: int | str = 32,
         epochs: float | None = None,
         steps: int | None = None,
@@ -115,6 +116,7 @@ class MBGDEstimator(BaseEstimator):
         self.momentum = momentum
         self.nesterov = nesterov
         self.weight_decay = weight_decay
+        self.weight_decay_fades = weight_decay_fades
         self.batch_size = batch_size
         self.epochs = epochs
         self.steps = steps

@@ -164,7 +164,15 @@ def for_one_pass(plan: Plan) -> Plan:
     if plan.ema_decay is not None:
         raise PlanError(f"ema_decay belongs to fit, got {plan.ema_decay} with partial_fit; leave it out")
     return replace(
-        plan, epochs=1.0, steps=None, schedule="constant", warmup=0.0, dropout_fades=False, patience=None, metric=None
+        plan,
+        epochs=1.0,
+        steps=None,
+        schedule="constant",
+        warmup=0.0,
+        dropout_fades=False,
+        weight_decay_fades=False,
+        patience=None,
+        metric=None,
     )
 
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from mbgd.errors import PlanError
 from mbgd.model.body import at_least_one, body, start
 
+ROW_BY_ROW = 10_001  # codes: of an embedding of more an update moves only the rows that have a gradient
+
 # B rows · F numbers · E of them embedded · K bins · C category columns · H columns of ones and zeros
 
 
@@ -18,7 +20,8 @@ class TableModel(nn.Module):
     """A multilayer perceptron over numbers (B, F) and category codes (B, C), int64, with code 0 for missing or unseen.
 
     A column of up to `one_hot_up_to` categories, code 0 not counted, becomes a column of ones and zeros for each of them
-    (all zero for code 0); one of more becomes an embedding of `embedding_size` numbers, code 0 a row of its own.
+    (all zero for code 0); one of more becomes an embedding of `embedding_size` numbers, code 0 a row of its own. Of one of
+    more than 10,001 codes the engines move only the rows that have a gradient, decay included (`step.rows`).
 
     A number with `edges` l_0 < ... < l_K stays and is embedded as well, in `number_size` numbers that bend at the edges
     and are constant beyond them (piecewise linear, Gorishniy et al. 2022, equation 1):
@@ -126,6 +129,11 @@ class TableModel(nn.Module):
     bent: Tensor
     left: Tensor
     per_bin: Tensor
+
+
+def moves_by_rows(table: Tensor) -> bool:
+    """Whether an update moves only the rows of an embedding that have a gradient."""
+    return len(table) > ROW_BY_ROW
 
 
 def _bins(edges: Sequence[float]) -> list[tuple[float, float]]:

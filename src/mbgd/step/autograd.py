@@ -104,6 +104,7 @@ class AutogradEngine:
     reads_sparse: bool = False
     calls_the_model: bool = True
     fades_over: int | None = None  # steps over which dropout fades
+    decay_fades_over: int | None = None  # and weight decay
 
     def bound(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -114,7 +115,7 @@ class AutogradEngine:
             reseed(self.seed, steps_done + j, batch.data.leaves()[0].device)
             with faded(self.updater.model, fade(steps_done + j, self.fades_over)):
                 losses.append(accumulate(self.forward, batch, self.rule))
-            self.updater.apply(float(rate_factors[j]))
+            self.updater.apply(float(rate_factors[j]), fade(steps_done + j, self.decay_fades_over))
         return torch.cat(losses)
 
     def gradient(self, chunk: Chunk, batch: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""A step and how many are planned in, the share of its dropout that a model keeps out; and a model that keeps so much."""
+"""A step and how many are planned in, the share of its dropout or weight decay that is kept out; a model that keeps so much."""
 
 from __future__ import annotations
 

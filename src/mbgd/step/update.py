@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mbgd.errors import PlanError, did_you_mean
 from mbgd.model.factors import parameter_groups
 from mbgd.step.light_start import light_start
+from mbgd.step.rows import rows_alone, tables_of
 
 OptimizerSpec = str | type[torch.optim.Optimizer] | Callable[..., torch.optim.Optimizer] | torch.optim.Optimizer
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -133,7 +134,8 @@ def _float_buffers(model: nn.Module) -> list[tuple[str, Tensor]]:
 
 @dataclass
 class Updater:
-    """torch's optimizer with what stands around it: rates by factor, clipping by norm, an average of the parameters."""
+    """torch's optimizer with what stands around it: rates and decays by factor, clipping by norm, an average of the
+    parameters."""
 
     optimizer: torch.optim.Optimizer
     model: nn.Module
@@ -145,24 +147,43 @@ class Updater:
     def __post_init__(self) -> None:
         self.base_rates = self.base_rates or [float(group["lr"]) for group in self.optimizer.param_groups]
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self._tables = tables_of(self.model, self.optimizer)
         self.finite_buffers = [name for name, value in _float_buffers(self.model) if bool(torch.isfinite(value).all())]
         if self.ema_decay is not None and self.average is None:
             self.average = [tensor.clone() for tensor in averaged_tensors(self.model)]
         drop_gradients(self.optimizer, self.model)  # what somebody left there is no part of the first update
 
-    def apply(self, rate_factor: float) -> None:
-        """One update from the gradients at hand; they are gone afterwards, and the optimizer's rates as they were."""
+    def apply(self, rate_factor: float, decay_factor: float = 1.0) -> None:
+        """One update from the gradients at hand; they are gone afterwards, and the optimizer's rates and decays as they
+        were."""
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._parameters, self.clip_norm)
         groups = self.optimizer.param_groups
         for group, rate in zip(groups, self.base_rates, strict=True):
             group["lr"] = rate * rate_factor
-        self.optimizer.step()
+        with self._decaying(decay_factor), rows_alone(self.optimizer, self._tables):
+            self.optimizer.step()
         for group, rate in zip(groups, self.base_rates, strict=True):
             group["lr"] = rate
         drop_gradients(self.optimizer)
         if self.average is not None and self.ema_decay is not None:
             torch._foreach_lerp_(self.average, averaged_tensors(self.model), 1.0 - self.ema_decay)
+
+    @contextmanager
+    def _decaying(self, factor: float) -> Iterator[None]:
+        """Each group's weight decay times the factor inside."""
+        if factor == 1.0:
+            yield
+            return
+        groups = self.optimizer.param_groups
+        decays = [group["weight_decay"] for group in groups]
+        try:
+            for group, decay in zip(groups, decays, strict=True):
+                group["weight_decay"] = decay * factor
+            yield
+        finally:
+            for group, decay in zip(groups, decays, strict=True):
+                group["weight_decay"] = decay
 
     def trained(self) -> list[Tensor]:
         """The parameters that an update moves, in the order of the model's."""

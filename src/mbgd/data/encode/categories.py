@@ -1,4 +1,5 @@
-"""A column of text, labels or truth values in, whole-number codes out: 1..K by frequency, 0 for missing or unseen."""
+"""A column of text, labels or truth values in, whole-number codes out: 1..K by frequency, 0 for missing or unseen; of very
+many labels the rarer ones share codes behind K, and so do unseen ones."""
 
 from __future__ import annotations
 
@@ -11,41 +12,54 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mbgd.data.encode.numbers import is_text
+from mbgd.data.encode.shared import shared_code, shared_codes
 from mbgd.data.order import IntArray
 from mbgd.data.table import Table
 from mbgd.errors import DataError
 
-MOST_LABELS = 10_000  # beyond these a label is too rare to learn from, and the embedding would outgrow the model
+MOST_LABELS = 10_000  # that have a code of their own: the embedding would outgrow the model
 KEY_LIKE = 50  # distinct values from which "more than half of the rows differ" says key, and not small table
 
 
 @dataclass(frozen=True)
 class CategoryColumn:
-    """Code k is labels[k - 1]; a label is the value as text. `type` is the column's type when it was learned."""
+    """Code k is labels[k - 1]; a label is the value as text. `type` is the column's type when it was learned. Where there
+    are `shared` codes, they come last: one of them, by a hash of its text, has each label that is not among `labels`."""
 
     name: str
     labels: tuple[str, ...]
     type: str
+    shared: int = 0
 
     @property
     def cardinality(self) -> int:
         """Number of codes, 0 included."""
-        return len(self.labels) + 1
+        return len(self.labels) + 1 + self.shared
 
     def encode(self, table: Table) -> IntArray:
-        """Codes (n_rows,); a missing value, and a label that was not learned, is 0."""
+        """Codes (n_rows,); a missing value is 0, and so is a label that was not learned, unless such share codes."""
         column = as_texts(table, self.name)
         values = _as_truth(column.dictionary) if self.type == "bool" else column.dictionary
         found = pc.index_in(values, value_set=pa.array(self.labels, values.type))
         code_of = np.append(found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64) + 1, 0)
+        if self.shared:
+            others, first = np.flatnonzero(code_of[:-1] == 0), len(self.labels) + 1
+            code_of[others] = [first + shared_code(t, self.shared) for t in values.take(pa.array(others)).to_pylist()]
         return code_of[_indices(column)]
 
+    def texts(self, table: Table) -> tuple[str | None, ...]:
+        """What stands in each row; None where it is missing, or a label never seen that has no code."""
+        codes, column, labels = self.encode(table), as_texts(table, self.name), (None, *self.labels)
+        there = column.to_pylist() if self.shared else []
+        return tuple(labels[code] if code < len(labels) else there[row] for row, code in enumerate(codes.tolist()))
+
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "labels": list(self.labels), "type": self.type}
+        shared = {"shared": self.shared} if self.shared else {}
+        return {"name": self.name, "labels": list(self.labels), "type": self.type, **shared}
 
     @staticmethod
     def from_json(saved: Mapping[str, Any]) -> CategoryColumn:
-        return CategoryColumn(saved["name"], tuple(saved["labels"]), saved["type"])
+        return CategoryColumn(saved["name"], tuple(saved["labels"]), saved["type"], saved.get("shared", 0))
 
 
 @dataclass(frozen=True)
@@ -75,11 +89,15 @@ def learn_category(table: Table, name: str, *, training_rows: IntArray, keep: bo
             f"{distinct:,} different values in {n_rows - missing:,} rows look like a key; --categorical {name} keeps it"
         )
         return CategorySummary(None, missing, distinct, why)
-    why = (
-        f"of {distinct:,} different values the {MOST_LABELS:,} most frequent are kept" if distinct > MOST_LABELS else ""
+    labels, rarer = tuple(text for _, text in seen[:MOST_LABELS]), [-count for count, _ in seen[MOST_LABELS:]]
+    part = CategoryColumn(name, labels, plain_name(table.column(name).type), shared_codes(rarer))
+    kept = f"of {distinct:,} different values the {len(labels):,} most frequent "
+    others = (
+        f"have a code each, the others share {part.shared:,}"
+        if part.shared
+        else "are kept, the others stand once or so"
     )
-    labels = tuple(text for _, text in seen[:MOST_LABELS])
-    return CategorySummary(CategoryColumn(name, labels, plain_name(table.column(name).type)), missing, distinct, why)
+    return CategorySummary(part, missing, distinct, kept + others if rarer else "")
 
 
 def as_texts(table: Table, name: str) -> pa.DictionaryArray:

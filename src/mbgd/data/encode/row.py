@@ -16,6 +16,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from mbgd.data.encode.shared import shared_code
+
 _NUMBERS = frozenset({float, int, bool, np.float64, np.float32, np.int64, np.int32, np.int16, np.int8, np.bool_})
 _INT64 = 1 << 63
 _FURTHEST = float(np.float32(711.0))  # asinh of the largest float64
@@ -85,19 +87,23 @@ class _Category:
     name: str
     code_of: Mapping[str, int]
     truth: bool
+    shared: int
 
     def code(self, value: Any) -> int:
-        """0 for what is missing or was never seen."""
+        """0 for what is missing, and for what was never seen unless such share codes."""
         text = value if type(value) is str else _spelt(value)
         if self.truth and text is not None:
             low = text.lower()
             text = {"1": "true", "0": "false"}.get(low, low)
-        return 0 if text is None else self.code_of.get(text, 0)
+        if text is None:
+            return 0
+        code = self.code_of.get(text, 0)
+        return code if code or not self.shared else len(self.code_of) + 1 + shared_code(text, self.shared)
 
     @staticmethod
     def of(part: Mapping[str, Any]) -> _Category:
         codes = {label: code for code, label in enumerate(part["labels"], 1)}
-        return _Category(part["name"], codes, part["type"] == "bool")
+        return _Category(part["name"], codes, part["type"] == "bool", part.get("shared", 0))
 
 
 class RowEncoder:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mbgd.model.table import moves_by_rows
 from mbgd.step.fused import layout, optimizers
 from mbgd.step.fused.arena import (
     NUMPY,
@@ -71,7 +72,7 @@ class Binding:
         self.memory = memory_of(program, self._places, self.block)
         self.front: Ints = front_table(program, self._places)
         self._trained: list[tuple[int, Tensor, int]] = []  # (place among all, parameter, parameter group)
-        self.tensors: Ints = np.zeros((0, 4), np.int64)
+        self.tensors: Ints = np.zeros((0, layout.TENSOR_COLUMNS), np.int64)
         self.layers: Ints = np.zeros((0, layout.LAYER_COLUMNS), np.int64)
         self.settings: Floats = np.zeros(0)
         self.counts: Floats = np.zeros(0)
@@ -142,13 +143,20 @@ class Binding:
         owner = {id(t): k for k, layer in enumerate(self._program.layers) for t in (layer.weight, layer.bias)}
         address = {rule: UPDATES[rule].address(NUMPY[self._program.dtype]) for rule in rules}
         ends = self._ends()
+        offsets, alone = self._places.offsets, self._rows_that_move_alone()
         table = [
-            [self._places.offsets[i], ends[i] - self._places.offsets[i], address[rules[g]], owner.get(id(t), -1)]
+            [offsets[i], ends[i] - offsets[i], address[rules[g]], owner.get(id(t), -1), *alone.get(id(t), (0, 0))]
             for i, t, g in trained
         ]
         for row, (_, t, _) in zip(table, trained, strict=True):
             row[layout.LENGTH] = 0 if t is self._sparse else row[layout.LENGTH]  # moved entry by entry
-        self.tensors = np.array(table, np.int64).reshape(len(trained), 4)
+        self.tensors = np.array(table, np.int64).reshape(len(trained), layout.TENSOR_COLUMNS)
+
+    def _rows_that_move_alone(self) -> dict[int, tuple[int, int]]:
+        """Of the embeddings whose rows do: numbers of a row, and the column of codes."""
+        embedded = [column for column in self._program.front if column.edges is None]
+        tables = [(c.table, c.width, c.code) for c in embedded if c.table is not None and moves_by_rows(c.table)]
+        return {id(table): (width, code) for table, width, code in tables}
 
     def clear_gaps(self) -> None:
         """Zeros between the tensors: kernels run on over them, so that a number that is not finite would stay there."""

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from mbgd.step.fused.arena import front_table, layer_table, places_of, rows_of_a_block, view
 from mbgd.step.fused.binding import memory_of
-from mbgd.step.fused.layout import Moves
+from mbgd.step.fused.layout import TENSOR_COLUMNS, Moves
 from mbgd.step.fused.program import Program
 
 # `clip` makes the kernels finish the whole gradient before anything may move, and then there is no tensor to be moved.
 NOTHING_MOVES = Moves(
-    tensors=np.zeros((0, 4), np.int64),
+    tensors=np.zeros((0, TENSOR_COLUMNS), np.int64),
     settings=np.zeros(0),
+    decays=np.zeros(0),
     counts=np.zeros(0),
     squares=np.zeros(1),
     clip=1.0,

@@ -1,7 +1,7 @@
 """A program as kernels read it: what stands in which column of its tables. Plain numbers, so that one compiled form runs
 every network.
 
-layers (L, 16) one row a layer, front (C, 8) one row a column that is looked up, tensors (T, 4) one row a trained tensor,
+layers (L, 16) one row a layer, front (C, 8) one row a column that is looked up, tensors (T, 6) one row a trained tensor,
 settings (T, 6) the numbers of its optimizer.
 """
 
@@ -30,8 +30,12 @@ DENSE, PLAIN, COLUMNS, SCALE, SPARSE = range(5)  # kinds: a product; none; numbe
 FRONT_KIND, CODE_COLUMN, PLACE, WIDTH, TABLE, BINS, EDGES, SUMS = range(8)
 FRONT = 8
 EMBEDDED, HOT, BENT = range(3)
-START, LENGTH, RULE, LAYER = range(4)  # tensors: place in theta, which formula, the layer that it belongs to (-1: none)
-SETTINGS = 6  # rate, decay, momentum or beta, beta 2, eps, 1 for decoupled decay
+START, LENGTH, RULE, LAYER, ROW, CODES = range(
+    6
+)  # tensors: place in theta, which formula, the layer that it belongs to
+# (-1: none); numbers of a row where rows move alone (0: they do not), and which code names a row
+TENSOR_COLUMNS = 6
+SETTINGS, DECAY = 6, 1  # rate, decay, momentum or beta, beta 2, eps, 1 for decoupled decay
 
 
 class Calls(NamedTuple):
@@ -139,6 +143,7 @@ class Batches(NamedTuple):
     scales: Floats  # 1 / (divisor times mean weight)
     factors: Floats  # of the learning rate
     fades: Floats  # of the rates of dropout
+    decays: Floats  # of the weight decay
     losses: Floats
     first_step: int  # updates before the first of them
 
@@ -159,6 +164,7 @@ class Moves(NamedTuple):
 
     tensors: Ints
     settings: Floats  # flat
+    decays: Floats  # (T,) the optimizer's own; those of an update, which may have faded, stand among its settings
     counts: Floats  # (T,) updates so far
     squares: Floats  # (threads,) float64
     clip: float  # 0: no clipping

@@ -17,7 +17,7 @@ from mbgd.compiled.kernel import at, call, kernel, part
 from mbgd.compiled.prefetch import ask_for_picked
 from mbgd.compiled.vectors import combine_picked, dots_picked
 from mbgd.step.fused.layout import BIAS, INPUTS, SETTINGS, Batches, Calls, Data, Memory, Moves, Net, W
-from mbgd.step.fused.moves import finish
+from mbgd.step.fused.moves import begin, finish
 
 ROWS_AHEAD, BYTES_AHEAD = 16, 1 << 14  # how far ahead rows are asked for: memory answers some ten rows later
 BYTES_OF_A_ROW = 512  # that are asked for; a processor sees by itself that more of it will be needed
@@ -34,8 +34,7 @@ def run_linear(calls: Calls, net: Net, memory: Memory, data: Data, batches: Batc
         ask_for_picked(x, at(data.picked, 0), i, a, BYTES_OF_A_ROW // data.x.itemsize)
     for j in range(len(batches.sizes)):
         m, factor = batches.sizes[j], batches.factors[j]
-        for t in range(len(moves.counts)):
-            moves.counts[t] += 1
+        begin(moves, batches.decays[j])
         at_once = moves.bare and m <= net.block  # theta -= rate * gradient: the gradient is never written
         rate = number(-moves.settings[0] * factor) if at_once else number(1)
         for place in range(0, m, net.block):
@@ -53,7 +52,7 @@ def run_linear(calls: Calls, net: Net, memory: Memory, data: Data, batches: Batc
             if bias >= 0:
                 memory.grad[bias] = total if place == 0 else memory.grad[bias] + total
         if not at_once:
-            finish(calls, memory, moves, factor, False)
+            finish(calls, net, memory, data, batches, j, moves, factor, False)
         done += m
     restore_subnormals(mode)
 

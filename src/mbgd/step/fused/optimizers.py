@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mbgd.step.rows import KINDS
+
 STATES = {
     "sgd": (),
     "momentum": ("momentum_buffer",),
     "nesterov": ("momentum_buffer",),
     "adam": ("exp_avg", "exp_avg_sq"),
 }
-KINDS = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
 
 def no_form_of_optimizer(optimizer: torch.optim.Optimizer) -> str:

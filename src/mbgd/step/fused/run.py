@@ -23,7 +23,7 @@ from mbgd.step.fused.layout import (
     Net,
     Team,
 )
-from mbgd.step.fused.moves import finish, finish_together
+from mbgd.step.fused.moves import begin, finish, finish_together
 from mbgd.step.fused.picked import lay_out_picked
 
 
@@ -38,8 +38,8 @@ def run_chunk(calls: Calls, net: Net, memory: Memory, data: Data, batches: Batch
         n_blocks = max(1, (end - first + net.block - 1) // net.block)
         block = max(1, (end - first + n_blocks - 1) // n_blocks)  # even: a last one of a few rows would be slow
         at_once = n_blocks == 1 and moves.clip == 0 and team.size == 1
-        for t in range(len(moves.counts) if team.rank == 0 else 0):
-            moves.counts[t] += 1
+        if team.rank == 0:
+            begin(moves, batches.decays[j])
         if net.n_bent:
             call(calls.add_up, (at(net.front, 0), at(memory.theta, 0), at(memory.sums, 0), len(net.front) // FRONT))
         for place in range(first, end, block):
@@ -54,11 +54,11 @@ def run_chunk(calls: Calls, net: Net, memory: Memory, data: Data, batches: Batch
         if net.n_bent:
             call(calls.spread, (at(net.front, 0), at(memory.steps, 0), at(memory.grad, 0), len(net.front) // FRONT))
         if team.size == 1:
-            finish(calls, memory, moves, factor, at_once)
+            finish(calls, net, memory, data, batches, j, moves, factor, at_once)
         else:
             for i in range(len(memory.grad) if first == end else 0):
                 memory.grad[i] = 0
-            finish_together(calls, memory, moves, factor, team)
+            finish_together(calls, net, memory, data, batches, j, moves, factor, team)
             if team.gate[GIVE_UP]:
                 break
         done += m

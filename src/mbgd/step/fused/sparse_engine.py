@@ -53,10 +53,11 @@ class SparseEngine:
         seed: int,
         dense: FusedEngine,
         fades_over: int | None = None,
+        decay_fades_over: int | None = None,
     ) -> None:
         """`dense` is the engine for the same rows made dense, which gradients are asked of."""
         self.program, self.updater, self.rule, self.seed = program, updater, rule, seed
-        self._dense, self._fades_over = dense, fades_over
+        self._dense, self._fades_over, self._decay_fades_over = dense, fades_over, decay_fades_over
         self._weight, self._by_blas = weight_of(program), uses_blas(program)
         self._calls = calls_of(NUMPY[program.dtype], by_blas=self._by_blas)
         self._binding: Binding | None = None
@@ -102,6 +103,7 @@ class SparseEngine:
                 rate_factors=rate_factors,
                 steps_done=steps_done,
                 fades_over=self._fades_over,
+                decay_fades_over=self._decay_fades_over,
             )
             net = net_of(self.program, binding, edges=edges_of(self.program), seed=self.seed)
             theta = self._theta(binding)

@@ -18,7 +18,20 @@ import numpy as np
 from mbgd.compiled.instructions import flush_subnormals, restore_subnormals
 from mbgd.compiled.kernel import at, call, kernel, part
 from mbgd.compiled.prefetch import ask_for
-from mbgd.step.fused.layout import BIAS, BIAS_TENSOR, SETTINGS, W_TENSOR, Batches, Data, Memory, Moves, Net, Sparse
+from mbgd.step.fused.layout import (
+    BIAS,
+    BIAS_TENSOR,
+    DECAY,
+    SETTINGS,
+    W_TENSOR,
+    Batches,
+    Data,
+    Memory,
+    Moves,
+    Net,
+    Sparse,
+)
+from mbgd.step.fused.moves import begin
 
 STARTS_AHEAD, ROWS_AHEAD = 32, 16  # how many rows ahead it is asked where a row lies, and for its entries
 BYTES_OF_A_ROW = 1024  # of columns and of values that are asked for
@@ -32,7 +45,8 @@ def run_sparse_linear(net: Net, memory: Memory, data: Data, sparse: Sparse, batc
     bias_tensor, number, done = net.layers[0, BIAS_TENSOR], memory.theta.dtype.type, 0
     for j in range(len(batches.sizes)):
         m, factor, start = batches.sizes[j], batches.factors[j], batches.starts[j]
-        rate, decay = moves.settings[SETTINGS * w_tensor] * factor, moves.settings[SETTINGS * w_tensor + 1]
+        begin(moves, batches.decays[j])
+        rate, decay = moves.settings[SETTINGS * w_tensor] * factor, moves.settings[SETTINGS * w_tensor + DECAY]
         shift, s = memory.theta[bias] if bias >= 0 else number(0), number(sparse.scale[0])
         for r in range(m):
             look_ahead(sparse, start + r)
@@ -49,7 +63,10 @@ def run_sparse_linear(net: Net, memory: Memory, data: Data, sparse: Sparse, batc
             for e in range(sparse.starts[row], sparse.starts[row + np.uint64(1)]):
                 sparse.weights[np.uint64(sparse.columns[np.uint64(e)])] += each * sparse.values[np.uint64(e)]
         if bias >= 0:
-            rate, decay = moves.settings[SETTINGS * bias_tensor] * factor, moves.settings[SETTINGS * bias_tensor + 1]
+            rate, decay = (
+                moves.settings[SETTINGS * bias_tensor] * factor,
+                moves.settings[SETTINGS * bias_tensor + DECAY],
+            )
             memory.theta[bias] -= number(rate) * total + number(rate * decay) * shift
         done += m
     restore_subnormals(mode)

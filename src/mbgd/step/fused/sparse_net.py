@@ -13,8 +13,8 @@ from mbgd.compiled.instructions import flush_subnormals, restore_subnormals
 from mbgd.compiled.kernel import kernel, part
 from mbgd.step.fused.backward import backward
 from mbgd.step.fused.forward import forward, loss
-from mbgd.step.fused.layout import OUTPUTS, SETTINGS, W_TENSOR, Batches, Calls, Data, Memory, Moves, Net, Sparse
-from mbgd.step.fused.moves import finish
+from mbgd.step.fused.layout import DECAY, OUTPUTS, SETTINGS, W_TENSOR, Batches, Calls, Data, Memory, Moves, Net, Sparse
+from mbgd.step.fused.moves import begin, finish
 from mbgd.step.fused.sparse_linear import decay_all, look_ahead
 
 
@@ -27,8 +27,7 @@ def run_sparse_net(
         m, factor = batches.sizes[j], batches.factors[j]
         n_blocks = max(1, (m + net.block - 1) // net.block)
         block, at_once = max(1, (m + n_blocks - 1) // n_blocks), n_blocks == 1
-        for t in range(len(moves.counts)):
-            moves.counts[t] += 1
+        begin(moves, batches.decays[j])
         for place in range(0, m, block):
             rows, start, fresh = min(block, m - place), batches.starts[j] + place, place == 0
             _multiply(memory, sparse, start, rows, h)
@@ -37,8 +36,8 @@ def run_sparse_net(
             here = backward(calls, net, memory, data, moves, start, rows, fresh, at_once, factor)
             for i in range(rows * h):
                 sparse.kept[place * h + i] = memory.deltas[here + i]
-        finish(calls, memory, moves, factor, at_once)
-        rate, decay = moves.settings[SETTINGS * w_tensor] * factor, moves.settings[SETTINGS * w_tensor + 1]
+        finish(calls, net, memory, data, batches, j, moves, factor, at_once)
+        rate, decay = moves.settings[SETTINGS * w_tensor] * factor, moves.settings[SETTINGS * w_tensor + DECAY]
         decay_all(sparse, rate, decay)
         _learn(sparse, batches.starts[j], m, h, -rate / sparse.scale[0])
         done += m

@@ -24,7 +24,7 @@ from mbgd.step.fused.blas_threads import blas_threads
 from mbgd.step.fused.codes import NONE, Named
 from mbgd.step.fused.finite import all_finite
 from mbgd.step.fused.gradient import NOTHING_MOVES, Still
-from mbgd.step.fused.layout import OUTPUTS, Batches, Calls, Data, Floats, Memory, Moves, Net
+from mbgd.step.fused.layout import DECAY, OUTPUTS, SETTINGS, Batches, Calls, Data, Floats, Memory, Moves, Net
 from mbgd.step.fused.linear import run_linear
 from mbgd.step.fused.losses import BY_ELEMENT, BY_LABEL, pinballs
 from mbgd.step.fused.outputs import run_outputs
@@ -62,11 +62,12 @@ class FusedEngine:
         threads: int = 1,
         team: int = 1,
         fades_over: int | None = None,
+        decay_fades_over: int | None = None,
     ) -> None:
-        """`threads` are those of BLAS; a `team` of threads shares the rows of each batch instead; dropout fades over so
-        many steps."""
+        """`threads` are those of BLAS; a `team` of threads shares the rows of each batch instead; dropout and weight decay
+        fade over so many steps."""
         self.program, self.updater, self.rule, self.seed, self.threads = program, updater, rule, seed, threads
-        self._team, self._fades_over = team, fades_over
+        self._team, self._fades_over, self._decay_fades_over = team, fades_over, decay_fades_over
         self._binding: Binding | None = None
         self._threads: Threads | None = None
         self._dtype = NUMPY[program.dtype]
@@ -153,6 +154,7 @@ class FusedEngine:
             rate_factors=rate_factors,
             steps_done=steps_done,
             fades_over=self._fades_over,
+            decay_fades_over=self._decay_fades_over,
         )
 
     def _data(self, chunk: Chunk) -> Data:
@@ -199,6 +201,7 @@ def batches_of(
     rate_factors: NDArray[np.float64],
     steps_done: int,
     fades_over: int | None,
+    decay_fades_over: int | None,
 ) -> Batches:
     """Some batches of a chunk as kernels take them; `rate_factors` has one entry a batch of the chunk."""
     part = slice(which.start, which.stop)
@@ -209,6 +212,7 @@ def batches_of(
         scales=1.0 / (chunk.divisors[part] * mean_weight),
         factors=rate_factors[part],
         fades=fading(first, len(sizes), fades_over),
+        decays=fading(first, len(sizes), decay_fades_over),
         losses=np.empty(int(sizes.sum()), NUMPY[program.dtype]),
         first_step=first,
     )
@@ -239,6 +243,7 @@ def moves_of(binding: Binding, updater: Updater) -> Moves:
     return Moves(
         tensors=binding.tensors,
         settings=binding.settings,
+        decays=binding.settings[DECAY::SETTINGS].copy(),
         counts=binding.counts,
         squares=np.zeros(1),
         clip=float(updater.clip_norm or 0.0),
