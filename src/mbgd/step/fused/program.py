@@ -212,6 +212,8 @@ def _add(leaf: nn.Module, width: int, layers: list[Layer]) -> None:
 
 def _table_model(model: TableModel, example: Rows) -> tuple[list[Layer], list[Column], int, int]:
     _check_hooks(model)
+    if model.shared_members > 1:
+        raise NoFormError("its members share a body")
     n_codes = len(model.cardinalities)
     inputs = inputs_of(example.x)
     if isinstance(example.x, dict) or len(inputs) != 2 or inputs[1].dtype != torch.int64:
