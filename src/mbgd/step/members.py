@@ -11,9 +11,12 @@ from mbgd.model.table import TableModel
 from mbgd.step.gradient import Forward, LossPerRow
 
 
-def members_of(model: nn.Module) -> int:
-    """How many networks it is that share what it is made of; their mean is its output."""
-    return model.shared_members if isinstance(model, TableModel) else 1
+def met_again(model: nn.Module) -> int:
+    """Parameters of layers that members share, once for every member but the first: so many more does each row meet."""
+    if not isinstance(model, TableModel):
+        return 0
+    shared: int = sum(p.numel() for layer in [*model.body][:-1] for p in layer.parameters())
+    return (model.shared_members - 1) * shared
 
 
 def taught(model: nn.Module, per_row: LossPerRow) -> tuple[Forward, LossPerRow]:
