@@ -64,7 +64,7 @@ def start(model: nn.Module, seed: int) -> None:
     """Start values, parameter by parameter in the order of `named_parameters`, from one generator on the CPU.
 
     A layer of d inputs: weights and biases U(-1/sqrt(d), 1/sqrt(d)), torch's own rule; embeddings N(0, 0.1^2);
-    embeddings of numbers 0, scales of inputs 1, those of several members 1 or -1.
+    embeddings of numbers 0, scales of inputs 1, those of several members N(0, 1).
     """
     _give_memory(model, torch.get_default_device())
     if torch.get_default_device().type == "meta":
@@ -75,7 +75,7 @@ def start(model: nn.Module, seed: int) -> None:
         for name, parameter in model.named_parameters():
             drawn = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
             if name == "scale" and parameter.ndim == 2:
-                parameter.copy_(drawn.bernoulli_(generator=generator).mul_(2).sub_(1))
+                parameter.copy_(drawn.normal_(generator=generator))
                 continue
             if name in ("number_embedding", "scale"):
                 parameter.fill_(float(name == "scale"))
