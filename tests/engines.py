@@ -20,6 +20,7 @@ from mbgd.step.fused.program import Program, make_program
 from mbgd.step.fused.step import FusedEngine
 from mbgd.step.gradient import GradientRule
 from mbgd.step.loss import Loss, make_loss
+from mbgd.step.members import taught
 from mbgd.step.update import Updater, make_optimizer
 
 REGRESSION = ("squared_error", "absolute_error", "huber", "quantile")
@@ -107,10 +108,11 @@ def engine(
     updater = Updater(optimizer, model, clip_norm=case.clip_norm, ema_decay=case.ema_decay)
     source = case.source()
     mean_weight = 1.0 if case.w is None else float(case.w.double().mean())
-    rule = GradientRule(case.made_loss().per_row, mean_weight=mean_weight)
+    forward, per_row = taught(model, case.made_loss().per_row)
+    rule = GradientRule(per_row, mean_weight=mean_weight)
     fades = {"fades_over": fades_over, "decay_fades_over": decay_fades_over}
     if not fused:
-        return Trained(model, AutogradEngine(updater, model, rule, case.seed, **fades))
+        return Trained(model, AutogradEngine(updater, forward, rule, case.seed, **fades))
     found = make_program(
         model, loss=case.made_loss(), optimizer=optimizer, example=source.read(slice(0, 1)), output_shape=case.outputs
     )

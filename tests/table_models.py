@@ -31,6 +31,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "hinge": {"target": "c", "loss": "hinge"},
     "several targets": {"target": ("y", "z"), "drop": ("label",)},
     "members": {"target": "y", "members": 2, "drop": ("label",)},
+    "members of one network": {"target": "y", "shared_members": 3, "drop": ("label",)},
+    "members of one network of classes": {"target": "c", "shared_members": 2, "optimizer": "tabular"},
     "folds of classes": {"target": "label", "folds": 2, "threshold_for": "f1", "drop": ("y",)},
     "folds of quantiles": {"target": "y", "folds": 2, "quantiles": (0.1, 0.5, 0.9), "drop": ("label",)},
 }

@@ -23,6 +23,7 @@ from mbgd.desk.machine import (
     work_of_a_step,
 )
 from mbgd.errors import PlanError
+from mbgd.model.table import TableModel
 
 CPU = torch.device("cpu")
 
@@ -51,6 +52,8 @@ def test_a_device_that_is_not_here_is_refused(word: str, said: str) -> None:
 def test_threads_follow_the_work_of_a_step_and_nothing_measured() -> None:
     small, large = nn.Linear(10, 1), nn.Linear(1000, 1000)
     assert work_of_a_step(small, 32) == 6 * 32 * 11  # 2 forward and 4 backward a parameter and row
+    shared = TableModel(3, hidden_layer_sizes=(4,), scaled=True, shared_members=5)
+    assert work_of_a_step(shared, 2) == 6 * 2 * (5 * (3 + 3 * 4 + 4 + 4 + 1))  # as of five networks
     assert work_of_a_step(nn.Flatten(), 32) > 0
     assert choose_threads("auto", work_of_a_step(small, 32)) == 1
     assert choose_threads("auto", work_of_a_step(large, 256)) >= 1

@@ -45,6 +45,7 @@ SET: dict[str, Any] = {  # every knob at something else than its default
     "input_scales": True,
     "dropout_fades": True,
     "members": 4,
+    "shared_members": 2,
     "preset": "best",
     "dropout": 0.5,
     "loss": "huber",

@@ -17,6 +17,7 @@ from mbgd.step.autograd import AutogradEngine, Engine
 from mbgd.step.fused.program import Program, make_program
 from mbgd.step.gradient import GradientRule
 from mbgd.step.loss import Loss
+from mbgd.step.members import taught
 from mbgd.step.rows import tables_of, untouched
 from mbgd.step.update import Updater
 
@@ -46,9 +47,8 @@ def make_engine(
     decay_fades_over = _decay_fades_over(plan, updater.optimizer, total_steps)
     work = work_of_a_step(model, batch_size, untouched=untouched(tables_of(model, updater.optimizer)))
     threads = choose_threads(plan.threads, work)
-    rule = GradientRule(
-        loss.per_row, mean_weight=mean_weight, micro_batch=plan.micro_batch, bf16=plan.precision == "bf16"
-    )
+    forward, per_row = taught(model, loss.per_row)
+    rule = GradientRule(per_row, mean_weight=mean_weight, micro_batch=plan.micro_batch, bf16=plan.precision == "bf16")
     found = "engine='autograd' was asked for"
     if plan.engine != "autograd":
         found_or_program = _program(model, source, plan=plan, updater=updater, loss=loss, output_shape=output_shape)
@@ -83,7 +83,7 @@ def make_engine(
     if plan.engine == "fused":
         raise PlanError(f"engine must have a form for what it trains, got 'fused', but {found}; engine='auto' chooses")
     found += MADE_DENSE + "autograd takes no others" if isinstance(source, SparseSource) else ""
-    forward = torch.compile(model) if plan.compile else model
+    forward = torch.compile(forward) if plan.compile else forward
     autograd = AutogradEngine(
         updater, forward, rule, plan.seed, fades_over=fades_over, decay_fades_over=decay_fades_over
     )

@@ -71,4 +71,5 @@ class TableKnobs(Knobs, total=False):
     number_embeddings: bool
     input_scales: bool
     members: int
+    shared_members: int
     preset: str | None

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from mbgd.errors import PlanError
+from mbgd.step.members import met_again
 
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # as a container sees its own group
 WORK_FOR_THREADS = 2e8  # operations a step below which waking other cores costs more than they give
@@ -22,8 +23,9 @@ WORK_OF_A_CHUNK = 2e10  # operations between two looks: about a second, so that 
 
 def work_of_a_step(model: nn.Module, batch_size: int, *, untouched: int = 0) -> float:
     """Floating point operations of one update, from below: 2 forward and 4 backward a parameter and row, but for those that
-    a row leaves `untouched`; above 0."""
-    return 6.0 * batch_size * max(1, sum(parameter.numel() for parameter in model.parameters()) - untouched)
+    a row leaves `untouched` and those that it meets again for other members; above 0."""
+    met = sum(parameter.numel() for parameter in model.parameters()) - untouched + met_again(model)
+    return 6.0 * batch_size * max(1, met)
 
 
 def choose_threads(threads: int | str, work: float) -> int:

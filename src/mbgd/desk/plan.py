@@ -116,6 +116,12 @@ class Plan:
     members: int = _knob(
         1, Whole(1), "models of the same rows, each by chance of its own, whose mean predicts", group="Model"
     )
+    shared_members: int = _knob(
+        1,
+        Whole(1),
+        "networks that share all but input scales and last layer; the mean of what they say predicts",
+        group="Model",
+    )
     preset: str | None = _knob(
         None,
         Choice("fast", "default", "best"),

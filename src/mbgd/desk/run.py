@@ -114,6 +114,7 @@ _ELSEWHERE = {  # knobs of a table -> what to do with a module of one's own
     "dropout_fades": "set the rates between two of its steps",
     "number_embeddings": "build the model so",
     "input_scales": "build the model so",
+    "shared_members": "build the model so",
     "test": "keep test rows out of data",
     "quantiles": "loss='quantile' trains one of them, or several outputs of one level",
     "threshold_for": "choose it from predict_proba of rows held out",

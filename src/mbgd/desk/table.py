@@ -184,6 +184,7 @@ def new_model(rows: TableRows, plan: Plan) -> TableModel:
         dropout=plan.dropout,
         edges=rows.encoder.edges if plan.number_embeddings else (),
         scaled=plan.input_scales,
+        shared_members=plan.shared_members,
         seed=plan.seed,
     )
     if plan.optimizer == "tabular":

@@ -82,6 +82,7 @@ def _checked(words: dict[str, Any], defaults: Mapping[str, Any]) -> Plan:
     if words.get("folds", defaults.get("folds")) is not None:
         words = {"validation": None, **words}
     plan = make_plan(words, defaults=defaults)
+    _check_shared(plan)
     if plan.folds is not None and plan.validation is not None:
         raise PlanError(
             f"folds and validation exclude each other, got folds={plan.folds} and validation={shown(plan.validation)}: "
@@ -97,3 +98,17 @@ def _checked(words: dict[str, Any], defaults: Mapping[str, Any]) -> Plan:
             "refit is for one model, got it with folds or members; folds use every row already: leave it out"
         )
     return plan
+
+
+def _check_shared(plan: Plan) -> None:
+    """What members of one network have to have: layers to share, and scales to differ by."""
+    if plan.shared_members > 1 and not plan.hidden_layer_sizes:
+        raise PlanError(
+            f"shared_members need hidden layers to share, got shared_members={plan.shared_members} for a linear model, whose "
+            "members would be one linear model; leave it out"
+        )
+    if plan.shared_members > 1 and not plan.input_scales:
+        raise PlanError(
+            f"shared_members need the scales by which they differ, got shared_members={plan.shared_members} and "
+            "input_scales=False; give input_scales=True"
+        )

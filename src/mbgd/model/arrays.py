@@ -1,6 +1,7 @@
 """What a file says of a network and its arrays in, the same network over one row in NumPy out: for serving without torch.
 
 F numbers · C category columns · E numbers embedded · K bins · H columns of ones and zeros · I inputs of the first layer
+M members
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Front:
     hot_column: NDArray[np.intp]  # (H,)
     hot_code: NDArray[np.int64]  # (H,)
     embedded: tuple[tuple[int, Array], ...]  # code column and its table (codes, size)
-    scale: Array | None  # (I,)
+    scale: Array | None  # (I,), or (M, I) where members share the layers
 
     def __call__(self, numbers_F: Array, codes: Sequence[int]) -> Array:
         parts = [numbers_F]
@@ -54,10 +55,16 @@ class Front:
         joined: Array = np.concatenate(parts, dtype=numbers_F.dtype) if len(parts) > 1 else numbers_F
         return joined if self.scale is None else joined * self.scale
 
+    @property
+    def members(self) -> int:
+        """How many share the layers."""
+        return 1 if self.scale is None or self.scale.ndim == 1 else len(self.scale)
+
 
 @dataclass(frozen=True)
 class Network:
-    """`MLP` or, with a front, `TableModel`: weights (out, in) and bias of each layer, an activation between them."""
+    """`MLP` or, with a front, `TableModel`: weights (out, in) and bias of each layer, an activation between them; of several
+    members those of the last layer are (M, out, in) and (M, out), and their mean is the output."""
 
     front: Front | None
     layers: tuple[tuple[Array, Array], ...]
@@ -68,6 +75,11 @@ class Network:
         return self.layers[0][0].dtype
 
     @property
+    def members(self) -> int:
+        """How many share its layers; the mean of theirs is the output."""
+        return 1 if self.front is None else self.front.members
+
+    @property
     def n_inputs(self) -> int:
         """Of the first layer."""
         return int(self.layers[0][0].shape[1])
@@ -76,6 +88,12 @@ class Network:
         """Outputs (n_outputs,) of one row."""
         u = numbers_F if self.front is None else self.front(numbers_F, codes)
         bend, last = ACTIVATIONS[self.activation], len(self.layers) - 1
+        if self.members > 1:
+            for weight_OI, bias_O in self.layers[:-1]:
+                u = bend(u @ weight_OI.T + bias_O)
+            weight_MOI, bias_MO = self.layers[-1]
+            mean_O: Array = (np.matmul(weight_MOI, u[:, :, None])[:, :, 0] + bias_MO).mean(0)
+            return mean_O
         for number, (weight_OI, bias_O) in enumerate(self.layers):
             u = weight_OI @ u + bias_O
             if number < last:
@@ -116,8 +134,10 @@ def network(described: Mapping[str, Any], arrays: Mapping[str, Array]) -> Networ
         layers = tuple((arrays[f"body.{n}.weight"], arrays[f"body.{n}.bias"]) for n in numbers)
         sizes = (width, *described["hidden_layer_sizes"], int(described["n_outputs"]))
         shapes = [(weight.shape, bias.shape) for weight, bias in layers]
-        fitting = shapes == [((b, a), (b,)) for a, b in pairwise(sizes)]
-        if not fitting or described["activation"] not in ACTIVATIONS:
+        wanted: list[Any] = [((b, a), (b,)) for a, b in pairwise(sizes)]
+        if front is not None and front.members > 1:
+            wanted[-1] = tuple((front.members, *shape) for shape in wanted[-1])
+        if shapes != wanted or described["activation"] not in ACTIVATIONS:
             raise ValueError(f"layers of {sizes} and {described['activation']!r}, got {[w for w, _ in shapes]}")
         return Network(front, layers, described["activation"])
     except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -158,6 +178,7 @@ def _width(described: Mapping[str, Any], front: Front) -> int:
     bent: int = 0 if front.bends is None else len(front.bends.column) * front.bends.embedding.shape[2]
     embedded: int = sum(table.shape[1] for _, table in front.embedded)
     width = int(described["n_numbers"]) + bent + len(front.hot_code) + embedded
-    if front.scale is not None and front.scale.shape != (width,):
-        raise ValueError(f"{width} inputs, got {front.scale.shape[0]} scales")
+    members = int(described.get("shared_members", 1))
+    if front.scale is not None and front.scale.shape != ((width,) if members == 1 else (members, width)):
+        raise ValueError(f"{width} inputs of {members} members, got scales of shape {front.scale.shape}")
     return width

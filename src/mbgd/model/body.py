@@ -6,7 +6,7 @@ import math
 import os
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mbgd.errors import PlanError, did_you_mean
 from mbgd.seeds import Purpose, counter
@@ -17,10 +17,29 @@ EMBEDDING_SPREAD = 0.1
 """Standard deviation of embeddings at the start: small beside the numbers, which have spread 1."""
 
 
+class Heads(nn.Module):
+    """The last layer of M members, a product of its own for each: (M, B, in_features) in, (M, B, out_features) out."""
+
+    def __init__(self, members: int, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.weight = nn.Parameter(torch.empty(members, out_features, in_features, device="meta"))
+        self.bias = nn.Parameter(torch.empty(members, out_features, device="meta"))
+
+    def forward(self, h_MBI: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias[:, None], h_MBI, self.weight.mT)
+
+
 def body(
-    n_inputs: int, n_outputs: int, hidden_layer_sizes: tuple[int, ...], *, activation: str, dropout: float
+    n_inputs: int,
+    n_outputs: int,
+    hidden_layer_sizes: tuple[int, ...],
+    *,
+    activation: str,
+    dropout: float,
+    members: int = 1,
 ) -> nn.Sequential:
-    """Layers without memory yet: nothing is drawn from torch's own generator."""
+    """Layers without memory yet: nothing is drawn from torch's own generator. Of several members the last is `Heads`."""
     if activation not in ACTIVATIONS:
         known = ", ".join(ACTIVATIONS)
         raise PlanError(f"activation must be one of {known}, got {activation!r}{did_you_mean(activation, ACTIVATIONS)}")
@@ -35,14 +54,17 @@ def body(
         if dropout:
             layers.append(nn.Dropout(dropout))
         n_inputs = size
-    return nn.Sequential(*layers, nn.Linear(n_inputs, at_least_one("n_outputs", n_outputs), device="meta"))
+    n_outputs = at_least_one("n_outputs", n_outputs)
+    if members > 1:
+        return nn.Sequential(*layers, Heads(members, n_inputs, n_outputs))
+    return nn.Sequential(*layers, nn.Linear(n_inputs, n_outputs, device="meta"))
 
 
 def start(model: nn.Module, seed: int) -> None:
     """Start values, parameter by parameter in the order of `named_parameters`, from one generator on the CPU.
 
     A layer of d inputs: weights and biases U(-1/sqrt(d), 1/sqrt(d)), torch's own rule; embeddings N(0, 0.1^2);
-    embeddings of numbers 0, scales of inputs 1.
+    embeddings of numbers 0, scales of inputs 1, those of several members N(0, 1).
     """
     _give_memory(model, torch.get_default_device())
     if torch.get_default_device().type == "meta":
@@ -52,14 +74,17 @@ def start(model: nn.Module, seed: int) -> None:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             drawn = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
+            if name == "scale" and parameter.ndim == 2:
+                parameter.copy_(drawn.normal_(generator=generator))
+                continue
             if name in ("number_embedding", "scale"):
                 parameter.fill_(float(name == "scale"))
                 continue
             if name.startswith("embeddings."):
                 parameter.copy_(drawn.normal_(0.0, EMBEDDING_SPREAD, generator=generator))
                 continue
-            if parameter.ndim == 2:
-                bound = 1 / math.sqrt(parameter.shape[1])  # a layer's bias follows its weight
+            if name.endswith("weight"):
+                bound = 1 / math.sqrt(parameter.shape[-1])  # a layer's bias follows its weight
             parameter.copy_(drawn.uniform_(-bound, bound, generator=generator))
 
 

@@ -70,14 +70,14 @@ def mlp(
 
 
 SEVERAL = "several"  # models beside each other in an nn.ModuleList, for whoever takes their mean
-_LATER = ("edges", "number_size", "scaled")  # words that files of the first models lack
+_LATER = ("edges", "number_size", "scaled", "shared_members")  # words that files of the first models lack
 _COMMON = ("n_outputs", "hidden_layer_sizes", "activation", "dropout")
 _KINDS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
     "mlp": (MLP, ("n_inputs", *_COMMON)),
     "scaled_mlp": (ScaledMLP, ("n_inputs", *_COMMON)),
     "table": (
         TableModel,
-        ("n_numbers", "cardinalities", "one_hot_up_to", "embedding_size", "edges", "number_size", "scaled", *_COMMON),
+        ("n_numbers", "cardinalities", "one_hot_up_to", "embedding_size", *_LATER, *_COMMON),
     ),
 }
 
@@ -91,6 +91,8 @@ def architecture(model: nn.Module) -> dict[str, Any] | None:
     for kind, (made, names) in _KINDS.items():
         if type(model) is made:
             values = {name: getattr(model, name) for name in names}
+            if values.get("shared_members") == 1:
+                del values["shared_members"]
             return {"kind": kind, **{n: _as_json(v) for n, v in values.items()}}
     return None
 

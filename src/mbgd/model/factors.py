@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from mbgd.model.body import Heads
 from mbgd.model.table import TableModel
 
 EPS = 1e-8
@@ -51,7 +52,7 @@ def parameter_groups(model: nn.Module, *, learning_rate: float, weight_decay: fl
 def _factors(module: nn.Module, name: str) -> Factors:
     if name == "bias":
         return Factors(BIAS, decay=0.0)
-    if isinstance(module, nn.Linear):
+    if isinstance(module, nn.Linear | Heads):
         root = math.sqrt(module.in_features)
         return Factors(1 / root, decay=root, eps=root)
     own = {"number_embedding": NUMBER_EMBEDDING, "scale": SCALE} if isinstance(module, TableModel) else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from mbgd.model.body import at_least_one, body, start
 
 ROW_BY_ROW = 10_001  # codes: of an embedding of more an update moves only the rows that have a gradient
 
-# B rows · F numbers · E of them embedded · K bins · C category columns · H columns of ones and zeros
+# B rows · F numbers · E of them embedded · K bins · C category columns · H columns of ones and zeros · M members
 
 
 class TableModel(nn.Module):
@@ -29,6 +30,9 @@ class TableModel(nn.Module):
         e(x) = sum over j of clip((x - l_j-1) / (l_j - l_j-1), 0, 1) V_j
 
     With `scaled` each input of the first layer is multiplied by a number of its own (Holzmueller et al. 2024, RealMLP).
+
+    Several `shared_members` have scales and a last layer of their own each, and share the rest; the mean of their outputs
+    is the model's (TabM-mini, Gorishniy et al. 2025, section 3.3). Trained is the mean of their losses: see `of_each`.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class TableModel(nn.Module):
         edges: Sequence[Sequence[float]] = (),
         number_size: int = 3,
         scaled: bool = False,
+        shared_members: int = 1,
         seed: int = 0,
     ) -> None:
         """`cardinalities`: codes of each category column, code 0 counted. `edges`: those of each number, none where it is
@@ -54,6 +59,8 @@ class TableModel(nn.Module):
         self.hidden_layer_sizes, self.activation, self.dropout = tuple(hidden_layer_sizes), activation, dropout
         self.one_hot_up_to, self.embedding_size = one_hot_up_to, at_least_one("embedding_size", embedding_size)
         self.edges, self.number_size, self.scaled = tuple(map(tuple, edges)), number_size, scaled
+        self.shared_members = at_least_one("shared_members", shared_members)
+        self._check_members()
         if n_numbers < 0:
             raise PlanError(f"n_numbers must be at least 0, got {n_numbers}; give the columns of the numbers")
         sizes = list(enumerate(at_least_one("cardinalities", size) for size in self.cardinalities))
@@ -69,8 +76,10 @@ class TableModel(nn.Module):
             most = max(len(self.edges[column]) for column in bent) - 1
             self.number_embedding = nn.Parameter(torch.empty(len(bent), most, number_size, device="meta"))
         if scaled:
-            self.scale = nn.Parameter(torch.empty(self.width, device="meta"))
-        self.body = body(self.width, n_outputs, self.hidden_layer_sizes, activation=activation, dropout=dropout)
+            apart = (shared_members,) if shared_members > 1 else ()
+            self.scale = nn.Parameter(torch.empty(*apart, self.width, device="meta"))
+        layers: dict[str, Any] = {"activation": activation, "dropout": dropout, "members": shared_members}
+        self.body = body(self.width, n_outputs, self.hidden_layer_sizes, **layers)
         start(self, seed)
         self._keep("_hot_column", torch.tensor([column for column, _ in hot], dtype=torch.int64))
         self._keep("_hot_code", torch.tensor([code for _, code in hot], dtype=torch.int64))
@@ -83,12 +92,26 @@ class TableModel(nn.Module):
         return self.outputs(self.inputs(numbers_BF, codes_BC))
 
     def outputs(self, inputs_BI: Tensor) -> Tensor:
-        """What it makes of the first layer's inputs: (B,) for one output, else (B, n_outputs)."""
+        """What it makes of the first layer's inputs: (B,) for one output, else (B, n_outputs); the mean over members."""
+        if self.shared_members > 1:
+            return self._of_each(inputs_BI).mean(0)
         output: Tensor = self.body(inputs_BI)
         return output.squeeze(1) if self.n_outputs == 1 else output
 
+    def of_each(self, numbers_BF: Tensor, codes_BC: Tensor) -> Tensor:
+        """What each of several members makes of the rows: (M, B) for one output, else (M, B, n_outputs)."""
+        return self._of_each(self.inputs(numbers_BF, codes_BC))
+
+    def _of_each(self, inputs_BI: Tensor) -> Tensor:
+        output: Tensor = self.body(self.of_members(inputs_BI))
+        return output.squeeze(2) if self.n_outputs == 1 else output
+
+    def of_members(self, inputs_BI: Tensor) -> Tensor:
+        """The inputs as each of several members scales them, (M, B, width)."""
+        return inputs_BI * self.scale[:, None]
+
     def inputs(self, numbers_BF: Tensor, codes_BC: Tensor) -> Tensor:
-        """What the first layer gets, (B, width)."""
+        """What the first layer gets, (B, width); before the scales where several members have each their own."""
         parts = [numbers_BF]
         if self._any_bent:
             parts.append(self._embed(numbers_BF))
@@ -97,7 +120,7 @@ class TableModel(nn.Module):
         for column, table in zip(self._embedded, self.embeddings, strict=True):
             parts.append(nn.functional.embedding(codes_BC[:, column], table))
         joined = torch.cat(parts, dim=1) if len(parts) > 1 else numbers_BF
-        return joined * self.scale if self.scaled else joined
+        return joined * self.scale if self.scaled and self.shared_members == 1 else joined
 
     def origins(self) -> tuple[list[int], list[int]]:
         """Of the first layer's inputs: the numbers that the first ones are made of, the code columns of those behind."""
@@ -109,6 +132,11 @@ class TableModel(nn.Module):
         x_BE1 = numbers_BF.index_select(1, self.bent).unsqueeze(2)
         share_BEK = ((x_BE1 - self.left) * self.per_bin).clamp(0, 1)
         return torch.einsum("bek,eks->bes", share_BEK, self.number_embedding).flatten(1)
+
+    def _check_members(self) -> None:
+        if self.shared_members > 1 and not (self.hidden_layer_sizes and self.scaled):
+            got = f"{self.hidden_layer_sizes} and scaled={self.scaled}"
+            raise PlanError(f"shared_members must have hidden layers to share and scales to differ by, got {got}")
 
     def _bent_numbers(self) -> list[int]:
         """The numbers that are embedded."""

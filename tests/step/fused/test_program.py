@@ -51,6 +51,12 @@ def hooked(register: str) -> nn.Module:
     return model
 
 
+def hooked_heads() -> TableModel:
+    model = TableModel(3, scaled=True, shared_members=2)
+    model.body[-1].register_forward_hook(lambda *_: None)
+    return model
+
+
 def shared() -> nn.Module:
     one = nn.Linear(3, 3)
     return nn.Sequential(one, nn.ReLU(), one, nn.Linear(3, 1))
@@ -103,6 +109,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "forward patched": (lambda: looked(patched()), "Linear has a forward of its own"),
     "parametrized": (lambda: looked(parametrizations.weight_norm(nn.Linear(3, 1))), "ParametrizedLinear is no layer"),
     "pruned": (lambda: looked(pruned()), "Linear has hooks"),
+    "hook on the last layers of members": (
+        lambda: looked(hooked_heads(), x=(X, torch.ones(1, 0, dtype=torch.int64))),
+        "Heads has hooks",
+    ),
     "a layer twice": (lambda: looked(shared()), "Linear is used twice"),
     "a weight twice": (lambda: looked(tied()), "parameters share memory"),
     "overlapping": (lambda: looked(overlapping()), "parameters share memory"),
@@ -184,6 +194,7 @@ def test_a_scheduler_around_the_step_is_seen() -> None:
         (MLP(3), X, 3),
         (TableModel(3), (X, torch.ones(1, 0, dtype=torch.int64)), 3),
         (TableModel(3, (4, 20)), (X, torch.ones(1, 2, dtype=torch.int64)), 4),
+        (TableModel(3, (4, 20), scaled=True, shared_members=2), (X, torch.ones(1, 2, dtype=torch.int64)), 5),
     ],
 )
 def test_stacks_and_our_own_models_have_a_form(model: nn.Module, x: Any, layers: int) -> None:

@@ -1,11 +1,15 @@
 """A network of arrays in, its nodes out: numbers and codes to the outputs of each row.
 
 n rows · E numbers embedded · K bins · S numbers of each
+M members · I inputs
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from mbgd.desk.onnx.graph import FLOAT, Graph
 from mbgd.model.arrays import Bends, Front, Network
@@ -17,6 +21,8 @@ def outputs(graph: Graph, network: Network, numbers: str | None, codes: str | No
     assert u is not None
     last = len(network.layers) - 1
     for number, (weight, bias) in enumerate(network.layers):
+        if number == last and network.members > 1:
+            return _mean_of_members(graph, u, weight, bias)
         arrays = graph.constant(weight, name="weight"), graph.constant(bias, name="bias")
         u = graph.node("Gemm", u, *arrays, name=f"layer {number + 1}", attributes={"transB": 1})
         if number < last:
@@ -39,7 +45,27 @@ def _front(graph: Graph, front: Front, numbers: str | None, codes: str | None) -
         )
         parts.append(graph.node("Gather", graph.constant(table, name="embedding"), code, name="embedded"))
     joined = graph.beside(parts, name="inputs")
-    return joined if front.scale is None else graph.node("Mul", joined, graph.constant(front.scale, name="scale"))
+    if front.scale is None:
+        return joined
+    scale = graph.constant(front.scale, name="scale")
+    if front.members == 1:
+        return graph.node("Mul", joined, scale)
+    joined_n1I = graph.node("Unsqueeze", joined, graph.constant([1], dtype=np.int64, name="axis"))
+    each = graph.node("Mul", joined_n1I, scale, name="inputs of each member")
+    shape = graph.constant([-1, front.scale.shape[1]], dtype=np.int64, name="shape")
+    return graph.node("Reshape", each, shape, name="a row a member")
+
+
+def _mean_of_members(graph: Graph, u: str, weight_MOI: NDArray[Any], bias_MO: NDArray[Any]) -> str:
+    """(n, O) of (n M, I)."""
+    shape = graph.constant([-1, len(weight_MOI), weight_MOI.shape[2]], dtype=np.int64, name="shape")
+    u_nMI = graph.node("Reshape", u, shape, name="members of each row")
+    weight, bias = graph.constant(weight_MOI, name="weight"), graph.constant(bias_MO, name="bias")
+    found = graph.node("Einsum", u_nMI, weight, name="last layers", attributes={"equation": "nmi,moi->nmo"})
+    axis = graph.constant([1], dtype=np.int64, name="axis")
+    return graph.node(
+        "ReduceMean", graph.node("Add", found, bias), axis, name="mean of members", attributes={"keepdims": 0}
+    )
 
 
 def _bends(graph: Graph, bends: Bends, numbers: str) -> str:

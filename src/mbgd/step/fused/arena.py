@@ -52,10 +52,15 @@ def buffer(n: int, dtype: np.dtype[Any]) -> Floats:
 
 def rows_of_a_block(program: Program) -> int:
     """Arithmetic on shapes: as many rows as fit the second-level cache with all that is kept of them."""
-    kept = sum(layer.outputs * (1 + bends(layer)) for layer in program.layers) + program.n_numbers
-    widest = max(max(layer.inputs, layer.outputs) for layer in program.layers)
+    kept = sum(layer.outputs * layer.copies * (1 + bends(layer)) for layer in program.layers) + program.n_numbers
+    widest = widest_of(program)
     row = (kept + 2 * widest) * NUMPY[program.dtype].itemsize
     return int(min(1024, max(64, BLOCK_BYTES // row // 8 * 8)))
+
+
+def widest_of(program: Program) -> int:
+    """The most numbers that lie between two layers for a row of the data."""
+    return max(max(layer.inputs, layer.outputs) * layer.copies for layer in program.layers)
 
 
 def bends(layer: Layer) -> bool:
@@ -105,8 +110,10 @@ def layer_table(program: Program, places: Places, trained: dict[int, int]) -> In
             trained.get(id(bias), -1),
             below,
             skip if i == 1 else 0,
+            layer.copies,
         ]
-        output, slope = output + layer.outputs, slope + layer.outputs * curved
+        units = layer.outputs * layer.copies
+        output, slope = output + units, slope + units * curved
         turned += 0 if w is None else w.numel()
         below = below or id(w) in trained or id(bias) in trained
     table[0, layout.SKIP] = skip

@@ -12,9 +12,11 @@ from mbgd.step.fused.layout import (
     BIAS_TENSOR,
     BLAS,
     COLUMNS,
+    COPIES,
     CURVE,
     DENSE,
     FRONT,
+    HEADS,
     INPUTS,
     KIND,
     LENGTH,
@@ -57,7 +59,7 @@ def backward(
     one has been left."""
     half, upper = len(memory.deltas) // 2, True
     last = len(net.layers) - 1
-    for s in range(0, rows, ROWS):
+    for s in range(0, rows if net.layers[last, KIND] != HEADS else 0, ROWS):
         _unbend(calls, net, memory, last, 0, s, min(ROWS, rows - s), fresh)
     for i in range(last, -1, -1):
         here, below = (0, half) if upper else (half, 0)
@@ -75,10 +77,11 @@ def backward(
             return here
         if net.layers[i, KIND] == SCALE:
             _unscale(calls, net, memory, data, moves, i, here, start, rows, fresh, at_once, factor)
+        n = rows * net.layers[i, COPIES]
         if net.layers[i, BELOW]:
-            _to_inputs(calls, net, memory, i, here, below, rows, fresh)
-        if net.layers[i, KIND] == DENSE:
-            _learn(calls, net, memory, data, moves, i, here, start, rows, fresh, at_once, factor)
+            _to_inputs(calls, net, memory, i, here, below, n, fresh)
+        if net.layers[i, KIND] == DENSE or net.layers[i, KIND] == HEADS:
+            _learn(calls, net, memory, data, moves, i, here, start, n, fresh, at_once, factor)
             upper = not upper
         if net.layers[i, KIND] == SPARSE and at_once:
             move_tensor(memory, moves, net.layers[i, BIAS_TENSOR], factor, 1.0)
@@ -105,11 +108,11 @@ def _unscale(
     """The gradient of the scales, and at what they multiply, in place; where nothing else is waited for, their update."""
     b, w, t = net.layers[i, OUTPUTS], net.layers[i, W], net.layers[i, W_TENSOR]
     u = at(data.x, start * b) if i == 0 else at(memory.outputs, net.layers[i - 1, OUTPUT] * net.block)
-    delta = at(memory.deltas, here)
+    delta, members = at(memory.deltas, here), net.layers[i, COPIES]
     if t >= 0:
-        call(calls.to_scale, (delta, u, at(memory.grad, w), rows, b, int(fresh)))
+        call(calls.to_scale, (delta, u, at(memory.grad, w), rows, b, members, int(fresh)))
     if net.layers[i, BELOW]:
-        call(calls.scale, (delta, at(memory.theta, w), delta, rows, b))
+        call(calls.unscale, (delta, at(memory.theta, w), rows, b, members))
     if at_once:
         move_tensor(memory, moves, t, factor, 1.0)
 
@@ -119,8 +122,12 @@ def _to_inputs(calls: Calls, net: Net, memory: Memory, i: int, here: int, below:
     """The gradient at the inputs of layer i from that at its products, on through what bent them, strip by strip."""
     a, b, skip, by_blas = net.layers[i, INPUTS], net.layers[i, OUTPUTS], net.layers[i, SKIP], net.layers[i, BLAS]
     strip, gemm = (rows, calls.gemm) if by_blas else (ROWS, 0)
+    if net.layers[i, KIND] == HEADS:
+        members, w = net.layers[i, COPIES], at(memory.theta, net.layers[i, W])
+        delta, under = at(memory.deltas, here), at(memory.deltas, below)
+        call(calls.heads_to_inputs, (calls.multiply, delta, w, under, rows // members, a, b, members))
     for s in range(0, rows, strip):
-        some, target = min(strip, rows - s), here
+        some, target = min(strip, rows - s), below if net.layers[i, KIND] == HEADS else here
         if net.layers[i, KIND] == DENSE:
             target, w = below, at(memory.theta, net.layers[i, W] + skip)
             delta, under = at(memory.deltas, here + s * b), at(memory.deltas, below + s * (a - skip))
@@ -162,10 +169,12 @@ def _learn(
     at_once: bool,
     factor: float,
 ) -> None:
-    """The gradient of the weights of a dense layer i; where nothing else has to be known before, their update as well."""
+    """The gradient of the weights of a layer i, the last one of members or a dense one; where nothing else has to be known
+    before, their update as well."""
     a, b, t, by_blas = net.layers[i, INPUTS], net.layers[i, OUTPUTS], net.layers[i, W_TENSOR], net.layers[i, BLAS]
     h = at(data.x, start * a) if i == 0 else at(memory.outputs, net.layers[i - 1, OUTPUT] * net.block)
-    learns = t >= 0 and at_once and not by_blas and moves.tensors[t, LENGTH] > 0
+    heads, members = net.layers[i, KIND] == HEADS, net.layers[i, COPIES]
+    learns = t >= 0 and at_once and not by_blas and not heads and moves.tensors[t, LENGTH] > 0
     if learns and rows == 1 and a >= WIDE:
         move_rows(memory, moves, t, factor, 1.0, h, at(memory.deltas, here), net.layers[i, W], b, a)
     elif learns and rows > 1 and net.layers[i, STRIP] == 0:
@@ -182,8 +191,14 @@ def _learn(
             move(memory, moves, t, factor, 1.0, grad, place + s * a, some * a)
     elif t >= 0:
         delta, grad, gemm = at(memory.deltas, here), at(memory.grad, net.layers[i, W]), calls.gemm if by_blas else 0
-        call(calls.to_weights, (calls.multiply, delta, h, grad, rows, a, b, b, int(fresh), gemm))
+        if heads:
+            call(calls.heads_to_weights, (calls.multiply, delta, h, grad, rows // members, a, b, members, int(fresh)))
+        else:
+            call(calls.to_weights, (calls.multiply, delta, h, grad, rows, a, b, b, int(fresh), gemm))
         if at_once:
             move_tensor(memory, moves, t, factor, 1.0)
+    if heads and net.layers[i, BIAS_TENSOR] >= 0:
+        delta, grad = at(memory.deltas, here), at(memory.grad, net.layers[i, BIAS])
+        call(calls.heads_to_bias, (delta, grad, rows // members, b, members, int(fresh)))
     if at_once:
         move_tensor(memory, moves, net.layers[i, BIAS_TENSOR], factor, 1.0)

@@ -27,6 +27,7 @@ from mbgd.step.fused.arena import (
     places_of,
     rows_of_a_block,
     view,
+    widest_of,
 )
 from mbgd.step.fused.layout import Floats, Ints, Memory
 from mbgd.step.fused.program import Program
@@ -216,17 +217,18 @@ def scratch_of(program: Program, block: int) -> dict[str, Any]:
     """What a thread needs for itself: the buffers that hold one block of rows."""
     dtype = NUMPY[program.dtype]
     layers = program.layers
-    widest = max(max(layer.inputs, layer.outputs) for layer in layers)
-    half = -(-block * widest // 16) * 16
+    units = sum(layer.outputs * layer.copies for layer in layers)
+    half = -(-block * widest_of(program) // 16) * 16
     bent = bent_columns(program)
     sums = sum((c.edges.shape[1] + 1) * c.width for c in bent if c.edges is not None)
     return {
         "turned": buffer(sum(0 if layer.weight is None else layer.weight.numel() for layer in layers), dtype),
         "strip": buffer(numbers_of_a_strip(program), dtype),
-        "outputs": buffer(block * sum(layer.outputs for layer in layers), dtype),
-        "slopes": buffer(block * sum(layer.outputs for layer in layers), dtype),
+        "outputs": buffer(block * units, dtype),
+        "slopes": buffer(block * units, dtype),
         "deltas": buffer(2 * half, dtype),
         "pull": buffer(block, dtype),
+        "each": buffer(block if layers[-1].copies > 1 else 0, dtype),
         "sums": buffer(sums, dtype),
         "steps": buffer(sums, dtype),
         "bins": np.zeros(block * len(bent), np.int64),

@@ -12,9 +12,11 @@ from mbgd.step.fused.layout import (
     BIAS,
     BLAS,
     COLUMNS,
+    COPIES,
     CURVE,
     DENSE,
     FRONT,
+    HEADS,
     INPUTS,
     KIND,
     OUTPUT,
@@ -53,17 +55,19 @@ def forward(
 ) -> None:
     h = at(data.x, start * net.n_numbers)
     for i in range(len(net.layers)):
-        out = at(memory.outputs, net.layers[i, OUTPUT] * net.block)
+        out, copies = at(memory.outputs, net.layers[i, OUTPUT] * net.block), net.layers[i, COPIES]
         if net.layers[i, KIND] == DENSE:
-            _product(calls, net, memory, data, i, start, rows, place, fresh, m, step, fade)
+            _product(calls, net, memory, data, i, start, rows * copies, place * copies, fresh, m * copies, step, fade)
+        elif net.layers[i, KIND] == HEADS:
+            _heads(calls, net, memory, i, h, out, rows, fresh, m)
         else:
             if net.layers[i, KIND] == COLUMNS:
                 _look_up(calls, net, memory, data, h, out, start, rows)
             elif net.layers[i, KIND] == SCALE:
-                call(calls.scale, (h, at(memory.theta, net.layers[i, W]), out, rows, net.layers[i, OUTPUTS]))
+                call(calls.scale, (h, at(memory.theta, net.layers[i, W]), out, rows, net.layers[i, OUTPUTS], copies))
             elif net.layers[i, KIND] != SPARSE:  # whose products are there already
-                call(calls.copy, (h, out, rows * net.layers[i, OUTPUTS]))
-            _bend(calls, net, memory, i, 0, rows, place, step, fade)
+                call(calls.copy, (h, out, rows * copies * net.layers[i, OUTPUTS]))
+            _bend(calls, net, memory, i, 0, rows * copies, place * copies, step, fade)
         h = out
 
 
@@ -81,6 +85,20 @@ def _look_up(
             calls.look_up,
             (x, front, edges, sums, out, bins, shares, rows, b, net.n_numbers, n_columns, net.n_bent),
         )
+
+
+@part
+def _heads(
+    calls: Calls, net: Net, memory: Memory, i: int, h: Pointer, out: Pointer, rows: int, fresh: bool, m: int
+) -> None:
+    """The outputs of the last layers of members that share those below."""
+    a, b, members = net.layers[i, INPUTS], net.layers[i, OUTPUTS], net.layers[i, COPIES]
+    w, bias = at(memory.theta, net.layers[i, W]), at(memory.theta, net.layers[i, BIAS])
+    turned, from_turned = at(memory.turned, net.layers[i, TURNED]), int(is_turned(m, b, 0))
+    call(
+        calls.forward_heads,
+        (calls.multiply, calls.turn, h, w, bias, turned, out, rows, a, b, members, from_turned, int(fresh)),
+    )
 
 
 @part
@@ -138,23 +156,25 @@ def _bend(
 def loss(
     calls: Calls, net: Net, memory: Memory, data: Data, batches: Batches, start: int, rows: int, done: int, scale: float
 ) -> None:
+    """Of several members the mean of theirs; `scale` is that of each."""
     last = len(net.layers) - 1
-    width = net.layers[last, OUTPUTS]
+    width, members = net.layers[last, OUTPUTS], net.layers[last, COPIES]
     for r in range(rows):
         memory.pull[r] = scale * data.w[start + r] if len(data.w) else scale
-    out, delta, pull = (
-        at(memory.outputs, net.layers[last, OUTPUT] * net.block),
-        at(memory.deltas, 0),
-        at(memory.pull, 0),
-    )
-    losses = at(batches.losses, done)
-    if net.by_label:
-        labels = at(data.labels, start)
-        call(net.loss, (net.loss_setting, out, labels, delta, losses, pull, rows, width))
-    elif len(net.levels):
-        level, y = at(net.levels, 0), at(data.y, start)
-        call(net.loss, (level, out, y, delta, losses, pull, rows, width))
-    else:
-        each = losses if width == 1 else out
-        call(net.loss, (net.loss_setting, out, at(data.y, start * width), delta, each, rows * width))
-        call(calls.share, (each, delta, losses, pull, rows, width))
+    pull = at(memory.pull, 0)
+    for k in range(members):
+        out = at(memory.outputs, net.layers[last, OUTPUT] * net.block + k * rows * width)
+        delta = at(memory.deltas, k * rows * width)
+        losses = at(batches.losses, done) if members == 1 else at(memory.each, 0)
+        if net.by_label:
+            labels = at(data.labels, start)
+            call(net.loss, (net.loss_setting, out, labels, delta, losses, pull, rows, width))
+        elif len(net.levels):
+            level, y = at(net.levels, 0), at(data.y, start)
+            call(net.loss, (level, out, y, delta, losses, pull, rows, width))
+        else:
+            each = losses if width == 1 else out
+            call(net.loss, (net.loss_setting, out, at(data.y, start * width), delta, each, rows * width))
+            call(calls.share, (each, delta, losses, pull, rows, width))
+        if members > 1:
+            call(calls.add_share, (losses, at(batches.losses, done), rows, members, int(k == 0)))

@@ -1,7 +1,7 @@
 """A program as kernels read it: what stands in which column of its tables. Plain numbers, so that one compiled form runs
 every network.
 
-layers (L, 16) one row a layer, front (C, 8) one row a column that is looked up, tensors (T, 6) one row a trained tensor,
+layers (L, 17) one row a layer, front (C, 8) one row a column that is looked up, tensors (T, 6) one row a trained tensor,
 settings (T, 6) the numbers of its optimizer.
 """
 
@@ -19,21 +19,21 @@ Ints = NDArray[np.int64]
 # whether it is ReLU alone, OUTPUT and SLOPE units a row before this layer's (SLOPE -1: none kept), TURNED the offset of
 # its transposed copy, BLAS whether its products are BLAS's, STRIP how many of its outputs are learnt at once (0: all of
 # them, by way of the transposed gradient), W_TENSOR and BIAS_TENSOR rows of `tensors` (-1: not trained), BELOW whether
-# the gradient goes on to the layer below, SKIP how many of its inputs need none
-LAYER_COLUMNS = 16
+# the gradient goes on to the layer below, SKIP how many of its inputs need none, COPIES how many rows it has for each row of
+# the data: behind the scales of members that share a body one for each, side by side
+LAYER_COLUMNS = 17
 KIND, INPUTS, OUTPUTS, W, BIAS, CURVE, RECTIFIED, OUTPUT = range(8)
-SLOPE, TURNED, BLAS, STRIP, W_TENSOR, BIAS_TENSOR, BELOW, SKIP = range(8, LAYER_COLUMNS)
-DENSE, PLAIN, COLUMNS, SCALE, SPARSE = range(5)  # kinds: a product; none; numbers and categories side by side; a factor
-# each; a product of sparse rows
+SLOPE, TURNED, BLAS, STRIP, W_TENSOR, BIAS_TENSOR, BELOW, SKIP, COPIES = range(8, LAYER_COLUMNS)
+DENSE, PLAIN, COLUMNS, SCALE, SPARSE, HEADS = range(6)  # kinds: a product; none; numbers and categories side by side; a
+# factor each; a product of sparse rows; a product for each member
 # front: one of the three kinds, which code or number, where to, how wide, offset in theta (-1: none); and of embedded
 # numbers how many bins, and offsets in `edges` and in `sums`
 FRONT_KIND, CODE_COLUMN, PLACE, WIDTH, TABLE, BINS, EDGES, SUMS = range(8)
 FRONT = 8
 EMBEDDED, HOT, BENT = range(3)
-START, LENGTH, RULE, LAYER, ROW, CODES = range(
-    6
-)  # tensors: place in theta, which formula, the layer that it belongs to
-# (-1: none); numbers of a row where rows move alone (0: they do not), and which code names a row
+START, LENGTH, RULE, LAYER, ROW, CODES = range(6)
+# tensors: place in theta, which formula, the layer that it belongs to (-1: none); numbers of a row where rows move alone (0:
+# they do not), and which code names a row
 TENSOR_COLUMNS = 6
 SETTINGS, DECAY = 6, 1  # rate, decay, momentum or beta, beta 2, eps, 1 for decoupled decay
 
@@ -59,9 +59,15 @@ class Calls(NamedTuple):
     to_bins: int
     spread: int
     scale: int
+    unscale: int
     to_scale: int
+    forward_heads: int
+    heads_to_inputs: int
+    heads_to_weights: int
+    heads_to_bias: int
     to_tables: int
     share: int
+    add_share: int
     add: int
     add_squares: int
     follow: int
@@ -111,6 +117,7 @@ class Memory(NamedTuple):
     slopes: Floats
     deltas: Floats  # two halves that take turns
     pull: Floats  # (R,)
+    each: Floats  # (R,), losses of one of several members
     sums: Floats  # running sums over the bins of embedded numbers
     steps: Floats  # the gradients there
     bins: Ints  # (R, E)

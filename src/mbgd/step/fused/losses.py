@@ -36,6 +36,15 @@ def share(each_at: Pointer, delta_at: Pointer, loss_at: Pointer, pull_at: Pointe
         loss_R[r] = total * part
 
 
+@leaf("ppiii")
+def add_share(each_at: Pointer, loss_at: Pointer, rows: int, members: int, fresh: int) -> None:
+    """A member's share of the mean over members, added to what is there unless `fresh`."""
+    of_each, loss_R = carray(each_at, rows), carray(loss_at, rows)
+    part = of_each.dtype.type(1.0 / members)
+    for r in range(rows):
+        loss_R[r] = of_each[r] * part if fresh else loss_R[r] + of_each[r] * part
+
+
 # Element by element: each leaves its loss in `loss`, which may be `out` itself, and its derivative in `slope`.
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mbgd.data.source import Rows, inputs_of
+from mbgd.model.body import Heads
 from mbgd.model.build import MLP
 from mbgd.model.table import TableModel
 from mbgd.step.fused import layout
@@ -34,6 +35,7 @@ class Layer:
     activation: Named = NONE
     dropout: nn.Dropout | None = None
     kind: int = layout.DENSE
+    copies: int = 1  # rows of it for each row of the data: one a member, where several share a body
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,6 @@ def _add(leaf: nn.Module, width: int, layers: list[Layer]) -> None:
 
 def _table_model(model: TableModel, example: Rows) -> tuple[list[Layer], list[Column], int, int]:
     _check_hooks(model)
-    n_codes = len(model.cardinalities)
     inputs = inputs_of(example.x)
     if isinstance(example.x, dict) or len(inputs) != 2 or inputs[1].dtype != torch.int64:
         raise NoFormError("a table model takes numbers and int64 codes, in a tuple")
@@ -230,7 +231,21 @@ def _table_model(model: TableModel, example: Rows) -> tuple[list[Layer], list[Co
     first = [Layer(place, place, kind=layout.COLUMNS)] if front else []
     if model.scaled:
         first.append(Layer(place, place, model.scale, kind=layout.SCALE))
-    return _stack(model.body, place, first), front, model.n_numbers, n_codes
+    layers = (_stack if model.shared_members == 1 else _members)(model.body, place, first)
+    return layers, front, model.n_numbers, len(model.cardinalities)
+
+
+def _members(body: nn.Module, width: int, first: list[Layer]) -> list[Layer]:
+    """Add the layers that members share, and the last one of each; from the scales on there is a row for each member."""
+    *shared, heads = body.children()
+    if type(heads) is not Heads:
+        raise NoFormError(f"the last layer of its members is a {type(heads).__name__}")
+    _check_hooks(body)
+    _check_hooks(heads)
+    layers = _stack(nn.Sequential(*shared), width, first)
+    layers.append(Layer(heads.in_features, heads.weight.shape[1], heads.weight, heads.bias, kind=layout.HEADS))
+    members = len(heads.weight)
+    return [layer if layer.kind == layout.COLUMNS else replace(layer, copies=members) for layer in layers]
 
 
 def _bent(model: TableModel) -> list[Column]:

@@ -16,7 +16,7 @@ from mbgd.data.chunk import Chunk
 from mbgd.data.source import Rows, inputs_of
 from mbgd.step.evaluation import evaluating
 from mbgd.step.fading import fading
-from mbgd.step.fused import activations, bent, front, losses, products, scale, tiles, updates
+from mbgd.step.fused import activations, bent, front, heads, losses, products, scale, tiles, updates
 from mbgd.step.fused.arena import NUMPY, bent_columns, edges_of, uses_blas
 from mbgd.step.fused.binding import Binding
 from mbgd.step.fused.blas import address_of_gemm
@@ -37,6 +37,7 @@ from mbgd.step.state import State, capture, is_finite, restore
 from mbgd.step.update import Updater
 
 _NO_LABELS = np.zeros(0, np.int64)
+OF_MEMBERS = ("add_share", "forward_heads", "heads_to_inputs", "heads_to_weights", "heads_to_bias")
 
 
 class FusedEngine:
@@ -72,7 +73,7 @@ class FusedEngine:
         self._threads: Threads | None = None
         self._dtype = NUMPY[program.dtype]
         self._by_blas = uses_blas(program)
-        self._calls = calls_of(self._dtype, by_blas=self._by_blas)
+        self._calls = calls_of(self._dtype, by_blas=self._by_blas, members=program.layers[-1].copies)
         self._edges = edges_of(program)
         self._is_linear = is_linear(program)
         self._lying: tuple[Rows, Data] | None = None  # rows that were not gathered, and what kernels read of them
@@ -209,7 +210,7 @@ def batches_of(
     return Batches(
         starts=chunk.starts[part],
         sizes=sizes,
-        scales=1.0 / (chunk.divisors[part] * mean_weight),
+        scales=1.0 / (chunk.divisors[part] * mean_weight * program.layers[-1].copies),
         factors=rate_factors[part],
         fades=fading(first, len(sizes), fades_over),
         decays=fading(first, len(sizes), decay_fades_over),
@@ -264,12 +265,14 @@ def _flat(tensor: Tensor) -> Floats:
     return tensor.detach().contiguous().numpy().reshape(-1)
 
 
-def calls_of(dtype: np.dtype[Any], *, by_blas: bool) -> Calls:
-    """The leaves that every program uses, compiled or read from disk; BLAS is looked for where a layer goes through it."""
-    rooms = (products, tiles, activations, front, bent, scale, losses, updates)
+def calls_of(dtype: np.dtype[Any], *, by_blas: bool, members: int = 1) -> Calls:
+    """The leaves that every program uses, compiled or read from disk; BLAS is looked for where a layer goes through it, and
+    what only several members need is left at 0 for one."""
+    rooms = (products, tiles, activations, front, bent, scale, heads, losses, updates)
     named = {name: found for room in rooms for name, found in vars(room).items() if isinstance(found, Leaf)}
-    addresses = {name: named[name].address(dtype) for name in Calls._fields if name != "gemm"}
-    return Calls(gemm=address_of_gemm(dtype) if by_blas else 0, **addresses)
+    unused = {"gemm"} if members > 1 else {"gemm", *OF_MEMBERS}
+    addresses = {name: 0 if name in unused else named[name].address(dtype) for name in Calls._fields}
+    return Calls(**addresses | {"gemm": address_of_gemm(dtype) if by_blas else 0})
 
 
 def shares_batches(program: Program) -> bool:
