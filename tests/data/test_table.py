@@ -406,6 +406,10 @@ def test_bad_frames_are_one_sentence() -> None:
     for data in (pd.DataFrame({"a": [1, "x"]}), {"a": np.array(["x", 1], dtype=object)}):
         with pytest.raises(DataError, match="column 'a' must hold values of one type .* convert it, or drop it"):
             open_table(data)
+    half = np.array(["x", "y\ud800z"], dtype=object)
+    for data in ({"a": half}, {"a": half.tolist()}, pd.DataFrame({"a": pd.Series(half, dtype=object)})):
+        with pytest.raises(DataError, match=r"column 'a' must hold text that UTF-8 can write, got '\\ud800'; read it"):
+            open_table(data)
 
 
 def test_an_absent_column_is_named_with_its_nearest(tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ def _from_narwhals(frame: Any) -> pa.Table:
 def _series(series: Any, *, name: str) -> pa.Array | pa.ChunkedArray:
     try:
         return series.to_arrow()
+    except UnicodeEncodeError as error:
+        raise _half(name, error) from None
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:  # Arrow's words for mixed types
         raise _mixed(name, str(error)) from None
 
@@ -86,6 +88,8 @@ def _column(values: Any, *, name: str) -> pa.Array:
         values = array.astype(array.dtype.newbyteorder("="), copy=False)
     try:
         return pa.array(values, from_pandas=True)
+    except UnicodeEncodeError as error:
+        raise _half(name, error) from None
     except (
         pa.ArrowInvalid,
         pa.ArrowTypeError,
@@ -97,6 +101,14 @@ def _column(values: Any, *, name: str) -> pa.Array:
 
 def _mixed(name: str, said: str) -> DataError:
     return DataError(f"column {name!r} must hold values of one type ({said.splitlines()[0]}); convert it, or drop it")
+
+
+def _half(name: str, error: UnicodeEncodeError) -> DataError:
+    """Half of a character that UTF-16 writes as two, as `errors="surrogateescape"` leaves it."""
+    what = ascii(error.object[error.start : error.end])
+    return DataError(
+        f"column {name!r} must hold text that UTF-8 can write, got {what}; read it with its own encoding, or with errors='replace'"
+    )
 
 
 def _check_names(names: list[str]) -> None:
