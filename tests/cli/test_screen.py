@@ -91,7 +91,7 @@ def shown_on_a_terminal(words: list[str], cwd: Path, **environment: str) -> tupl
 
 
 def test_a_terminal_has_a_bar_that_goes_away_and_a_log_has_lines(mbgd: Command, tables: Path) -> None:
-    words = ["train", str(tables / "t.csv"), *NUMBER, "--epochs", "60"]
+    words = ["train", str(tables / "t.csv"), *NUMBER, "--epochs", "60", "--patience", "60"]
     code, seen = shown_on_a_terminal([*words, "--out", "a"], cwd=Path.cwd())
     assert code == 0
     assert re.search(r"epoch \d+\.\d/60", seen)
