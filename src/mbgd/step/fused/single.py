@@ -26,7 +26,9 @@ def run_single(net: Net, memory: Memory, data: Data, batches: Batches, moves: Mo
     a, w, bias = net.layers[0, INPUTS], at(memory.theta, net.layers[0, W]), net.layers[0, BIAS]
     x, y, picked, number = at(data.x, 0), at(data.y, 0), at(data.picked, 0), memory.theta.dtype.type
     k, weighted, most = len(batches.sizes), len(data.w) > 0, BYTES_OF_A_ROW // data.x.itemsize
-    ahead = max(1, min(ROWS_AHEAD, BYTES_AHEAD // (a * data.x.itemsize)))
+    ahead, rate, rate_of_bias = max(1, min(ROWS_AHEAD, BYTES_AHEAD // (a * data.x.itemsize))), -moves.settings[0], 0.0
+    if bias >= 0:
+        rate_of_bias = -moves.settings[SETTINGS]
     for first in range(0, k, net.block):
         rows = min(net.block, k - first)
         for r in range(rows):
@@ -47,9 +49,9 @@ def run_single(net: Net, memory: Memory, data: Data, batches: Batches, moves: Mo
                 call(net.loss, (net.loss_setting, out, target, delta, at(batches.losses, first + r), 1))
                 slope = memory.deltas[r]
             each = times(slope, times(pull, data.w[row]) if weighted else pull)
-            add_padded(at(data.x, row * a), times(each, number(-moves.settings[0] * factor)), w, a)
+            add_padded(at(data.x, row * a), times(each, number(rate * factor)), w, a)
             if bias >= 0:
-                memory.theta[bias] = plus_times(shift, number(-moves.settings[SETTINGS] * factor), each)
+                memory.theta[bias] = plus_times(shift, number(rate_of_bias * factor), each)
         if logistic:
             out, target, delta = at(memory.outputs, 0), at(memory.pull, 0), at(memory.deltas, 0)
             call(net.loss, (net.loss_setting, out, target, delta, at(batches.losses, first), rows))

@@ -207,13 +207,14 @@ def batches_of(
     """Some batches of a chunk as kernels take them; `rate_factors` has one entry a batch of the chunk."""
     part = slice(which.start, which.stop)
     sizes, first = chunk.sizes[part], steps_done + which.start
+    weight, fades = mean_weight * program.layers[-1].copies, fading(first, len(sizes), fades_over)
     return Batches(
         starts=chunk.starts[part],
         sizes=sizes,
-        scales=1.0 / (chunk.divisors[part] * mean_weight * program.layers[-1].copies),
+        scales=1.0 / (chunk.divisors[part] * weight),
         factors=rate_factors[part],
-        fades=fading(first, len(sizes), fades_over),
-        decays=fading(first, len(sizes), decay_fades_over),
+        fades=fades,
+        decays=fades if decay_fades_over == fades_over else fading(first, len(sizes), decay_fades_over),
         losses=np.empty(int(sizes.sum()), NUMPY[program.dtype]),
         first_step=first,
     )
