@@ -17,6 +17,7 @@ from mbgd.desk.table import by_size, facts_of, new_model, read_rows
 from mbgd.desk.table_defaults import default_batch_size, default_epochs
 from mbgd.desk.table_plan import table_plan
 from mbgd.errors import DataError, PlanError, SavedFileError
+from mbgd.loop.stop import StopReason
 
 
 @pytest.mark.parametrize(
@@ -159,3 +160,23 @@ def test_init_takes_over_encoder_target_and_weights_and_leaves_the_model_as_it_w
         mbgd.fit_table(other, target="label", init=path)
     with pytest.raises(SavedFileError, match="model file must exist, got nowhere"):
         mbgd.fit_table(other, target="y", init="nowhere")
+
+
+def test_by_default_weights_are_averaged_and_a_run_has_patience_where_validation_rows_look() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=400)
+    frame = pd.DataFrame({"x": x, "y": x + rng.normal(size=400)})
+    looked_at = mbgd.fit_table(frame, "y", test="none", hidden_layer_sizes=(4,))
+    assert (looked_at.plan.ema_decay, looked_at.plan.patience) == (0.99, -(-int(looked_at.plan.epochs) // 4))
+    assert looked_at.ending.reason in (StopReason.EPOCHS, StopReason.NO_PROGRESS)
+    unseen = mbgd.fit_table(frame, "y", test="none", validation=None, hidden_layer_sizes=(4,), epochs=2)
+    assert unseen.plan.patience is None
+    plain = table_plan({"target": "y"}, plain=True)
+    assert (plain.ema_decay, plain.patience) == (None, None)
+
+
+@pytest.mark.parametrize("word", ["patience", "ema_decay"])
+def test_what_was_measured_on_tables_belongs_to_them(word: str) -> None:
+    words: dict[str, Any] = {word: "auto", "epochs": 1, "validation": 0.5}
+    with pytest.raises(PlanError, match=f"{word}='auto' belongs to fit_table"):
+        mbgd.fit(mbgd.mlp(2), (np.zeros((8, 2), np.float32), np.zeros(8, np.float32)), loss="squared_error", **words)

@@ -12,6 +12,12 @@ import pyarrow as pa
 from mbgd.errors import DataError
 
 FRAME = "the data frame"
+_OF_MIXED = (
+    pa.ArrowInvalid,
+    pa.ArrowTypeError,
+    pa.ArrowNotImplementedError,
+    TypeError,
+)  # what Arrow says of mixed types
 
 
 def frame_to_arrow(frame: Any) -> pa.Table:
@@ -55,7 +61,7 @@ def _series(series: Any, *, name: str) -> pa.Array | pa.ChunkedArray:
         return series.to_arrow()
     except UnicodeEncodeError as error:
         raise _half(name, error) from None
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:  # Arrow's words for mixed types
+    except _OF_MIXED as error:
         raise _mixed(name, str(error)) from None
 
 
@@ -90,12 +96,7 @@ def _column(values: Any, *, name: str) -> pa.Array:
         return pa.array(values, from_pandas=True)
     except UnicodeEncodeError as error:
         raise _half(name, error) from None
-    except (
-        pa.ArrowInvalid,
-        pa.ArrowTypeError,
-        pa.ArrowNotImplementedError,
-        TypeError,
-    ) as error:  # words for mixed types
+    except _OF_MIXED as error:
         raise _mixed(name, str(error)) from None
 
 
