@@ -15,10 +15,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from page import OF_HELD_OUT, RESULTS, page
+from page import OF_HELD_OUT, OF_TRIED, RESULTS, page
 from peers import PEERS, Peer, variant
 from results import Key, Result, append, latest, read
-from tables import ALL, HELD_OUT, TABLES
+from tables import ALL, HELD_OUT, TABLES, TRIED
 
 sys.path.append(str(Path(__file__).parents[1]))  # the machine's facts are told by all benchmarks alike
 
@@ -62,7 +62,7 @@ def run_all(todo: list[Wanted], given: argparse.Namespace) -> None:
 def wanted(given: argparse.Namespace, peers: Mapping[str, Peer]) -> Iterator[Wanted]:
     """Split by split, so that what is there early covers all tables."""
     for split in range(given.splits):
-        for table in given.table or (HELD_OUT if given.held_out else TABLES):
+        for table in given.table or (HELD_OUT if given.held_out else TRIED if given.tried else TABLES):
             for name, peer in peers.items():
                 if table in peer.tables:
                     yield table, name, peer, split
@@ -116,6 +116,7 @@ def arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--table", action="append", default=[], choices=ALL, metavar="NAME", help="this table (may be repeated)")
     add("--held-out", action="store_true", help=f"the tables that nothing was tuned on; kept in {OF_HELD_OUT.name}")
+    add("--tried", action="store_true", help=f"other tables that the default was chosen on; kept in {OF_TRIED.name}")
     add("--peer", action="append", default=[], choices=PEERS, metavar="NAME", help=f"some of {', '.join(PEERS)}")
     add("--splits", type=int, default=SPLITS, metavar="N", help=f"the first N splits (default: {SPLITS})")
     add("--threads", type=int, default=cores(), metavar="N", help="of each fit (default: all cores)")
@@ -129,7 +130,7 @@ def arguments() -> argparse.Namespace:
     given = parser.parse_args()
     if (given.mbgd_options is None) != (given.label is None):
         parser.error("--mbgd-options and --label belong together: options without a name could not be told apart")
-    given.results = given.results or (OF_HELD_OUT if given.held_out else RESULTS)
+    given.results = given.results or (OF_HELD_OUT if given.held_out else OF_TRIED if given.tried else RESULTS)
     return given
 
 

@@ -50,8 +50,8 @@ def test_what_is_given_wins() -> None:
     assert differing(preset="fast", hidden_layer_sizes=(64,)) == {"preset": "fast"}
     assert differing(preset="best", folds=3) == {"preset": "best"}
     assert table_plan({"target": "y", "preset": "best", "members": 2}).members == 2
-    by_time = differing(preset="best", split="time:when")
-    assert by_time == {"preset": "best", "members": 7, "refit": False}  # one model alone is trained once more
+    assert differing(preset="best", split="time:when") == {"preset": "best", "members": 7}
+    assert table_plan({"target": "y", "preset": "best", "split": "time:when"}).refit
     for rows in ({"split": "column:part"}, {"validation": 0.2}, {"validation": "v.csv"}):
         assert differing(preset="best", **rows) == {"preset": "best", "members": 7}  # folds would need these rows
     assert differing(preset="best", split="group:group") == {"preset": "best", "folds": 8, "validation": None}

@@ -85,6 +85,31 @@ def test_folds_predict_the_mean_of_runs_that_stop_by_a_fold_each(how: dict[str, 
     assert said(run, data) == pytest.approx(sum(each) / 6, rel=1e-12)
 
 
+@pytest.mark.parametrize("how", [NUMBER, LABEL, COLOUR], ids=["number", "label", "colour"])
+def test_members_are_trained_once_more_and_scored_as_they_were_before(how: dict[str, Any], tmp_path: Path) -> None:
+    """They predict the mean of as many runs with a refit; what they say of validation rows is that of runs without."""
+    how = {**how, "split": "column:part", "drop": tuple(name for name in how["drop"] if name != "part")}
+    data = table()
+    run = mbgd.fit_table(data, members=3, refit=True, out=tmp_path / "r", **how)
+    alone = [mbgd.fit_table(data, refit=True, **{**how, "seed": member_seed(0, k)}) for k in range(3)]
+    assert [weights(one) for one in several(run)] == [weights(one.predictor) for one in alone]  # type: ignore[arg-type]
+    each = [said(one, data) for one in alone]
+    assert said(run, data) == pytest.approx((each[0] + each[1] + each[2]) / 3, rel=1e-12)
+    before = mbgd.fit_table(data, members=3, **how)
+    assert weights(several(before)[0]) != weights(several(run)[0])
+    assert run.scores["validation"] == before.scores["validation"]
+    assert run.scores["test"] != before.scores["test"]
+    first = mbgd.load(tmp_path / "r" / "models" / "1" / "first.safetensors")
+    assert weights(first) == weights(several(before)[0])  # type: ignore[arg-type]
+
+
+def test_the_threshold_of_members_is_chosen_before_they_are_trained_once_more() -> None:
+    words: dict[str, Any] = {**LABEL, "members": 2, "threshold_for": "f1", "validation": 0.4}
+    before, again = mbgd.fit_table(table(), **words), mbgd.fit_table(table(), refit=True, **words)
+    assert again.threshold == before.threshold
+    assert before.threshold is not None
+
+
 def test_one_member_is_the_run_that_it_was(tmp_path: Path) -> None:
     plain = mbgd.fit_table(table(), out=tmp_path / "a", **NUMBER)
     one = mbgd.fit_table(table(), out=tmp_path / "b", members=1, **NUMBER)
@@ -286,10 +311,8 @@ REFUSED = [
     ({"folds": 3, "validation": 0.1},
      "folds and validation exclude each other, got folds=3 and validation=0.1: each fold is the validation rows of its "
      "model; leave validation out"),
-    ({"folds": 3, "refit": True}, "refit is for one model, got it with folds or members; folds use every row already: "
-     "leave it out"),
-    ({"members": 2, "refit": True}, "refit is for one model, got it with folds or members; folds use every row already: "
-     "leave it out"),
+    ({"folds": 3, "refit": True}, "refit and folds exclude each other, got refit with folds=3, which use every row already; "
+     "leave one out"),
     ({"folds": 321}, "folds must be at most the number of rows besides the test rows, 320, got 321; give fewer"),
 ]  # fmt: skip
 

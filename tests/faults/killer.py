@@ -36,6 +36,7 @@ KINDS = {
     "one model": (*NUMBER, *SHORT),
     "refit": (*LABEL, *SHORT, "--refit"),
     "folds": (*NUMBER, *SHORT, "--folds", "2"),
+    "members, refit": (*LABEL, *SHORT, "--members", "2", "--refit"),
     "module": (),
 }
 NEVER_BEGAN = "whose training was ended before it began"

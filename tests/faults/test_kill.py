@@ -32,7 +32,8 @@ SOME = (40,)
 EVENTS = [
     pytest.param("one model", SOME, id="one model, some"),
     *(pytest.param(kind, range(1, 1000), id=f"{kind}, all", marks=mark) for kind, mark in (
-        ("one model", pytest.mark.slow), ("module", pytest.mark.soak), ("refit", pytest.mark.soak), ("folds", pytest.mark.soak),
+        ("one model", pytest.mark.slow),
+        *((kind, pytest.mark.soak) for kind in ("module", "refit", "folds", "members, refit")),
     )),
 ]  # fmt: skip
 

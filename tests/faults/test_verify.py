@@ -29,6 +29,7 @@ KINDS = {
     "no checkpoint": (*NUMBER, *HOW),
     "refit": (*LABEL, *HOW, "--checkpoint-every", "7", "--refit"),
     "members": (*NUMBER, *HOW, "--checkpoint-every", "7", "--members", "2"),
+    "members, refit": (*LABEL, *HOW, "--checkpoint-every", "7", "--members", "2", "--refit"),
     "folds": (*NUMBER, *HOW, "--checkpoint-every", "7", "--folds", "2", "--members", "2"),
 }
 SAID = {
@@ -37,6 +38,11 @@ SAID = {
     "no checkpoint": ["has no checkpoint of a step behind its start"],
     "refit": [f"{which}were trained again, to the same bits" for which in ("steps 29 to 35 ", "refit, steps 8 to 14 ")],
     "members": [f"model {k} of 2, steps 29 to 35 were trained again, to the same bits" for k in (1, 2)],
+    "members, refit": [
+        f"model {k} of 2, {which}were trained again, to the same bits"
+        for k in (1, 2)
+        for which in ("steps 29 to 35 ", "refit, steps 8 to 14 ")
+    ],
     "folds": [f"model {k} of 4, steps 8 to 14 were trained again, to the same bits" for k in (1, 2, 3, 4)],
 }
 
@@ -118,7 +124,12 @@ def test_any_damaged_file_is_named(
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("refit", "refit/history.jsonl"), ("members", "models/2/history.jsonl"), ("folds", "out_of_fold.parquet")],
+    [
+        ("refit", "refit/history.jsonl"),
+        ("members", "models/2/history.jsonl"),
+        ("members, refit", "models/2/first.safetensors"),
+        ("folds", "out_of_fold.parquet"),
+    ],
 )
 def test_damage_behind_the_last_checkpoint_is_found_by_the_result(
     kind: str, name: str, made: Callable[[str], Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -38,6 +38,7 @@ class Run:
     widening: Widening | None = None  # of a table's quantiles; for several models the mean of theirs
     threshold: Threshold | None = None  # of a table's two classes; for folds by the rows out of fold
     models: tuple[dict[str, Any], ...] = ()  # of several models, the summary of each
+    first: Predicting | None = None  # of one of several with a second training: the model before it
     out_of_fold: dict[str, NDArray[Any]] | None = None  # of folds: columns row, fold, target, prediction, ...
     folder: Path | None = None
     notices: tuple[str, ...] = field(default=())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from mbgd.data.encode.encoder import Encoded
 from mbgd.data.order import IntArray
 from mbgd.desk.card import write_card
 from mbgd.desk.ended import check_file, files_of_result, read_result, write_result
-from mbgd.desk.ensemble import Ensemble
+from mbgd.desk.ensemble import Ensemble, Predicting
 from mbgd.desk.folder import MODEL, RESULT
 from mbgd.desk.load import load_table
 from mbgd.desk.opened import Opened
@@ -26,7 +27,7 @@ from mbgd.desk.result import Run
 from mbgd.desk.settled import NONE_TO_CHOOSE_BY, chosen
 from mbgd.desk.suits import rarer_class
 from mbgd.desk.table import TableRows, encode_rows, facts_of
-from mbgd.desk.table_run import TableRun, baselines, train_one
+from mbgd.desk.table_run import FIRST, TableRun, baselines, train_one
 from mbgd.desk.train import Look
 from mbgd.loop.stop import Ending, StopReason
 from mbgd.measure.metrics import scorer
@@ -49,9 +50,10 @@ class ModelTrained:
 
 @dataclass(frozen=True)
 class One:
-    """A trained model of several, and what result.json says of it."""
+    """A trained model of several, and what result.json says of it. `first` has not been trained on the validation rows."""
 
     predictor: Predictor
+    first: Predictor
     said: dict[str, Any]
     history: History
     notices: tuple[str, ...] = ()
@@ -71,12 +73,12 @@ def train_several(opened: Opened, run: TableRun, parts: Parts, *, saved: Mapping
     means: NDArray[np.float64] | None = None
     for of_one in each_model(opened, run):
         rows = of_one.rows
-        held = np.concatenate([rows.sets.validation, rows.sets.test])
         one = yield from _one(of_one, parts if not models else None, saved=saved)
         models.append(one)
-        found = one.predictor.means(Encoded(rows.encoded.numbers[held], rows.encoded.codes[held]))
-        means = np.zeros((len(rows.y), *found.shape[1:])) if means is None else means
-        means[held] += found
+        for predictor, held in ((one.first, rows.sets.validation), (one.predictor, rows.sets.test)):
+            found = predictor.means(Encoded(rows.encoded.numbers[held], rows.encoded.codes[held]))
+            means = np.zeros((len(rows.y), *found.shape[1:])) if means is None else means
+            means[held] += found
         yield ModelTrained(len(models), how_many(run.plan), one.said["scores"].get("validation", {}))
     assert means is not None
     means[run.rows.sets.test] /= len(models)
@@ -111,12 +113,7 @@ def _one(run: TableRun, parts: Parts | None, *, saved: Mapping[str, Any] | None)
     """Train one of the models, go on with it, or read it where it is done: result.json is written last."""
     folder, rows = run.folder, run.rows
     if folder is not None and (folder / RESULT).exists():
-        predictor = load_table(folder)
-        assert isinstance(predictor, Predictor)
-        said = read_result(folder)
-        for name, written in files_of_result(folder).items():
-            check_file(folder / name, written)
-        return One(replace(predictor, encoder=rows.encoder), said, read_history(folder / HISTORY), _own(said, rows))
+        return _done(folder, rows)
     begun = folder is not None and folder.exists()
     if folder is not None and begun:
         sweep(folder)
@@ -125,10 +122,24 @@ def _one(run: TableRun, parts: Parts | None, *, saved: Mapping[str, Any] | None)
         new_folder(folder)
     parts = parts or run.parts(rows.sets.training, rows.sets.validation)
     done = yield from train_one(run, parts, saved=saved if begun else None)
-    assert isinstance(done.predictor, Predictor)
     summary = finite(done.summary())
     assert isinstance(summary, dict)
-    return One(done.predictor, summary, done.history, _own(summary, rows))
+    last, first = _lone(done.predictor), _lone(done.first or done.predictor)
+    return One(last, first, summary, done.history, _own(summary, rows))
+
+
+def _done(folder: Path, rows: TableRows) -> One:
+    said, written = read_result(folder), files_of_result(folder)
+    for name, digest in written.items():
+        check_file(folder / name, digest)
+    last = replace(_lone(load_table(folder)), encoder=rows.encoder)
+    first = replace(_lone(load_table(folder / FIRST)), encoder=rows.encoder) if FIRST in written else last
+    return One(last, first, said, read_history(folder / HISTORY), _own(said, rows))
+
+
+def _lone(predictor: Predicting) -> Predictor:
+    assert isinstance(predictor, Predictor)
+    return predictor
 
 
 def _own(said: Mapping[str, Any], rows: TableRows) -> tuple[str, ...]:

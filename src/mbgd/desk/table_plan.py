@@ -72,9 +72,9 @@ def table_plan(words: Mapping[str, Any], *, plain: bool = False, like: Mapping[s
 
 
 def _is_best_refit(words: Mapping[str, Any]) -> bool:
-    """By time the validation rows are the latest, and most like what is to be predicted: one model takes them in at last."""
-    one = (words.get("members") or 1) == 1 and words.get("folds") is None
-    return one and str(words.get("split", "")).startswith("time:") and words.get("validation") is not None
+    """By time the validation rows are the latest, and most like what is to be predicted: every model takes them in at last."""
+    by_time = str(words.get("split", "")).startswith("time:")
+    return by_time and words.get("folds") is None and words.get("validation") is not None
 
 
 def _checked(words: dict[str, Any], defaults: Mapping[str, Any]) -> Plan:
@@ -93,9 +93,9 @@ def _checked(words: dict[str, Any], defaults: Mapping[str, Any]) -> Plan:
             f"folds need a random split or one by group, got split={plan.split!r}, which says itself which rows stop a "
             "model; give members instead"
         )
-    if plan.refit and (plan.folds is not None or plan.members > 1):
+    if plan.refit and plan.folds is not None:
         raise PlanError(
-            "refit is for one model, got it with folds or members; folds use every row already: leave it out"
+            f"refit and folds exclude each other, got refit with folds={plan.folds}, which use every row already; leave one out"
         )
     return plan
 

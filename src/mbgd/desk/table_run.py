@@ -35,9 +35,10 @@ from mbgd.loop.steps import diverged
 from mbgd.measure.baselines import Predictor as Baseline
 from mbgd.measure.baselines import dumb, linear
 from mbgd.measure.metrics import Scorer, scorer
-from mbgd.store import Digest, new_folder, sweep
+from mbgd.store import Digest, file_digest, new_folder, sweep
 
 REFIT = "refit"  # the folder of the second training, inside the run's own
+FIRST = "first.safetensors"  # the model before it, where the mean of several is scored on rows that it has not seen
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,20 @@ def train_one(run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) -
     files = recorder.written
     settled = settle(parts, run.plan, rarer=rarer_class(run.rows.y, run.rows.sets.training))
     scores = {} if parts.validation is None else {"validation": settled.scored(parts, parts.validation)}
+    first = None
     if run.plan.refit:
+        first = _predictor(run, parts, scores=scores, settled=settled) if not run.alone else None
         run, parts = refit_parts(run, trained.standing)
         again, more = yield from _refit(run, parts, saved)
         trained = replace(again, ending=trained.ending)
         files |= {f"{REFIT}/{name}": written for name, written in more.items()}
     finished = _result(run, parts, trained=trained, recorder=recorder, scores=scores, settled=settled, notices=notices)
+    finished = replace(finished, first=first)
     if folder is not None:
         with recorder.last_step_named():
             finished.save(folder / MODEL)
+            if first is not None:
+                files[FIRST] = file_digest(first.save(folder / FIRST))
             if run.alone:
                 with taken_at_its_word(folder / PLAN):
                     write_card(finished)

@@ -92,7 +92,8 @@ def _fresh(run: TableRun) -> Parts:
 def _files(folder: Path) -> Verified:
     """Every file of the run and of the trainings inside it."""
     found = Verified()
-    places = [place for place in (folder, folder / REFIT, *_numbered(folder / MODELS)) if place.is_dir()]
+    trained = (folder, *_numbered(folder / MODELS))
+    places = [place for one in trained for place in (one, one / REFIT) if place.is_dir()]
     for place in places:
         found += _of_one(place)
     for place in places:
