@@ -191,6 +191,23 @@ def test_with_the_loop_everybody_writes(dtype: torch.dtype) -> None:
         close(a.detach().flatten(), b.detach().flatten(), within=within)
 
 
+@pytest.mark.parametrize("m", [2, 7, 9, 33, 130])
+@pytest.mark.parametrize("widths", [(63, 70, 3), (64, 65, 1), (200, 170, 12)], ids=str)
+def test_with_any_rows_a_batch_where_layers_are_wide(m: int, widths: tuple[int, int, int]) -> None:
+    """Weights are multiplied as they lie, or from a transposed copy, by how many there are and how many rows."""
+    a, b, outputs = widths
+    chance = np.random.default_rng(0)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(a, b), nn.Tanh(), nn.Linear(b, outputs)).double()
+    x, y = torch.tensor(chance.normal(size=(150, a))), target("squared_error", 150, outputs)
+    made = Case(
+        model, x, y, loss="squared_error", m=m, options={"learning_rate": 0.01}, outputs=(outputs,) * (outputs > 1)
+    )
+    fused, autograd = both(made)
+    close(fused.numbers(), autograd.numbers(), within=1e-10)
+    close(fused.losses, autograd.losses, within=1e-10)
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("clip", [None, 0.3])
 def test_with_one_row_a_batch_where_layers_are_wide(optimizer: str, clip: float | None) -> None:

@@ -121,19 +121,13 @@ def _halved(builder: Any, first: Any, second: Any, parts: int) -> Any:
     return builder.fadd(low, high, flags=_FAST)
 
 
-def _put(builder: Any, sums: Any, out: Any, first: Any) -> None:
-    """out[first + k] = sums[k]."""
-    address = builder.bitcast(builder.gep(out, [first]), sums.type.as_pointer())
-    builder.store(sums, address, align=bytes_of(sums.type))
-
-
 @intrinsic
 def dot(typing_context: Any, x: Any, w: Any, n: Any) -> Any:
     """sum over i < n of x[i] w[i]."""
 
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         x, w, n = arguments
-        return builder.extract_element(_dots(builder, [x], w, n, padded=False), ir.Constant(_SHORT, 0))
+        return builder.extract_element(_dots(builder, [x], [w], n, padded=False)[0], ir.Constant(_SHORT, 0))
 
     return x.dtype(x, w, types.int64), lower
 
@@ -149,7 +143,7 @@ def dots(typing_context: Any, x: Any, w: Any, out: Any, rows: Any, n: Any) -> An
         def several(first: Any, count: int) -> None:
             each = [builder.add(first, ir.Constant(_INT, k)) for k in range(count)]
             starts = [builder.gep(x, [builder.mul(r, n)]) for r in each]
-            _put(builder, _dots(builder, starts, w, n, padded=False), out, first)
+            dot_grid(builder, starts, [w], [builder.gep(out, [first])], n)
 
         _by_rows(builder, rows, several)
         return context.get_dummy_value()
@@ -173,7 +167,7 @@ def dots_picked(typing_context: Any, x: Any, picked: Any, w: Any, out: Any, rows
         def several(first: Any, count: int) -> None:
             each = [builder.add(first, ir.Constant(_INT, k)) for k in range(count)]
             starts = [row_address(builder, x, picked, r, n) for r in each]
-            _put(builder, _dots(builder, starts, w, n, padded=True), out, first)
+            dot_grid(builder, starts, [w], [builder.gep(out, [first])], n, padded=True)
 
         _by_rows(builder, rows, several)
         return context.get_dummy_value()
@@ -187,26 +181,38 @@ def dot_padded(typing_context: Any, x: Any, w: Any, n: Any) -> Any:
 
     def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         x, w, n = arguments
-        return builder.extract_element(_dots(builder, [x], w, n, padded=True), ir.Constant(_SHORT, 0))
+        return builder.extract_element(_dots(builder, [x], [w], n, padded=True)[0], ir.Constant(_SHORT, 0))
 
     return x.dtype(x, w, types.int64), lower
 
 
-def _dots(builder: Any, starts: list[Any], w: Any, n: Any, *, padded: bool) -> Any:
-    """A vector of one sum for each start; there are a power of two of them."""
-    kind = vector_kind(w)
-    totals = [cgutils.alloca_once(builder, kind) for _ in starts]
-    for total in totals:
+def dot_grid(
+    builder: Any, rows: list[Any], others: list[Any], outs: list[Any], n: Any, *, padded: bool = False
+) -> None:
+    """outs[j][i] = the dot of rows[i] and others[j], n numbers each; there are a power of two of `rows`. Where `padded`, the
+    others go on with zeros to the end of their last vector."""
+    for sums, out in zip(_dots(builder, rows, others, n, padded=padded), outs, strict=True):
+        address = builder.bitcast(out, sums.type.as_pointer())
+        builder.store(sums, address, align=bytes_of(sums.type))
+
+
+def _dots(builder: Any, rows: list[Any], others: list[Any], n: Any, *, padded: bool) -> list[Any]:
+    """For each of the others a vector of its sums with all rows; in the same order for any grid."""
+    kind = vector_kind(rows[0])
+    totals = [[cgutils.alloca_once(builder, kind) for _ in rows] for _ in others]
+    for total in (total for each in totals for total in each):
         builder.store(_zeros(kind), total)
 
     def add(place: Any, mask: Any) -> None:
-        weights = _load(builder, w, place, None if padded else mask)
-        for start, total in zip(starts, totals, strict=True):
-            product = builder.fmul(_load(builder, start, place, mask), weights, flags=_FAST)
-            builder.store(builder.fadd(builder.load(total), product, flags=_FAST), total)
+        shared = [_load(builder, row, place, mask) for row in rows]
+        for other, each in zip(others, totals, strict=True):
+            weights = _load(builder, other, place, None if padded else mask)
+            for numbers, total in zip(shared, each, strict=True):
+                product = builder.fmul(numbers, weights, flags=_FAST)
+                builder.store(builder.fadd(builder.load(total), product, flags=_FAST), total)
 
     _by_vectors(builder, n, add)
-    return _sums(builder, [builder.load(total) for total in totals])
+    return [_sums(builder, [builder.load(total) for total in each]) for each in totals]
 
 
 @intrinsic

@@ -57,7 +57,7 @@ def make_engine(
                 from mbgd.step.fused.step import FusedEngine, shares_batches
 
             team = 1
-            if shares_batches(found_or_program):
+            if shares_batches(found_or_program, batch_size):
                 team = choose_team(plan.threads, work, batch_size)
                 threads = plan.threads if isinstance(plan.threads, int) else team
             with uncollected():  # it reads compiled kernels

@@ -10,7 +10,6 @@ from mbgd.step.fused.layout import (
     BELOW,
     BIAS,
     BIAS_TENSOR,
-    BLAS,
     COLUMNS,
     COPIES,
     CURVE,
@@ -29,6 +28,7 @@ from mbgd.step.fused.layout import (
     SPARSE,
     STRIP,
     W_TENSOR,
+    WIDE,
     Calls,
     Data,
     Memory,
@@ -37,9 +37,10 @@ from mbgd.step.fused.layout import (
     W,
 )
 from mbgd.step.fused.moves import move, move_rows, move_tensor
+from mbgd.step.fused.products import is_by_blas
 
 Pointer = Any
-WIDE = 64  # inputs that are worth a loop of their own for each output
+LONG = 64  # inputs that are worth a loop of their own for each output
 
 
 @part
@@ -52,6 +53,7 @@ def backward(
     start: int,
     rows: int,
     fresh: bool,
+    m: int,
     at_once: bool,
     factor: float,
 ) -> int:
@@ -77,11 +79,12 @@ def backward(
             return here
         if net.layers[i, KIND] == SCALE:
             _unscale(calls, net, memory, data, moves, i, here, start, rows, fresh, at_once, factor)
-        n = rows * net.layers[i, COPIES]
+        copies = net.layers[i, COPIES]
+        n = rows * copies
         if net.layers[i, BELOW]:
-            _to_inputs(calls, net, memory, i, here, below, n, fresh)
+            _to_inputs(calls, net, memory, i, here, below, n, fresh, copies * m)
         if net.layers[i, KIND] == DENSE or net.layers[i, KIND] == HEADS:
-            _learn(calls, net, memory, data, moves, i, here, start, n, fresh, at_once, factor)
+            _learn(calls, net, memory, data, moves, i, here, start, n, fresh, copies * m, at_once, factor)
             upper = not upper
         if net.layers[i, KIND] == SPARSE and at_once:
             move_tensor(memory, moves, net.layers[i, BIAS_TENSOR], factor, 1.0)
@@ -118,9 +121,12 @@ def _unscale(
 
 
 @part
-def _to_inputs(calls: Calls, net: Net, memory: Memory, i: int, here: int, below: int, rows: int, fresh: bool) -> None:
+def _to_inputs(
+    calls: Calls, net: Net, memory: Memory, i: int, here: int, below: int, rows: int, fresh: bool, m: int
+) -> None:
     """The gradient at the inputs of layer i from that at its products, on through what bent them, strip by strip."""
-    a, b, skip, by_blas = net.layers[i, INPUTS], net.layers[i, OUTPUTS], net.layers[i, SKIP], net.layers[i, BLAS]
+    a, b, skip = net.layers[i, INPUTS], net.layers[i, OUTPUTS], net.layers[i, SKIP]
+    by_blas = is_by_blas(m, net.layers[i, WIDE])
     strip, gemm = (rows, calls.gemm) if by_blas else (ROWS, 0)
     if net.layers[i, KIND] == HEADS:
         members, w = net.layers[i, COPIES], at(memory.theta, net.layers[i, W])
@@ -166,16 +172,18 @@ def _learn(
     start: int,
     rows: int,
     fresh: bool,
+    m: int,
     at_once: bool,
     factor: float,
 ) -> None:
     """The gradient of the weights of a layer i, the last one of members or a dense one; where nothing else has to be known
     before, their update as well."""
-    a, b, t, by_blas = net.layers[i, INPUTS], net.layers[i, OUTPUTS], net.layers[i, W_TENSOR], net.layers[i, BLAS]
+    a, b, t = net.layers[i, INPUTS], net.layers[i, OUTPUTS], net.layers[i, W_TENSOR]
+    by_blas = is_by_blas(m, net.layers[i, WIDE])
     h = at(data.x, start * a) if i == 0 else at(memory.outputs, net.layers[i - 1, OUTPUT] * net.block)
     heads, members = net.layers[i, KIND] == HEADS, net.layers[i, COPIES]
     learns = t >= 0 and at_once and not by_blas and not heads and moves.tensors[t, LENGTH] > 0
-    if learns and rows == 1 and a >= WIDE:
+    if learns and rows == 1 and a >= LONG:
         move_rows(memory, moves, t, factor, 1.0, h, at(memory.deltas, here), net.layers[i, W], b, a)
     elif learns and rows > 1 and net.layers[i, STRIP] == 0:
         delta, turned, grad = at(memory.deltas, here), at(memory.strip, 0), at(memory.grad, net.layers[i, W])

@@ -10,7 +10,6 @@ from mbgd.compiled.kernel import at, call, part
 from mbgd.step.fused.chance import mask_key
 from mbgd.step.fused.layout import (
     BIAS,
-    BLAS,
     COLUMNS,
     COPIES,
     CURVE,
@@ -26,6 +25,7 @@ from mbgd.step.fused.layout import (
     SLOPE,
     SPARSE,
     TURNED,
+    WIDE,
     Batches,
     Calls,
     Data,
@@ -33,7 +33,7 @@ from mbgd.step.fused.layout import (
     Net,
     W,
 )
-from mbgd.step.fused.products import is_turned
+from mbgd.step.fused.products import is_by_blas, is_turned
 
 Pointer = Any
 ROWS = 24  # of a strip: four tall tiles
@@ -94,11 +94,9 @@ def _heads(
     """The outputs of the last layers of members that share those below."""
     a, b, members = net.layers[i, INPUTS], net.layers[i, OUTPUTS], net.layers[i, COPIES]
     w, bias = at(memory.theta, net.layers[i, W]), at(memory.theta, net.layers[i, BIAS])
-    turned, from_turned = at(memory.turned, net.layers[i, TURNED]), int(is_turned(m, b, 0))
-    call(
-        calls.forward_heads,
-        (calls.multiply, calls.turn, h, w, bias, turned, out, rows, a, b, members, from_turned, int(fresh)),
-    )
+    turned, from_turned = at(memory.turned, net.layers[i, TURNED]), int(is_turned(m, a, b, 0))
+    each = (calls.multiply, calls.multiply_rows, calls.turn)
+    call(calls.forward_heads, (*each, h, w, bias, turned, out, rows, a, b, members, from_turned, int(fresh)))
 
 
 @part
@@ -117,9 +115,9 @@ def _product(
     fade: float,
 ) -> None:
     """The outputs of a dense layer i, strip by strip."""
-    a, b, by_blas = net.layers[i, INPUTS], net.layers[i, OUTPUTS], net.layers[i, BLAS]
+    a, b, by_blas = net.layers[i, INPUTS], net.layers[i, OUTPUTS], is_by_blas(m, net.layers[i, WIDE])
     w, turned = at(memory.theta, net.layers[i, W]), at(memory.turned, net.layers[i, TURNED])
-    from_turned = int(is_turned(m, b, by_blas))
+    from_turned = int(is_turned(m, a, b, by_blas))
     if from_turned and fresh:
         call(calls.turn, (w, turned, b, a))
     strip, gemm = (rows, calls.gemm) if by_blas else (ROWS, 0)
@@ -127,7 +125,7 @@ def _product(
         some = min(strip, rows - s)
         h = at(data.x, (start + s) * a) if i == 0 else at(memory.outputs, net.layers[i - 1, OUTPUT] * net.block + s * a)
         out = at(memory.outputs, net.layers[i, OUTPUT] * net.block + s * b)
-        call(calls.forward, (calls.multiply, h, w, turned, out, some, a, b, from_turned, gemm))
+        call(calls.forward, (calls.multiply, calls.multiply_rows, h, w, turned, out, some, a, b, from_turned, gemm))
         _bend(calls, net, memory, i, s, some, place + s, step, fade)
 
 

@@ -11,14 +11,14 @@ from typing import Any
 from numba import carray
 
 from mbgd.compiled.kernel import call, leaf, moved
-from mbgd.compiled.vectors import dots
 
 Pointer = Any
 
 
-@leaf("iipppppiiiiii")
+@leaf("iiipppppiiiiii")
 def forward_heads(
     multiply: int,
+    multiply_rows: int,
     turn: int,
     h_at: Pointer,
     w_at: Pointer,
@@ -32,7 +32,7 @@ def forward_heads(
     from_turned: int,
     fresh: int,
 ) -> None:
-    """out = h W' + bias, from copies of W that are turned anew where `fresh`, or by a dot for each number."""
+    """out = h W' + bias, from copies of W that are turned anew where `fresh`, or from W as it lies."""
     for k in range(members):
         h, w, out = moved(h_at, k * a), moved(w_at, k * a * b), moved(out_at, k * rows * b)
         if from_turned:
@@ -41,8 +41,7 @@ def forward_heads(
                 call(turn, (w, turned, b, a))
             call(multiply, (h, members * a, 1, turned, b, out, b, rows, b, a, 1))
         else:
-            for r in range(rows):
-                dots(w, moved(h, r * members * a), moved(out, r * b), b, a)
+            call(multiply_rows, (h, members * a, w, a, out, b, rows, b, a))
         bias, numbers = carray(moved(bias_at, k * b), b), carray(out, rows * b)
         for r in range(rows):
             for o in range(b):

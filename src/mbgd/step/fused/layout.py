@@ -17,13 +17,13 @@ Ints = NDArray[np.int64]
 
 # layers: W and BIAS are offsets in `theta` (-1: none), CURVE the address of the activation (0: none) and RECTIFIED
 # whether it is ReLU alone, OUTPUT and SLOPE units a row before this layer's (SLOPE -1: none kept), TURNED the offset of
-# its transposed copy, BLAS whether its products are BLAS's, STRIP how many of its outputs are learnt at once (0: all of
-# them, by way of the transposed gradient), W_TENSOR and BIAS_TENSOR rows of `tensors` (-1: not trained), BELOW whether
+# its transposed copy, WIDE whether the products of many rows are BLAS's, STRIP how many of its outputs are learnt at once
+# (0: all of them, by way of the transposed gradient), W_TENSOR and BIAS_TENSOR rows of `tensors` (-1: not trained), BELOW whether
 # the gradient goes on to the layer below, SKIP how many of its inputs need none, COPIES how many rows it has for each row of
 # the data: behind the scales of members that share a body one for each, side by side
 LAYER_COLUMNS = 17
 KIND, INPUTS, OUTPUTS, W, BIAS, CURVE, RECTIFIED, OUTPUT = range(8)
-SLOPE, TURNED, BLAS, STRIP, W_TENSOR, BIAS_TENSOR, BELOW, SKIP, COPIES = range(8, LAYER_COLUMNS)
+SLOPE, TURNED, WIDE, STRIP, W_TENSOR, BIAS_TENSOR, BELOW, SKIP, COPIES = range(8, LAYER_COLUMNS)
 DENSE, PLAIN, COLUMNS, SCALE, SPARSE, HEADS = range(6)  # kinds: a product; none; numbers and categories side by side; a
 # factor each; a product of sparse rows; a product for each member
 # front: one of the three kinds, which code or number, where to, how wide, offset in theta (-1: none); and of embedded
@@ -43,6 +43,7 @@ class Calls(NamedTuple):
 
     gemm: int
     multiply: int
+    multiply_rows: int
     turn: int
     forward: int
     to_inputs: int

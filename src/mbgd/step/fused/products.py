@@ -1,4 +1,5 @@
-"""The products of a dense layer: by tiles, by BLAS where the weights are too many for the caches, a few rows by dots.
+"""The products of a dense layer: by tiles, from a transposed copy of W or from W as it lies; by BLAS where the weights are too
+many for the caches and the rows are many.
 
 R rows · a inputs · b outputs. W is (b, a), row by row as torch keeps it; `turned` is its transpose (a, b).
 """
@@ -14,15 +15,24 @@ from mbgd.compiled.vectors import dots
 from mbgd.step.fused.blas import PLAIN, TURNED, gemm, turn_tile
 
 Pointer = Any
-FEW_ROWS = 8  # below, to turn W costs more than it saves
+FEW_ROWS, SOME_ROWS, MANY_ROWS = 8, 32, 128  # below the first, to turn W costs more than it saves
+SHORT, CACHED = 64, 1 << 15  # inputs that are too few for dots; weights that are turned within the first caches
 TILE, LINE = 8, 16
 DEEP = 64  # rows of a product with a transposed matrix at a time, so that they stay in the first-level cache
 
 
 @kernel
-def is_turned(m: int, b: int, by_blas: int) -> bool:
-    """Whether a batch of m rows is worth a transposed copy of W."""
-    return m >= FEW_ROWS and b > 1 and by_blas == 0
+def is_by_blas(m: int, wide: int) -> bool:
+    """Whether the products of a batch of m rows are BLAS's, which copies the weights of a wide layer into order first."""
+    return wide != 0 and m >= MANY_ROWS
+
+
+@kernel
+def is_turned(m: int, a: int, b: int, by_blas: int) -> bool:
+    """Whether a batch of m rows is worth a transposed copy of W: the more it has to be, the more weights there are."""
+    if m < FEW_ROWS or b == 1 or by_blas:
+        return False
+    return a < SHORT or m >= MANY_ROWS or (m >= SOME_ROWS and a * b <= CACHED)
 
 
 @leaf("ppii")
@@ -43,9 +53,10 @@ def turn(w_at: Pointer, turned_at: Pointer, b: int, a: int) -> None:
                     turn_tile(moved(w_at, (i + s) * a + j + t), a, moved(turned_at, (j + t) * b + i + s), b)
 
 
-@leaf("ippppiiiii")
+@leaf("iippppiiiii")
 def forward(
     multiply: int,
+    multiply_rows: int,
     h_at: Pointer,
     w_at: Pointer,
     turned: Pointer,
@@ -56,7 +67,7 @@ def forward(
     from_turned: int,
     gemm_at: int,
 ) -> None:
-    """out (R, b) = h W', from the turned copy, by BLAS if `gemm_at` is given, or by a dot for each number."""
+    """out (R, b) = h W', from the turned copy, by BLAS if `gemm_at` is given, or from W as it lies."""
     if from_turned:
         call(multiply, (h_at, a, 1, turned, b, out_at, b, rows, b, a, 1))
         return
@@ -67,8 +78,7 @@ def forward(
         zero = carray(out_at, 1).dtype.type(0)
         gemm(gemm_at, TURNED, PLAIN, b, rows, a, w_at, a, h_at, a, zero, out_at, b)
         return
-    for r in range(rows):
-        dots(w_at, moved(h_at, r * a), moved(out_at, r * b), b, a)
+    call(multiply_rows, (h_at, a, w_at, a, out_at, b, rows, b, a))
 
 
 @leaf("ipppiiiii")

@@ -50,7 +50,7 @@ def run_chunk(calls: Calls, net: Net, memory: Memory, data: Data, batches: Batch
                 here, at_row = memory.rows, 0
             forward(calls, net, memory, here, at_row, rows, place, fresh, m, batches.first_step + j, batches.fades[j])
             loss(calls, net, memory, here, batches, at_row, rows, done + place, batches.scales[j])
-            backward(calls, net, memory, here, moves, at_row, rows, fresh, at_once, factor)
+            backward(calls, net, memory, here, moves, at_row, rows, fresh, m, at_once, factor)
         if net.n_bent:
             call(calls.spread, (at(net.front, 0), at(memory.steps, 0), at(memory.grad, 0), len(net.front) // FRONT))
         if team.size == 1:

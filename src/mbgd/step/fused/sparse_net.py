@@ -33,7 +33,7 @@ def run_sparse_net(
             _multiply(memory, sparse, start, rows, h)
             forward(calls, net, memory, data, start, rows, place, fresh, m, batches.first_step + j, batches.fades[j])
             loss(calls, net, memory, data, batches, start, rows, done + place, batches.scales[j])
-            here = backward(calls, net, memory, data, moves, start, rows, fresh, at_once, factor)
+            here = backward(calls, net, memory, data, moves, start, rows, fresh, m, at_once, factor)
             for i in range(rows * h):
                 sparse.kept[place * h + i] = memory.deltas[here + i]
         finish(calls, net, memory, data, batches, j, moves, factor, at_once)

@@ -16,7 +16,7 @@ from mbgd.data.chunk import Chunk
 from mbgd.data.source import Rows, inputs_of
 from mbgd.step.evaluation import evaluating
 from mbgd.step.fading import fading
-from mbgd.step.fused import activations, bent, front, heads, losses, products, scale, tiles, updates
+from mbgd.step.fused import activations, bent, dot_tiles, front, heads, losses, products, scale, tiles, updates
 from mbgd.step.fused.arena import NUMPY, bent_columns, edges_of, uses_blas
 from mbgd.step.fused.binding import Binding
 from mbgd.step.fused.blas import address_of_gemm
@@ -28,6 +28,7 @@ from mbgd.step.fused.layout import DECAY, OUTPUTS, SETTINGS, Batches, Calls, Dat
 from mbgd.step.fused.linear import run_linear
 from mbgd.step.fused.losses import BY_ELEMENT, BY_LABEL, pinballs
 from mbgd.step.fused.outputs import run_outputs
+from mbgd.step.fused.products import MANY_ROWS
 from mbgd.step.fused.program import Program
 from mbgd.step.fused.run import run_chunk
 from mbgd.step.fused.single import run_single
@@ -269,17 +270,17 @@ def _flat(tensor: Tensor) -> Floats:
 def calls_of(dtype: np.dtype[Any], *, by_blas: bool, members: int = 1) -> Calls:
     """The leaves that every program uses, compiled or read from disk; BLAS is looked for where a layer goes through it, and
     what only several members need is left at 0 for one."""
-    rooms = (products, tiles, activations, front, bent, scale, heads, losses, updates)
+    rooms = (products, tiles, dot_tiles, activations, front, bent, scale, heads, losses, updates)
     named = {name: found for room in rooms for name, found in vars(room).items() if isinstance(found, Leaf)}
     unused = {"gemm"} if members > 1 else {"gemm", *OF_MEMBERS}
     addresses = {name: 0 if name in unused else named[name].address(dtype) for name in Calls._fields}
     return Calls(**addresses | {"gemm": address_of_gemm(dtype) if by_blas else 0})
 
 
-def shares_batches(program: Program) -> bool:
+def shares_batches(program: Program, batch_size: int) -> bool:
     """Whether threads can take some rows of each batch each: not where BLAS has threads of its own, nor where a step is
     over before they could meet."""
-    return not (uses_blas(program) or is_linear(program))
+    return not (is_linear(program) or (uses_blas(program) and batch_size >= MANY_ROWS))
 
 
 def is_linear(program: Program) -> bool:
