@@ -76,7 +76,6 @@ All planned epochs are done: 27 steps, 3 epochs, by the fused engine.
 | --- | --- |
 | batch_size | 32 |
 | drop | label, key, when, group, part |
-| dropout | 0.15 |
 | dropout_fades | yes |
 | epochs | 3 |
 | input_scales | yes |

@@ -16,9 +16,10 @@ from mbgd.desk.table_plan import table_plan
 
 
 def test_few_rows_are_held_back_and_many_are_not() -> None:
-    assert [default_dropout(n) for n in (1, 30_000, 200_000, 10**9)] == [0.15, 0.15, 0.0, 0.0]
+    assert [default_dropout(n, classes=True) for n in (1, 30_000, 200_000, 10**9)] == [0.15, 0.15, 0.0, 0.0]
+    assert [default_dropout(n, classes=False) for n in (1, 30_000, 200_000, 10**9)] == [0.0, 0.0, 0.0, 0.0]
     assert [default_decay(n) for n in (1, 30_000, 200_000, 10**9)] == [0.02, 0.02, 0.0, 0.0]
-    falling = [default_dropout(n) for n in range(30_000, 200_000, 10_000)]
+    falling = [default_dropout(n, classes=True) for n in range(30_000, 200_000, 10_000)]
     assert falling == sorted(falling, reverse=True)
 
 
@@ -44,7 +45,7 @@ def test_weights_are_averaged_over_a_hundred_updates_or_a_tenth_of_fewer() -> No
 
 
 def test_where_later_rows_are_to_be_predicted_the_network_is_held_back() -> None:
-    assert [default_dropout(n, later=True) for n in (1, 10**9)] == [0.15, 0.15]
+    assert [default_dropout(n, classes=which, later=True) for n in (1, 10**9) for which in (True, False)] == [0.15] * 4
     assert default_epochs(60_000, 256) == 48
     assert [default_epochs(n, 256, later=True) for n in (60_000, 10**6)] == [13, 4]
 

@@ -152,7 +152,7 @@ def by_size(plan: Plan, rows: TableRows) -> Plan:
     n = len(rows.sets.training)
     batch_size = plan.batch_size if plan.batch_size != "auto" else default_batch_size(n)
     m = n if batch_size == "full" else min(int(batch_size), n)
-    later = plan.split.startswith("time:")
+    later, classes = plan.split.startswith("time:"), bool(rows.target.classes)
     epochs = plan.epochs if plan.epochs != "auto" else default_epochs(n, m, preset=plan.preset, later=later)
     patience = plan.patience if plan.patience != "auto" else default_patience(epochs)
     tabular, linear = plan.optimizer == "tabular", not plan.hidden_layer_sizes
@@ -166,8 +166,8 @@ def by_size(plan: Plan, rows: TableRows) -> Plan:
         ema_decay=plan.ema_decay if plan.ema_decay != "auto" else default_average(plan.steps, epochs, -(-n // m)),
         learning_rate=plan.learning_rate
         if plan.learning_rate != "auto"
-        else default_rate(plan.optimizer, n, m, classes=bool(rows.target.classes)),
-        dropout=plan.dropout if plan.dropout != "auto" else default_dropout(n, later=later),
+        else default_rate(plan.optimizer, n, m, classes=classes),
+        dropout=plan.dropout if plan.dropout != "auto" else default_dropout(n, classes=classes, later=later),
         weight_decay=default_decay(n) if tabular and plan.weight_decay is None else plan.weight_decay,
         loss=_loss_name(plan, rows.target),
         metric="r2" if plan.metric is None and len(plan.targets) > 1 else plan.metric,  # units do not add up

@@ -59,9 +59,12 @@ def default_rate(optimizer: Any, n_rows: int, batch_size: int, *, classes: bool)
     return ADAM_RATE * math.sqrt(min(1.0, batch_size / ADAM_BATCH)) if optimizer in ("adam", "adamw") else None
 
 
-def default_dropout(n_rows: int, *, later: bool = False) -> float:
-    """0.15, none where there are many rows, unless `later` rows are to be predicted."""
-    return DROPOUT if later else DROPOUT * (1 - _how_many(n_rows))
+def default_dropout(n_rows: int, *, classes: bool, later: bool = False) -> float:
+    """0.15 for classes, none where there are many rows; none for numbers, whose averaged weights do without, unless `later` rows
+    are to be predicted."""
+    if later:
+        return DROPOUT
+    return DROPOUT * (1 - _how_many(n_rows)) if classes else 0.0
 
 
 def default_decay(n_rows: int) -> float:
