@@ -101,19 +101,21 @@ def whole_steps(folder: Path) -> list[int]:
 
 
 def outcome(folder: Path, *, checkpoint: bool = True) -> dict[str, Any]:
-    """All that a run leaves, times apart: model, last checkpoint, history, result."""
-    history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
-    result = read_result(folder)
+    """All that a run leaves, times apart: models, last checkpoint, histories, result; of several models that of each."""
+    histories = [path for path in (folder / "history.jsonl", folder / "refit" / "history.jsonl") if path.exists()]
     left: dict[str, Any] = {
-        "model": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
-        "history": [_timeless(line) for line in history],
-        "result": _timeless(result),
+        "models": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.safetensors")},
+        "history": [_timeless(json.loads(line)) for path in histories for line in path.read_text().splitlines()],
+        "result": _timeless(read_result(folder)),
+        "each": {path.name: outcome(path, checkpoint=checkpoint) for path in (folder / "models").glob("*")},
     }
     found = newest(folder)
     if checkpoint and found is not None:
         tensors = found.checkpoint.tensors
         left["state"] = {name: tensor_hash(tensors[name]) for name in sorted(tensors)}
         left["facts"] = _timeless(found.checkpoint.facts)
+    assert left["models"]
+    assert left["history"] or left["each"]
     return left
 
 
@@ -122,5 +124,11 @@ def tensor_hash(tensor: torch.Tensor) -> str:
     return hashlib.sha256(repr((tensor.shape, tensor.dtype)).encode() + raw).hexdigest()
 
 
-def _timeless(facts: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in facts.items() if name not in ("seconds", "rows_per_second", "notices")}
+def _timeless(facts: Any) -> Any:
+    """Without what differs from one time to the next."""
+    if isinstance(facts, list):
+        return [_timeless(one) for one in facts]
+    if not isinstance(facts, dict):
+        return facts
+    kept = {name: value for name, value in facts.items() if name not in ("seconds", "rows_per_second", "notices")}
+    return {name: _timeless(value) for name, value in kept.items()}

@@ -114,7 +114,7 @@ def test_verify_names_the_file_with_a_changed_byte(kind: str, share: str, runs: 
 @pytest.mark.parametrize("share", TIERS)
 @pytest.mark.parametrize("kind", list(FILES)[1:])
 def test_a_resume_is_refused_or_comes_to_the_same_bits(kind: str, share: str, runs: Path, tmp_path: Path) -> None:
-    expected = outcome_of(runs / ("finished" if kind == "stopped" else "several"))
+    expected = outcome(runs / ("finished" if kind == "stopped" else "several"), checkpoint=False)
     for name in FILES[kind]:
         whole = (runs / kind / name).read_bytes()
         went_on = 0
@@ -128,20 +128,13 @@ def test_a_resume_is_refused_or_comes_to_the_same_bits(kind: str, share: str, ru
                 continue
             if same:
                 mbgd.resume(run)
-                assert outcome_of(run) == expected, (name, at, bit)
+                assert outcome(run, checkpoint=False) == expected, (name, at, bit)
                 assert not mbgd.verify(run).wrong
                 went_on += 1
             else:
                 with pytest.raises(SavedFileError, match=re.escape(str(run / name))):
                     mbgd.resume(run)
             shutil.rmtree(run)
-
-
-def outcome_of(run: Path) -> dict[str, Any]:
-    """Of one model; of several without histories of the whole, which has none."""
-    if not (run / "models").exists():
-        return outcome(run, checkpoint=False)
-    return {path.name: outcome(path, checkpoint=False) for path in (run / "models").iterdir()}
 
 
 def test_a_history_with_a_changed_number_is_refused_and_gone_on_without(runs: Path, tmp_path: Path) -> None:
