@@ -80,6 +80,35 @@ def test_only_parts_that_vary_among_the_training_rows_are_kept() -> None:
     assert (some.part.parts, some.distinct, some.missing) == (("hour",), 2, 0)
 
 
+@given(
+    times=st.lists(st.one_of(st.none(), TIMES), min_size=1, max_size=20),
+    seen=st.sets(st.integers(1, 12), min_size=1),
+    unit=st.sampled_from(["s", "ms", "us"]),
+)
+def test_each_code_is_that_of_its_value(times: list[Any], seen: set[int], unit: str) -> None:
+    """Of months and hours from 1 to 12, weekdays from 1 on and the first days of the year, as `datetime` has them."""
+    values = tuple(sorted(seen))
+    names = ("hour", "weekday", "month", "day_of_year")
+    part = DateColumn("t", (), flag=False, zone=None, codes=tuple((name, values) for name in names))
+    found = np.stack(part.encode_codes(column(times, pa.timestamp(unit))), axis=1).tolist()
+    for time, row in zip(times, found, strict=True):
+        there = () if time is None else (time.hour, time.weekday(), time.month, time.timetuple().tm_yday - 1)
+        assert row == ([values.index(v) + 1 if v in values else 0 for v in there] if there else [0] * 4)
+    assert DateColumn.from_json(json.loads(json.dumps(part.to_json()))) == part
+
+
+def test_a_value_has_a_code_where_four_rows_share_one_on_average() -> None:
+    day = datetime.datetime(2013, 1, 1)
+    hours = [day + datetime.timedelta(hours=n) for n in range(24 * 10)]  # 24 rows a day, 10 an hour
+    found = dict(everything(column(hours)).part.codes)
+    assert found == {"hour": tuple(range(24)), "weekday": tuple(range(7)), "day_of_year": tuple(range(10))}
+    days = [day + datetime.timedelta(days=n) for n in range(360)]
+    assert dict(everything(column(days)).part.codes) == {"weekday": tuple(range(7)), "month": tuple(range(1, 13))}
+    assert everything(column(days[:20])).part.codes == ()
+    rows = np.arange(24 * 5)
+    assert dict(learn_date(column(hours), "t", training_rows=rows).part.codes)["day_of_year"] == tuple(range(5))
+
+
 def test_dates_that_tell_nothing_are_left_out() -> None:
     same = everything(column([datetime.date(2013, 1, 1)] * 3))
     assert (same.part, same.why) == (None, "hour, weekday and day of the year are the same in all rows")

@@ -140,8 +140,9 @@ def test_inspect_sees_every_column_and_why_it_is_left_out() -> None:
         "x", "gap", "gap:missing", "when:hour_sin", "when:hour_cos", "when:weekday_sin", "when:weekday_cos",
         "when:day_of_year_sin", "when:day_of_year_cos",
     )  # fmt: skip
-    assert encoder.code_names == ("carrier",)
-    assert encoder.cardinalities == (4,)
+    assert encoder.code_names == ("carrier", "when:hour", "when:weekday", "when:month")
+    assert encoder.code_columns == ("carrier", "when", "when", "when")
+    assert encoder.cardinalities == (4, 25, 8, 3)
 
 
 def test_the_user_says_what_is_a_number_and_what_a_label() -> None:
@@ -163,7 +164,7 @@ def test_a_model_reads_a_csv_file_as_it_was_trained_whatever_its_first_block_loo
     (tmp_path / "gap.csv").write_text("x,gap,carrier,when\n,,,\n")
     blank = encoder.encode(next(read_batches(tmp_path / "gap.csv", schema_like=encoder.schema)))
     assert blank.numbers.tolist() == [[0, 0, 1, 0, 0, 0, 0, 0, 0]]
-    assert blank.codes.tolist() == [[0]]
+    assert blank.codes.tolist() == [[0, 0, 0, 0]]
 
 
 def test_bad_tables_are_one_sentence(tmp_path: Path) -> None:

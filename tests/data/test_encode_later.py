@@ -94,6 +94,14 @@ def test_a_day_of_the_year_is_left_out_until_it_has_come_round() -> None:
         assert everything.part.parts == ("hour", "weekday", "day_of_year")
 
 
+def test_days_and_months_have_codes_once_they_have_come_round_hours_and_weekdays_never() -> None:
+    for days, coded in ((300, ()), (364, ("month", "day_of_year"))):
+        table = flown(days)
+        summary = learn_date(table, "when", training_rows=np.arange(table.n_rows), later=True)
+        assert summary.part is not None
+        assert tuple(part for part, _ in summary.part.codes) == coded
+
+
 def test_a_split_by_time_leaves_out_the_time_and_a_random_one_does_not() -> None:
     n = 600
     when = [datetime.datetime(2013, 1, 1) + datetime.timedelta(hours=12 * k) for k in range(n)]

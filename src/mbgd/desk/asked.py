@@ -58,7 +58,7 @@ def _first_layer(predictor: Predictor, table: Table, names: list[str]) -> tuple[
     with evaluating(model), torch.no_grad():
         values = model.inputs(*both).cpu().numpy()
     of_number = [names.index(part.name) for part in encoder.numbers for _ in part.outputs]
-    of_code = [names.index(part.name) for part in encoder.categories]
+    of_code = [names.index(name) for name in encoder.code_columns]
     numbers, codes = model.origins()
     return values, np.array([*(of_number[k] for k in numbers), *(of_code[k] for k in codes)], dtype=np.int64)
 

@@ -77,7 +77,7 @@ def _alone(
     numbers = [name for name, kind in encoder.columns.items() if kind == "number"]
     seen = table.drop(name for name in table.names if name not in numbers).take(rows)
     shares = {name: _of_number(as_floats(seen, name), y, target) for name in numbers}
-    for column, name in enumerate(encoder.code_names):
+    for column, name in enumerate(part.name for part in encoder.categories):
         explained = entropy_explained if target.classes else variance_explained
         shares[name] = explained(codes[:, column], y)
     suspects = sorted((name for name, share in shares.items() if share >= EXPLAINED), key=lambda name: -shares[name])

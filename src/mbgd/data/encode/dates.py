@@ -1,4 +1,7 @@
-"""A column of dates or timestamps in, sine and cosine of hour, weekday and day of year out; absolute time is left out."""
+"""A column of dates or timestamps in, waves and codes of hour, weekday, month and day of the year out; absolute time is left out.
+
+A wave, sine and cosine, says how near two times lie; a code has what is peculiar to a day, such as a holiday, or to an hour.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +25,25 @@ _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _FEW_DAYS = 200_000
 PERIODS = {"hour": 24.0, "weekday": 7.0, "day_of_year": 365.25}
 SECONDS = {"hour": DAY, "weekday": 7 * DAY, "day_of_year": 365.25 * DAY}
+CODED = ("hour", "weekday", "month", "day_of_year")
+OF_THE_YEAR = ("month", "day_of_year")
+ROWS_A_CODE = 4  # on average, below which a code learns its few rows by heart
 SEEN = 0.95  # share of a period that training rows must span where later rows are to be predicted
 
 
 @dataclass(frozen=True)
 class DateColumn:
-    """For each part p of period P: sin and cos of 2 pi p / P, both 0 where the time is missing. `zone` is the clock read."""
+    """For each part p of period P: sin and cos of 2 pi p / P, both 0 where the time is missing. `zone` is the clock read.
+
+    `codes` names parts once more, each with the values among the training rows in rising order: code k is the k-th of them, 0 a
+    value that is missing or was not seen. Months count from 1, all others from 0.
+    """
 
     name: str
     parts: tuple[str, ...]
     flag: bool  # missing values were seen among the training rows
     zone: str | None
+    codes: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -50,12 +61,21 @@ class DateColumn:
             columns = [np.where(missing, np.float32(0), column) for column in columns]
         return columns + ([missing.astype(np.float32)] if self.flag else [])
 
+    def encode_codes(self, table: Table) -> list[IntArray]:
+        """One array (n_rows,) for each of `codes`."""
+        if not self.codes:
+            return []
+        seconds, missing = as_seconds(table, self.name, zone=self.zone)
+        return [np.where(missing, 0, _codes(seconds, part, values)) for part, values in self.codes]
+
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "parts": list(self.parts), "flag": self.flag, "zone": self.zone}
+        codes = {"codes": {part: list(values) for part, values in self.codes}} if self.codes else {}
+        return {"name": self.name, "parts": list(self.parts), "flag": self.flag, "zone": self.zone, **codes}
 
     @staticmethod
     def from_json(saved: Mapping[str, Any]) -> DateColumn:
-        return DateColumn(saved["name"], tuple(saved["parts"]), bool(saved["flag"]), saved["zone"])
+        codes = tuple((part, tuple(values)) for part, values in saved.get("codes", {}).items())
+        return DateColumn(saved["name"], tuple(saved["parts"]), bool(saved["flag"]), saved["zone"], codes)
 
 
 @dataclass(frozen=True)
@@ -89,7 +109,29 @@ def learn_date(table: Table, name: str, *, training_rows: IntArray, later: bool 
     why = unseen.replace("_", " ") if new else ""
     if not parts and not n_missing:
         return DateSummary(None, 0, distinct, why or "hour, weekday and day of the year are the same in all rows")
-    return DateSummary(DateColumn(name, tuple(parts), n_missing > 0, zone), n_missing, distinct, why)
+    coded = CODED if not later else OF_THE_YEAR if "day_of_year" in parts else ()
+    codes = tuple((part, values) for part in coded if (values := _values(seen, part)))
+    return DateSummary(DateColumn(name, tuple(parts), n_missing > 0, zone, codes), n_missing, distinct, why)
+
+
+def _values(seen: IntArray, part: str) -> tuple[int, ...]:
+    """Those of the training rows that have a code each: none where all are one, or where too few rows have the same."""
+    values = np.unique(_place(seen, part)).tolist()
+    return tuple(values) if 1 < len(values) <= len(seen) / ROWS_A_CODE else ()
+
+
+def _codes(seconds: IntArray, part: str, values: tuple[int, ...]) -> IntArray:
+    """(n_rows,) the place of each among `values`, from 1 on; 0 for any other."""
+    code_of = np.zeros(max(values) + 1, np.int64)
+    code_of[list(values)] = np.arange(1, len(values) + 1)
+    place = _place(seconds, part)
+    return np.where(place < len(code_of), code_of[np.minimum(place, len(code_of) - 1)], 0)
+
+
+def _place(seconds: IntArray, part: str) -> IntArray:
+    """As `_calendar`, but hours of the day in place of seconds."""
+    found = _calendar(seconds, part)
+    return found // HOUR if part == "hour" else found
 
 
 def as_seconds(table: Table, name: str, *, zone: str | None) -> tuple[IntArray, NDArray[np.bool_]]:
@@ -119,21 +161,28 @@ def as_seconds(table: Table, name: str, *, zone: str | None) -> tuple[IntArray, 
 
 
 def _calendar(seconds: IntArray, part: str) -> IntArray:
-    """Second of the day, day of the week (Monday 0) or day of the year (1 January 0), an index into `_waves`."""
+    """Second of the day, day of the week (Monday 0), month (January 1) or day of the year (1 January 0)."""
     days = seconds // DAY
     if part == "hour":
         return seconds - days * DAY
     if part == "weekday":
         return (days + 3) % 7  # 1 January 1970 was a Thursday
-    first, last = int(days.min(initial=0)), int(days.max(initial=0))
+    first, last, of_days = int(days.min(initial=0)), int(days.max(initial=0)), _OF_DAYS[part]
     if last - first > _FEW_DAYS:
-        return _day_of_year(days)
-    return _day_of_year(np.arange(first, last + 1))[days - first]  # calendar arithmetic is slow: once a day, not a row
+        return of_days(days)
+    return of_days(np.arange(first, last + 1))[days - first]  # calendar arithmetic is slow: once a day, not a row
 
 
 def _day_of_year(days: IntArray) -> IntArray:
     dates = days.astype("datetime64[D]")
     return np.asarray(dates - dates.astype("datetime64[Y]").astype("datetime64[D]"), dtype=np.int64)
+
+
+def _month(days: IntArray) -> IntArray:
+    return days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12 + 1
+
+
+_OF_DAYS = {"day_of_year": _day_of_year, "month": _month}
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -75,13 +76,25 @@ class Encoder:
         return tuple(each)
 
     @property
+    def dates(self) -> tuple[DateColumn, ...]:
+        return tuple(part for part in self.numbers if isinstance(part, DateColumn))
+
+    @property
     def code_names(self) -> tuple[str, ...]:
-        return tuple(part.name for part in self.categories)
+        """Of the categories, then of the dates."""
+        of_dates = (f"{date.name}:{part}" for date in self.dates for part, _ in date.codes)
+        return (*(part.name for part in self.categories), *of_dates)
+
+    @property
+    def code_columns(self) -> tuple[str, ...]:
+        """The column that each code is made of."""
+        return (*(part.name for part in self.categories), *(date.name for date in self.dates for _ in date.codes))
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
-        """Number of codes of each category, 0 (missing or unseen) included."""
-        return tuple(part.cardinality for part in self.categories)
+        """Number of codes of each of them, 0 (missing or unseen) included."""
+        of_dates = (len(values) + 1 for date in self.dates for _, values in date.codes)
+        return (*(part.cardinality for part in self.categories), *of_dates)
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -110,14 +123,16 @@ class Encoder:
             if name not in table.names:
                 raise _absent(table, name)
         numbers = np.empty((table.n_rows, len(self.number_names)), dtype=np.float32)
-        codes = np.empty((table.n_rows, len(self.categories)), dtype=np.int64)
-        column = 0
-        for part in self.numbers:
-            for values in part.encode(table):
-                numbers[:, column] = values
-                column += 1
-        for column, category in enumerate(self.categories):
-            codes[:, column] = category.encode(table)
+        codes = np.empty((table.n_rows, len(self.code_names)), dtype=np.int64)
+        each_number = (values for part in self.numbers for values in part.encode(table))
+        each_code = chain(
+            (part.encode(table) for part in self.categories),
+            (values for date in self.dates for values in date.encode_codes(table)),
+        )
+        for column, values in enumerate(each_number):
+            numbers[:, column] = values
+        for column, of_rows in enumerate(each_code):
+            codes[:, column] = of_rows
         return Encoded(numbers, codes)
 
     def describe(self) -> list[dict[str, Any]]:

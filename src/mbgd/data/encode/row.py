@@ -42,7 +42,7 @@ class _Number:
     low: float
     high: float
 
-    def put(self, value: Any, into: list[float]) -> None:
+    def put(self, value: Any, into: list[float], codes: list[int]) -> None:
         """z and the flag, as `NumberColumn` has them; plain floats, since arrays of a few numbers cost more."""
         x = _number(value)
         missing = math.isnan(x)
@@ -64,9 +64,10 @@ class _Date:
     parts: tuple[str, ...]
     flag: bool
     zone: str | None
+    code_of: Mapping[str, Mapping[int, int]]
 
-    def put(self, value: Any, into: list[float]) -> None:
-        """Sine and cosine of each part, and the flag, as `DateColumn` has them."""
+    def put(self, value: Any, into: list[float], codes: list[int]) -> None:
+        """Sine and cosine of each part, the flag, and the codes, as `DateColumn` has them."""
         at = _days_and_seconds(value, self.zone)
         for part in self.parts:
             if at is None:
@@ -76,10 +77,12 @@ class _Date:
             into += (math.sin(angle), math.cos(angle))
         if self.flag:
             into.append(1.0 if at is None else 0.0)
+        codes += [0 if at is None else code.get(_place(*at, part), 0) for part, code in self.code_of.items()]
 
     @staticmethod
     def of(part: Mapping[str, Any]) -> _Date:
-        return _Date(part["name"], tuple(part["parts"]), part["flag"], part["zone"])
+        codes = {name: {v: k for k, v in enumerate(values, 1)} for name, values in part.get("codes", {}).items()}
+        return _Date(part["name"], tuple(part["parts"]), part["flag"], part["zone"], codes)
 
 
 @dataclass(frozen=True)
@@ -120,9 +123,11 @@ class RowEncoder:
     def __call__(self, row: Mapping[str, Any]) -> tuple[NDArray[np.float32], list[int]]:
         """(numbers float32 (F,), codes). Raises UnusualValueError, and KeyError for an absent column."""
         numbers: list[float] = []
+        of_dates: list[int] = []
         for column in self._numbers:
-            column.put(row[column.name], numbers)
-        return np.array(numbers, np.float32), [column.code(row[column.name]) for column in self._categories]
+            column.put(row[column.name], numbers, of_dates)
+        codes = [column.code(row[column.name]) for column in self._categories]
+        return np.array(numbers, np.float32), codes + of_dates
 
 
 def _number(value: Any) -> float:
@@ -197,3 +202,10 @@ def _at(days: int, seconds: int, part: str) -> int:
     if part == "weekday":
         return (days + 3) % 7  # 1 January 1970 was a Thursday
     return date.fromordinal(days + _EPOCH_DAY).timetuple().tm_yday - 1
+
+
+def _place(days: int, seconds: int, part: str) -> int:
+    """As `_at`, but hours in place of seconds; and the month, January 1."""
+    if part == "month":
+        return date.fromordinal(days + _EPOCH_DAY).month
+    return seconds // 3600 if part == "hour" else _at(days, seconds, part)

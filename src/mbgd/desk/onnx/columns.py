@@ -30,10 +30,12 @@ def encoded(graph: Graph, encoder: Mapping[str, Any]) -> tuple[str | None, str |
     parts = encoder["parts"]
     numbers = [part for part in parts if part["kind"] == "number"]
     found = _scaled(graph, numbers) if numbers else {}
+    of_dates: list[str] = []
     for part in (part for part in parts if part["kind"] == "date"):
-        found |= _waves(graph, part)
+        waves, codes = _date(graph, part)
+        found, of_dates = found | waves, of_dates + codes
     in_order = [(part["name"], k) for part in parts if part["kind"] != "category" for k in range(_width(part))]
-    codes = [_code(graph, part) for part in parts if part["kind"] == "category"]
+    codes = [_code(graph, part) for part in parts if part["kind"] == "category"] + of_dates
     return (
         graph.beside([found[place] for place in in_order], name="numbers") if in_order else None,
         graph.beside(codes, name="codes") if codes else None,
@@ -99,8 +101,8 @@ def _code(graph: Graph, part: Part) -> str:
     return graph.node("LabelEncoder", value, name=f"code of {part['name']}", domain=ML, attributes=labels)
 
 
-def _waves(graph: Graph, part: Part) -> dict[tuple[str, int], str]:
-    """Sine and cosine of each part of a date, and its flag."""
+def _date(graph: Graph, part: Part) -> tuple[dict[tuple[str, int], str], list[str]]:
+    """Sine and cosine of each part of a date, and its flag; its codes."""
     name, clock = part["name"], f"the clock of {part['zone']}" if part["zone"] else "the clock of the table"
     said = f"seconds since 1970-01-01 00:00:00 by {clock}; {MISSING} where it is missing"
     given = graph.input(name, INT64, said=said)
@@ -109,26 +111,36 @@ def _waves(graph: Graph, part: Part) -> dict[tuple[str, int], str]:
     second = _mod(graph, seconds, DAY)
     days = graph.node("Div", graph.node("Sub", seconds, second), _whole(graph, DAY), name="days since 1970")
     there = graph.cast(graph.node("Not", missing), DOUBLE)
+    coded = part.get("codes", {})
+    at = {"hour": second, "weekday": _weekday(graph, days)}
+    at |= dict(zip(("day_of_year", "month"), _of_year(graph, days), strict=True))
     found: list[str] = []
     for of in part["parts"]:
         turns = PERIODS[of] * (DAY / 24 if of == "hour" else 1)
-        at = second if of == "hour" else _weekday(graph, days) if of == "weekday" else _day_of_year(graph, days)
         turn = graph.constant(2 * np.pi / turns, dtype=np.float64, name="radians")
-        angle = graph.node("Mul", graph.cast(at, DOUBLE), turn, name=of)
+        angle = graph.node("Mul", graph.cast(at[of], DOUBLE), turn, name=of)
         waves = (graph.node(wave, angle) for wave in ("Sin", "Cos"))
         found += [graph.cast(graph.node("Mul", wave, there), FLOAT) for wave in waves]
     if part["flag"]:
         found.append(graph.cast(missing, FLOAT))
-    return {(name, k): value for k, value in enumerate(found)}
+    at["hour"] = _div(graph, second, DAY // 24)
+    codes = [_place_code(graph, graph.node("Where", missing, _whole(graph, -1), at[of]), coded[of]) for of in coded]
+    return {(name, k): value for k, value in enumerate(found)}, codes
+
+
+def _place_code(graph: Graph, place: str, values: Sequence[int]) -> str:
+    """(n, 1) int64: 1 for the first of `values`, and so on; 0 for any other."""
+    codes = {"keys_int64s": list(values), "values_int64s": list(range(1, len(values) + 1)), "default_int64": 0}
+    return graph.node("LabelEncoder", place, name="code of a date", domain=ML, attributes=codes)
 
 
 def _weekday(graph: Graph, days: str) -> str:
     return _mod(graph, graph.node("Add", days, _whole(graph, 3)), 7)  # 1 January 1970 was a Thursday
 
 
-def _day_of_year(graph: Graph, days: str) -> str:
-    """1 January 0. Years are counted from March on, so that the leap day is the last of them (Hinnant 2013, civil_from_days);
-    the days before 1 January then are 306, and those from 1 March on follow 59 or 60."""
+def _of_year(graph: Graph, days: str) -> tuple[str, str]:
+    """(day of the year, 1 January 0; month, January 1). Years are counted from March on, so that the leap day is the last of
+    them (Hinnant 2013, civil_from_days); the days before 1 January then are 306, and those from 1 March on follow 59 or 60."""
     day = _mod(graph, graph.node("Add", days, _whole(graph, _MARCH)), _ERA)  # of 400 years
     leap = graph.node("Add", graph.node("Sub", day, _div(graph, day, 1460)), _div(graph, day, 36_524))
     year = _div(graph, graph.node("Sub", leap, _div(graph, day, _ERA - 1)), 365)
@@ -140,7 +152,10 @@ def _day_of_year(graph: Graph, days: str) -> str:
     march = graph.node("Add", graph.cast(is_leap, INT64), _whole(graph, 59))
     late = graph.node("Less", since_march, _whole(graph, 306))
     january = graph.node("Sub", since_march, _whole(graph, 306))
-    return graph.node("Where", late, graph.node("Add", since_march, march), january, name="day of the year")
+    day = graph.node("Where", late, graph.node("Add", since_march, march), january, name="day of the year")
+    fifth = graph.node("Add", graph.node("Mul", since_march, _whole(graph, 5)), _whole(graph, 2))
+    after = graph.node("Add", _div(graph, fifth, 153), _whole(graph, 2))  # months since January; March is 2
+    return day, graph.node("Add", _mod(graph, after, 12), _whole(graph, 1), name="month")
 
 
 def _whole(graph: Graph, value: int) -> str:
