@@ -194,6 +194,20 @@ def test_balanced_class_weights_are_a_weight_column_of_n_over_k_n_c(mbgd: Comman
     assert weights("c") != weights("b")
 
 
+def test_evaluate_says_of_test_rows_what_train_said(mbgd: Command) -> None:
+    """With weights of classes, too, which are for training."""
+    data = table().drop(columns=["y", "key", "when", "group", "two"])
+    data["label"] = np.where(np.arange(len(data)) % 13 == 0, "yes", "no")
+    data.to_csv("t.csv", index=False)
+    data[data["part"] == "test"].to_csv("new.csv", index=False)
+    words = ("--target", "label", "--split", "column:part", "--class-weight", "balanced", "--threshold-for", "f1")
+    trained = mbgd("train", "t.csv", *words, *QUICK, "--json", "--out", "r")
+    assert trained.code == 0, trained.err
+    said, test = json.loads(mbgd("evaluate", "r", "new.csv", "--json").out), json.loads(trained.out)["scores"]["test"]
+    for name in ("accuracy", "log_loss", "roc_auc", "f1"):
+        assert abs(said[name] - test[name]) <= 1e-6, name  # outputs are float32
+
+
 def test_columns_are_dropped_and_typed_as_told(mbgd: Command, tables: Path) -> None:
     words = ("--target", "y", "--drop", "label", "--drop", "part", "--categorical", "group")
     said = json.loads(mbgd("inspect", tables / "t.csv", *words, "--json").out)

@@ -30,13 +30,15 @@ RARE = 0.01
 def hints(
     table: Table, plan: Plan, *, target: Target, encoder: Encoder, encoded: Encoded, y: IntArray, training: IntArray
 ) -> tuple[str, ...]:
-    """One sentence each: a rare class, columns that explain the target alone, a time that orders the rows of a random split.
+    """One sentence each: weights of classes, a rare class, columns that explain the target alone, a time that orders the
+    rows of a random split.
 
     Only training rows are looked at; encoded and y hold them by their row numbers.
     """
     n_rows = min(MOST_ROWS, MOST_CELLS // max(1, len(encoder.columns)))
     rows = _sample(training, n_rows, seed=plan.seed)
-    said = [*_rare(target, y[training], cut=plan.threshold_for is not None)]
+    said = [*_weighed(target, plan)]
+    said += _rare(target, y[training], cut=plan.threshold_for is not None)
     if len(rows) >= FEWEST_ROWS:
         said += _alone(table, target, encoder=encoder, codes=encoded.codes[rows], y=y[rows], rows=rows)
         held_out_at_random = plan.split == "random" and isinstance(plan.test, float)
@@ -51,6 +53,16 @@ def _sample(training: IntArray, n_rows: int, *, seed: int) -> IntArray:
         lowest = np.argpartition(hashed, n_rows)[:n_rows]
         training, hashed = training[lowest], hashed[lowest]
     return training[np.argsort(hashed)]
+
+
+def _weighed(target: Target, plan: Plan) -> Iterator[str]:
+    """A temperature cannot take back what a shift of all outputs has done, and log loss picks those that are shifted least."""
+    if plan.class_weight is not None:
+        picks = plan.metric is None and len(target.classes) == 2 and plan.validation not in (None, "none")
+        yield (
+            f"class_weight trains as if the classes of {target.name} were equally frequent: probabilities of rare ones come "
+            f"out too high; scores count rows as they are{', and --metric roc_auc picks weights by order' if picks else ''}"
+        )
 
 
 def _rare(target: Target, y: IntArray, *, cut: bool) -> Iterator[str]:

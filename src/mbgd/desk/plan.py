@@ -69,7 +69,9 @@ class Plan:
         hint="leave it out for the likelier class",
     )
     weight: str | None = _knob(None, Names(), "column of row weights", group="Data")
-    class_weight: str | None = _knob(None, Choice("balanced"), "balanced: weigh classes equally", group="Data")
+    class_weight: str | None = _knob(
+        None, Choice("balanced"), "balanced: weigh classes equally in training, not in scores", group="Data"
+    )
     drop: tuple[str, ...] = _knob((), Names(many=True), "column to leave out; may be repeated", group="Data")
     categorical: tuple[str, ...] = _knob((), Names(many=True), "column to read as categories", group="Data")
     numeric: tuple[str, ...] = _knob((), Names(many=True), "column to read as numbers", group="Data")

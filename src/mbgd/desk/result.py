@@ -65,8 +65,10 @@ class Run:
     @property
     def coverage(self) -> tuple[Covered, ...]:
         """How many test rows lie within each interval of quantiles; none where rows have weights, or none are held out."""
-        rows, weighted = self.resolved.get("test_rows", 0), self.plan.weight or self.plan.class_weight
-        if not rows or weighted or not self.plan.quantiles or "test" not in self.scores:  # one of several has none
+        rows = self.resolved.get("test_rows", 0)
+        if (
+            not rows or self.plan.weight or not self.plan.quantiles or "test" not in self.scores
+        ):  # one of several has none
             return ()
         return covered(self.plan.quantiles, self.scores["test"], rows=rows)
 

@@ -16,7 +16,7 @@ from mbgd.data.encode.targets import Targets, apart
 from mbgd.data.encode.weights import class_weights, row_weights
 from mbgd.data.order import IntArray
 from mbgd.data.places import Places
-from mbgd.data.source import ArraySource, Rows, row_bytes
+from mbgd.data.source import ArraySource, Rows, Source, row_bytes
 from mbgd.data.table import Table
 from mbgd.desk.hints import hints
 from mbgd.desk.machine import choose_device, fits
@@ -53,7 +53,8 @@ class TableRows:
     target: Target | Targets
     encoded: Encoded
     y: NDArray[Any]  # (n,) float64 in the target's own units, (n, T) of several targets, or int64 class codes
-    w: NDArray[np.float64] | None
+    w: NDArray[np.float64] | None  # of the weight column: all that is measured goes by them
+    taught_w: NDArray[np.float64] | None  # those times the weights of classes: what the training loss goes by
     sets: Sets
     notices: tuple[str, ...]
     manifest: dict[str, Any]
@@ -100,10 +101,11 @@ def encode_rows(opened: Opened, plan: Plan, *, sets: Sets, init: Predictor | Non
         np.concatenate([e.numbers for e in codes_and_numbers]), np.concatenate([e.codes for e in codes_and_numbers])
     )
     targets = np.concatenate(opened.y)
-    w = _weights(list(opened.parts), plan, target, targets, sets)
+    w = None if plan.weight is None else np.concatenate([row_weights(part, plan.weight) for part in opened.parts])
+    taught_w = _taught(w, plan, target, targets, sets)
     places = tuple(part.places for part in opened.parts)
     notices = (*opened.notices, *encoder.notices)
-    return TableRows(table.name, encoder, target, encoded, targets, w, sets, notices, opened.manifest, places)
+    return TableRows(table.name, encoder, target, encoded, targets, w, taught_w, sets, notices, opened.manifest, places)
 
 
 def _check_sets(table: Table, target: Target | Targets, y: NDArray[Any], sets: Sets) -> None:
@@ -121,10 +123,10 @@ def _left_out(plan: Plan) -> tuple[str, ...]:
     return tuple(name for name in (*plan.drop, *plan.targets, plan.weight, *marks) if name is not None)
 
 
-def _weights(
-    parts: list[Table], plan: Plan, target: Target | Targets, y: NDArray[Any], sets: Sets
+def _taught(
+    w: NDArray[np.float64] | None, plan: Plan, target: Target | Targets, y: NDArray[Any], sets: Sets
 ) -> NDArray[np.float64] | None:
-    w = None if plan.weight is None else np.concatenate([row_weights(part, plan.weight) for part in parts])
+    """The weights by which rows are trained on. Scores go without those of classes: they are to hold for such data as this."""
     if plan.class_weight is None:
         return w
     if not target.classes:
@@ -215,7 +217,7 @@ def parts_of(
     )
     _check_kind(loss, rows.target)
     y = torch.from_numpy(rows.y if rows.target.classes else rows.target.standardise(rows.y))
-    w = None if rows.w is None else torch.from_numpy(rows.w).float()
+    w = None if rows.taught_w is None else torch.from_numpy(rows.taught_w).float()
     x = (torch.from_numpy(rows.encoded.numbers), torch.from_numpy(rows.encoded.codes))
     source = ArraySource(Rows(x, loss.prepare(y), w))
     if fits(row_bytes(source) * source.n_rows, device):
@@ -227,13 +229,22 @@ def parts_of(
         loss=loss,
         output_shape=shape,
         chosen=training,
-        validation=Held(source, validation) if len(validation) else None,
+        validation=held_of(rows, source, validation) if len(validation) else None,
         device=device,
         stop_after=stop_after,
         n_classes=max(2, len(rows.target.classes)),
         target_scale=(rows.target.center, rows.target.scale),
         target_range=(rows.target.low, rows.target.high),
     )
+
+
+def held_of(rows: TableRows, source: Source, held: IntArray) -> Held:
+    """Some rows of what `parts_of` trains on, with the weights that they are scored with."""
+    assert isinstance(source, ArraySource)
+    if rows.taught_w is not rows.w:
+        w = None if rows.w is None else torch.from_numpy(rows.w).float().to(source.data.leaves()[0].device)
+        source = ArraySource(replace(source.data, w=w))
+    return Held(source, held)
 
 
 def _check_kind(loss: Loss, target: Target | Targets) -> None:

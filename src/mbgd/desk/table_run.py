@@ -17,7 +17,7 @@ from mbgd.desk.card import write_card
 from mbgd.desk.ended import write_result
 from mbgd.desk.folder import MODEL, PLAN, go_on, new_recorder
 from mbgd.desk.going import going
-from mbgd.desk.parts import Held, Parts
+from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.quantile_baselines import quantile_baselines
@@ -28,7 +28,7 @@ from mbgd.desk.run import Fitting
 from mbgd.desk.settled import Settled, settle
 from mbgd.desk.standing import Standing
 from mbgd.desk.suits import rarer_class
-from mbgd.desk.table import TableRows, facts_of, new_model, parts_of
+from mbgd.desk.table import TableRows, facts_of, held_of, new_model, parts_of
 from mbgd.desk.train import Look, Trained
 from mbgd.errors import DivergenceError, taken_at_its_word
 from mbgd.loop.steps import diverged
@@ -159,7 +159,7 @@ def _result(
 ) -> Run:
     rows, levels = run.rows, parts.loss.levels
     if run.alone and len(rows.sets.test):
-        scores = {**scores, "test": settled.scored(parts, Held(parts.source, rows.sets.test))}
+        scores = {**scores, "test": settled.scored(parts, held_of(rows, parts.source, rows.sets.test))}
     shown = "test" if "test" in scores else "validation" if "validation" in scores else None
     return Run(
         predictor=_predictor(run, parts, scores=scores, settled=settled),
