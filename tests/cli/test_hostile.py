@@ -167,6 +167,20 @@ def test_a_model_that_no_memory_holds_is_refused_before_it_is_made(mbgd: Command
     assert os.listdir() == ["t.csv"]
 
 
+@pytest.mark.parametrize("more", [(), ("--engine", "autograd"), ("--batch-size", "1"), ("--members", "2")])
+def test_members_that_no_memory_holds_are_refused_before_there_is_a_folder(
+    mbgd: Command, more: tuple[str, ...]
+) -> None:
+    """A row's inputs and 512 units of each of 10^8 members alone are 200 GB and more; with 64 rows 13 TB."""
+    Path("t.csv").write_bytes(text(*ROWS))
+    said = mbgd(*TRAIN, "--shared-members", "99999999", *more, "--out", "r")
+    assert said.code == 2
+    assert said.err.startswith("mbgd: error: shared_members must fit in memory, got 99,999,999 that take ")
+    assert said.err.count("\n") == 1
+    assert os.listdir() == ["t.csv"]
+    assert mbgd(*TRAIN, "--shared-members", "2", "--epochs", "1", *more, "--quiet", "--out", "r").code == 0
+
+
 def test_no_name_steers_the_terminal_anywhere(mbgd: Command) -> None:
     """Columns, labels and files are spelt out in tables, notes and scores; markup is what it is: text."""
     names = [f"{ESCAPE}x", "[red]z[/red]", "a\nb\u202e", f"{ESCAPE}y"]

@@ -14,6 +14,7 @@ import torch
 import mbgd
 from command import table
 from mbgd.data.table import open_table
+from mbgd.desk import room
 from mbgd.errors import PlanError
 from mbgd.model.table import TableModel
 
@@ -102,3 +103,15 @@ def test_a_module_of_ones_own_has_none() -> None:
     X = np.ones((8, 2), np.float32)
     with pytest.raises(PlanError, match="shared_members belongs to fit_table, got it with a module of your own"):
         mbgd.fit(torch.nn.Linear(2, 1), (X, X[:, 0]), loss="squared_error", shared_members=2)  # type: ignore[call-arg]
+
+
+def test_members_whose_units_no_memory_holds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 32 rows each member has its inputs and 12 units, 4 bytes each; its weights are some eighth of that, copies included."""
+    width = network(mbgd.fit_table(table(), **{**THREE, "epochs": 1})).width
+    units = 500 * 32 * (width + 12) * 4
+    monkeypatch.setattr(room, "memory_of_machine", lambda: units)
+    with pytest.raises(PlanError, match="^shared_members must fit in memory, got 500 that take .*; 4 to 32 are usual$"):
+        mbgd.fit_table(table(), **{**THREE, "shared_members": 500}, out=tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+    monkeypatch.setattr(room, "memory_of_machine", lambda: int(1.2 * units))
+    mbgd.fit_table(table(), **{**THREE, "shared_members": 500, "epochs": None, "steps": 1})

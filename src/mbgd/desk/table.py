@@ -24,6 +24,7 @@ from mbgd.desk.opened import Opened, open_rows
 from mbgd.desk.parts import Held, Parts, assemble
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
+from mbgd.desk.room import ROWS_OF_A_BLOCK, check_members
 from mbgd.desk.sets import Sets, split_column, times_of
 from mbgd.desk.table_defaults import (
     default_average,
@@ -178,7 +179,24 @@ def by_size(plan: Plan, rows: TableRows) -> Plan:
 
 def new_model(rows: TableRows, plan: Plan) -> TableModel:
     """A network for these rows; its start values are a function of the seed, and of training rows for `tabular`."""
-    model = TableModel(
+    if plan.shared_members > 1:
+        m = plan.micro_batch or (plan.batch_size if isinstance(plan.batch_size, int) else ROWS_OF_A_BLOCK)
+        batch_rows = min(m, len(rows.sets.training))
+        with torch.device("meta"):
+            check_members(_network(rows, plan), batch_rows=batch_rows, optimizer=plan.optimizer)
+    model = _network(rows, plan)
+    if plan.optimizer == "tabular":
+        chosen = rows.sets.training
+        if len(chosen) > ROWS_OF_A_START:
+            lowest = np.argsort(hash_rows(chosen, seed=plan.seed, purpose=Purpose.SAMPLE), kind="stable")
+            chosen = np.sort(chosen[lowest[:ROWS_OF_A_START]])
+        numbers, codes = torch.from_numpy(rows.encoded.numbers[chosen]), torch.from_numpy(rows.encoded.codes[chosen])
+        start_from_data(model, numbers, codes, seed=plan.seed)
+    return model
+
+
+def _network(rows: TableRows, plan: Plan) -> TableModel:
+    return TableModel(
         rows.encoded.numbers.shape[1],
         rows.encoder.cardinalities,
         outputs_of(rows.target, plan),
@@ -189,14 +207,6 @@ def new_model(rows: TableRows, plan: Plan) -> TableModel:
         shared_members=plan.shared_members,
         seed=plan.seed,
     )
-    if plan.optimizer == "tabular":
-        chosen = rows.sets.training
-        if len(chosen) > ROWS_OF_A_START:
-            lowest = np.argsort(hash_rows(chosen, seed=plan.seed, purpose=Purpose.SAMPLE), kind="stable")
-            chosen = np.sort(chosen[lowest[:ROWS_OF_A_START]])
-        numbers, codes = torch.from_numpy(rows.encoded.numbers[chosen]), torch.from_numpy(rows.encoded.codes[chosen])
-        start_from_data(model, numbers, codes, seed=plan.seed)
-    return model
 
 
 def parts_of(

@@ -103,11 +103,16 @@ def _check_room(model: nn.Module) -> None:
     """Raises PlanError for more parameters than the machine's memory holds: a system may promise more than it has."""
     n = sum(parameter.numel() for parameter in model.parameters())
     size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    if hasattr(os, "sysconf") and size > (has := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
+    if (has := memory_of_machine()) is not None and size > has:
         raise PlanError(
             f"model must fit in memory, got {n:,} parameters of {size / 1e9:,.0f} GB where there are {has / 1e9:,.0f} GB; "
             "give smaller hidden_layer_sizes"
         )
+
+
+def memory_of_machine() -> int | None:
+    """Bytes; None where the system does not say."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else None
 
 
 def at_least_one(name: str, value: int) -> int:
