@@ -26,7 +26,10 @@ NUMBER: dict[str, Any] = {
     "batch_size": 32,
 }
 LABEL: dict[str, Any] = {**NUMBER, "target": "label", "drop": ("y", "key", "group", "part", "two")}
+MEDIAN: dict[str, Any] = {**NUMBER, "quantiles": (0.1, 0.5, 0.9), "validation": 0.2}
 COLOUR: dict[str, Any] = {**NUMBER, "target": "c", "drop": ("label", "key", "group", "part", "two")}
+
+TASKS = {"y": NUMBER, "label": LABEL, "c": COLOUR, "q": MEDIAN}
 
 
 def dated(seed: int = 1) -> pd.DataFrame:
@@ -35,7 +38,7 @@ def dated(seed: int = 1) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def runs() -> dict[str, mbgd.Run]:
-    return {name: mbgd.fit_table(dated(), **how) for name, how in (("y", NUMBER), ("label", LABEL), ("c", COLOUR))}
+    return {name: mbgd.fit_table(dated(), **how) for name, how in TASKS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ def numbers(run: mbgd.Run, data: pd.DataFrame, of: Any = None) -> np.ndarray:
     return share[np.arange(len(data)), [run.predictor.classes.index(label) for label in of]]
 
 
-@pytest.mark.parametrize("name", ["y", "label", "c"])
+@pytest.mark.parametrize("name", TASKS)
 def test_contributions_add_up_to_the_predictions(runs: dict[str, mbgd.Run], found: dict[str, Any], name: str) -> None:
     run, said, data = runs[name], found[name].contributions, dated(seed=5)
     expected = numbers(run, data[:12], said.found if name == "c" else None)
@@ -67,7 +70,7 @@ def test_contributions_add_up_to_the_predictions(runs: dict[str, mbgd.Run], foun
     assert said.to_table().num_rows == len(said) == 12
 
 
-@pytest.mark.parametrize("name", ["y", "label", "c"])
+@pytest.mark.parametrize("name", TASKS)
 def test_importance_is_that_of_shuffled_columns_of_the_table(
     runs: dict[str, mbgd.Run], found: dict[str, Any], name: str
 ) -> None:
@@ -75,7 +78,7 @@ def test_importance_is_that_of_shuffled_columns_of_the_table(
     run, data, chance = runs[name], dated(seed=5), np.random.default_rng(0)
 
     def loss(there: pd.DataFrame) -> float:
-        if name == "y":
+        if name in ("y", "q"):
             return float(metrics.mean_squared_error(data["y"], run.predict(there)))
         return float(metrics.log_loss(data[name], run.predict_proba(there), labels=list(run.predictor.classes)))
 
@@ -89,22 +92,24 @@ def test_importance_is_that_of_shuffled_columns_of_the_table(
         error = np.std(rises) * np.sqrt(1 / 5 + 1 / 10)
         assert one.loss.estimate == pytest.approx(np.mean(rises), abs=4 * error + 1e-6), one.column
         assert one.loss.low < one.loss.estimate < one.loss.high
-        if name == "y":
+        if name in ("y", "q"):
             assert one.r2.estimate == pytest.approx(one.loss.estimate / data["y"].var(ddof=0), rel=1e-9)
         else:
             assert one.r2 is None
     order = [one.loss.estimate for one in found[name].importance]
     assert order == sorted(order, reverse=True)
-    if name == "y":
+    if name in ("y", "q"):
         assert [one.column for one in found[name].importance][:2] == ["x", "z"]  # y = 2 x - z + 1.5 (c is red)
         assert found[name].scores["r2"] == pytest.approx(metrics.r2_score(data["y"], run.predict(data)), rel=1e-5)
+    said = "of the quantiles the median is explained, as predict says it"
+    assert (said in found[name].notices) == (found[name].explained == "median of y") == (name == "q")
 
 
 def test_dependence_is_the_mean_prediction_of_a_frame_with_that_value(
     runs: dict[str, mbgd.Run], found: dict[str, Any]
 ) -> None:
     data = dated(seed=5)
-    for name in ("y", "label", "c"):
+    for name in TASKS:
         for one in found[name].dependence:
             assert len(one.values) == len(one.means) <= 21
             for value, means in list(zip(one.values, one.means, strict=True))[:: 1 if one.kind == "category" else 7]:
@@ -117,10 +122,10 @@ def test_dependence_is_the_mean_prediction_of_a_frame_with_that_value(
     assert kinds["when"].values[0].startswith("2024-01-01")
 
 
-@pytest.mark.parametrize("name", ["y", "label", "c"])
+@pytest.mark.parametrize("name", TASKS)
 def test_of_several_models_it_is_their_mean_that_is_explained(name: str) -> None:
     """Folds have encoders of their own, each with other quantiles, and models of one fold the same."""
-    how = {"y": NUMBER, "label": LABEL, "c": COLOUR}[name]
+    how = TASKS[name] if name != "q" else {**NUMBER, "quantiles": (0.1, 0.4, 0.7, 0.9)}  # without a median among them
     data, new = dated(), dated(seed=5)
     run = mbgd.fit_table(data, **{**how, "folds": 2, "members": 2, "epochs": 2})
     said = mbgd.explain(run, new, rows=3, repeats=1, columns=["x", "when"])
@@ -221,11 +226,11 @@ def test_rows_that_trained_the_model_are_named(tmp_path: Path, monkeypatch: pyte
 def test_json_holds_it_all(found: dict[str, Any]) -> None:
     for name, said in found.items():
         plain = json.loads(json.dumps(finite(said.to_json())))
-        assert plain["target"] == name
+        assert plain["target"] == TASKS[name]["target"]
         assert len(plain["importance"]) == len(said.importance)
-        loss = "mse" if name == "y" else "log_loss"
+        loss = "log_loss" if said.classes else "mse"
         assert plain["importance"][0][loss]["estimate"] == said.importance[0].loss.estimate
-        assert ("r2" in plain["importance"][0]) == (name == "y")
+        assert ("r2" in plain["importance"][0]) == (not said.classes)
         first = plain["contributions"][0]
         assert first["base"] + sum(first["columns"].values()) == pytest.approx(first["prediction"])
         assert first["row"] == 1
@@ -265,15 +270,10 @@ def test_a_file_of_contributions_has_names_of_its_own(found: dict[str, Any]) -> 
         clash.to_table()
 
 
-@pytest.mark.parametrize(
-    ("target", "more", "what"),
-    [("y", {"quantiles": (0.1, 0.9)}, "quantiles"), (("y", "z"), {}, "several targets")],
-)
-def test_what_is_more_than_one_number_is_refused(target: Any, more: dict[str, Any], what: str) -> None:
+def test_several_targets_are_refused() -> None:
     chance = np.random.default_rng(0)
     frame = pd.DataFrame(chance.normal(size=(120, 3)), columns=["x", "y", "z"])
-    run = mbgd.fit_table(frame, target, epochs=1, hidden_layer_sizes=(4,), **more)
-    with pytest.raises(
-        PlanError, match=f"^model must predict one number or classes to be explained, got one of {what}; "
-    ):
+    run = mbgd.fit_table(frame, ("y", "z"), epochs=1, hidden_layer_sizes=(4,))
+    said = "^model must predict one number or classes to be explained, got one of several targets; "
+    with pytest.raises(PlanError, match=said):
         mbgd.explain(run, frame)

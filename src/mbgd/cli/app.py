@@ -144,7 +144,8 @@ def explain(
     json: Json = False,
     force: Force = False,
 ) -> None:
-    """What each column is worth to a trained model, what it does, and what it adds to the predictions of single rows."""
+    """What each column is worth to a trained model, what it does, and what it adds to the predictions of single rows: of a
+    model of one number, of classes, or of quantiles by their median; not of several targets."""
     from mbgd.cli.explain import explain_file
 
     how: dict[str, Any] = {"columns": column or [], "delimiter": delimiter}

@@ -25,6 +25,7 @@ from mbgd.desk.explanation import Value
 from mbgd.desk.predictor import Predictor
 from mbgd.errors import DataError
 from mbgd.measure.exchange import Array, Inputs
+from mbgd.measure.quantiles import middle
 from mbgd.model.table import TableModel
 from mbgd.step.evaluation import evaluating
 
@@ -86,11 +87,21 @@ class Asked:
         return self.predictor.columns
 
     @property
+    def of_quantiles(self) -> bool:
+        """Whether they are explained by their median, or by what `predict` takes for it."""
+        return bool(self.predictor.loss.levels)
+
+    @property
+    def middle_quantile(self) -> str:
+        """What `predict` says of quantiles, in words."""
+        return "median" if 0.5 in self.predictor.loss.levels else "middle quantile"
+
+    @property
     def explained(self) -> str:
         """What one output is, in words."""
         classes = self.target.classes
         if not classes:
-            return self.target.name
+            return f"{self.middle_quantile} of {self.target.name}" if self.of_quantiles else self.target.name
         return f"probability of {self.target.name} " + (repr(classes[1]) if len(classes) == 2 else "as predicted")
 
     def inputs(self, rows: IntArray) -> Inputs:
@@ -102,13 +113,16 @@ class Asked:
         return Inputs(np.concatenate([x for x, _ in each], 1), np.concatenate([of for _, of in each]), tuple(names))
 
     def outputs(self, inputs: Inputs) -> Array:
-        """(N, K) numbers in the target's own units, the probability of the second of two classes, or of each of more."""
-        total, start = np.zeros((len(inputs), max(1, *self.models[0].output_shape, 1))), 0
+        """(N, K) numbers in the target's own units, of quantiles the median, the probability of the second of two classes, or
+        of each of more."""
+        shape = () if self.of_quantiles else self.models[0].output_shape
+        total, start = np.zeros((len(inputs), max(1, *shape, 1))), 0
         for predictor in self.models if len(inputs) else ():
             model = table_model(predictor)
             behind = replace(predictor, model=Behind(model), encoder=None)
             found = behind.outputs(np.ascontiguousarray(inputs.values[:, start : start + model.width]))
-            found = found if predictor.classes or predictor.target is None else predictor.target.restore(found)
+            found = found if predictor.classes else predictor.numbers(found)
+            found = middle(predictor.loss.levels, found) if self.of_quantiles else found
             total += found.reshape(len(inputs), -1)
             start += model.width
         return total / len(self.models)

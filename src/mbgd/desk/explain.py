@@ -54,7 +54,8 @@ def explain(
 ) -> Explanation:
     """What each column is worth to a model of a table, what it does, and what it adds to the prediction of single rows.
 
-    model: a run, a predictor, a run folder or a model file. data: rows that it can predict, best ones it has not seen.
+    model: a run, a predictor, a run folder or a model file, of one number, classes or quantiles, which are explained by what
+    `predict` makes of them: the median. data: rows that it can predict, best ones it has not seen.
     `importance`: by how much the loss rises when a column is shuffled among the rows, `repeats` times, with 95 %
     intervals; where the data has no target, how far the predictions move. `dependence`: mean predictions with a column
     set to each of some values, of the five most important columns; of `columns`, if given, which alone are measured then.
@@ -89,7 +90,7 @@ def explain(
         importance=importance,
         dependence=tuple(_dependence(asked, sample, inputs, few=few, column=name) for name in said_most),
         contributions=_contributions(asked, background, rows=min(rows, asked.table.n_rows), seed=seed),
-        notices=(*notices, *_trained_on(model, data), *_together(asked, sample[: len(few)])),
+        notices=(*notices, *_of_quantiles(asked), *_trained_on(model, data), *_together(asked, sample[: len(few)])),
     )
 
 
@@ -102,10 +103,9 @@ def _predictor(model: Any) -> Predicting:
         raise PlanError(f"model must be a run, a predictor or the path of one, got {given}; fit_table makes one")
     if predictor.encoder is None:
         raise PlanError("model must be one of a table, got one whose inputs have no names; fit_table makes one")
-    if not isinstance(predictor.target, Target) or predictor.loss.levels:
-        several = "quantiles" if predictor.loss.levels else "several targets"
+    if not isinstance(predictor.target, Target):
         raise PlanError(
-            f"model must predict one number or classes to be explained, got one of {several}; train one for it"
+            "model must predict one number or classes to be explained, got one of several targets; train one for it"
         )
     return predictor
 
@@ -160,7 +160,8 @@ def _importance(
     found.sort(key=lambda one: -one.loss.estimate)
     if y is None:
         return tuple(found), {}
-    scores = scorer(asked.predictor.loss.kind, max(2, len(asked.target.classes)))
+    kind = "regression" if asked.of_quantiles else asked.predictor.loss.kind
+    scores = scorer(kind, max(2, len(asked.target.classes)))
     scores.add(outputs_NK, y)
     return tuple(found), scores.result()
 
@@ -192,6 +193,11 @@ def _contributions(asked: Asked, background: Inputs, *, rows: int, seed: int) ->
         columns={name: found.columns[each, place, own] for place, name in enumerate(inputs.names)},
         found=tuple(classes[k] for k in own.tolist()) if len(classes) > 2 else (),
     )
+
+
+def _of_quantiles(asked: Asked) -> Iterator[str]:
+    if asked.of_quantiles:
+        yield f"of the quantiles the {asked.middle_quantile} is explained, as predict says it"
 
 
 def _trained_on(model: Any, data: Any) -> Iterator[str]:
