@@ -20,6 +20,7 @@ from markdown_it import MarkdownIt
 
 import mbgd
 from command import table
+from mbgd.cli.show import print_run
 from mbgd.desk.markdown import escaped
 
 MARKDOWN = MarkdownIt("commonmark").enable("table").enable("strikethrough")
@@ -148,8 +149,13 @@ RUNS: dict[str, dict[str, Any]] = {
     "by time": {"target": "y", "split": "time:when", "optimizer": "sgd", "momentum": 0.9, "time_limit": 500.0},
     "folds": {"target": "y", "folds": 3, "drop": ("label", *DROPPED)},
     "members": {"target": "label", "members": 2, "drop": ("y", *DROPPED), "epochs": 1},
+    "quantiles": {"target": "y", "quantiles": (0.1, 0.5, 0.9), "validation": 0.2, "drop": ("label", *DROPPED)},
+    "several targets": {"target": ("y", "w"), "drop": ("label", *DROPPED)},
     "unscored": {"target": "label", "loss": "hinge", "validation": "none"},
 }
+
+
+KINDS = (("r2", "rmse", "mae"), ("accuracy", "log_loss", "roc_auc"), ("pinball", "coverage", "mean_width"))
 
 
 def numbers(value: Any) -> Iterator[float]:
@@ -170,9 +176,12 @@ def numbers(value: Any) -> Iterator[float]:
 def test_every_number_is_one_of_plan_or_result(name: str, tmp_path: Path) -> None:
     data, folder = table().assign(when=lambda d: pd.to_datetime(d["when"])), tmp_path / "r"
     data["two"] = np.arange(len(data)) % 7 + 1
+    if name == "several targets":
+        data["w"] = 100 + 10 * data["z"]
     mbgd.fit_table(data, **{"epochs": 2, "batch_size": 32, **RUNS[name]}, out=folder)
     said = [json.loads((folder / file).read_text()) for file in ("plan.json", "result.json")]
     known = np.array(list(numbers(said)))
+    known = np.concatenate([known, -known])  # an end that is moved by -2 is said to be narrowed by 2
     text = html.unescape(card(folder)).split("## Inputs")
     text[1] = "## Data" + text[1].split("## Data")[1]  # types such as int64 are words
     words = re.findall(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?", "".join(text))
@@ -183,10 +192,41 @@ def test_every_number_is_one_of_plan_or_result(name: str, tmp_path: Path) -> Non
     shown = said[1]["scores"] | said[1]["baselines"]
     for rows, scores in shown.items():  # each set and baseline has its line, with the number in its column
         line = next(line for line in card(folder).splitlines() if line.startswith(f"| {rows} | "))
-        names = ("r2", "rmse", "mae") if "r2" in scores else ("accuracy", "log_loss", "roc_auc")
+        names = next(kind for kind in KINDS if kind[0] in scores)
         assert line.split(" | ")[1:4] == [f"{scores[metric]:.4f}" for metric in names]
     assert ("never used" in card(folder)) == ("test" in shown)
     assert ("None: no rows were held out." in card(folder)) == (not shown)
+
+
+def test_what_the_terminal_says_of_scores_the_card_says_too(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Several targets have a line each and are said to be means; an interval has its coverage; members their temperatures."""
+    data = table().assign(w=lambda d: 100 + 10 * d["z"]).drop(columns=["key", "when", "group", "part", "two"])
+    quick: dict[str, Any] = {"epochs": 2, "batch_size": 32, "hidden_layer_sizes": (4,)}
+    runs = {
+        "targets": {"target": ("y", "w"), "drop": ("label",)},
+        "quantiles": {"target": "y", "quantiles": (0.1, 0.5, 0.9), "validation": 0.2, "drop": ("label",)},
+        "members": {"target": "label", "members": 3, "drop": ("y", "w")},
+    }
+    cards, shown = {}, {}
+    for name, how in runs.items():
+        run = mbgd.fit_table(data, **quick, **how, out=tmp_path / name)
+        capfd.readouterr()
+        print_run(run)
+        cards[name], shown[name] = card(tmp_path / name), capfd.readouterr().out
+    for word in ("y", "w"):
+        line = next(line.split() for line in shown["targets"].splitlines() if line.startswith(f"  {word} "))
+        assert f"| {word} | {line[2]} | {line[4]} | {line[6]} | of the test rows |" in cards["targets"]
+    assert cards["targets"].count(", mean over targets |") == 4
+    assert "mbgd explain" not in cards["targets"]
+    assert mbgd.explain(tmp_path / "quantiles", data, repeats=1, rows=1).contributions.rows
+    assert "mbgd explain RUN new.csv" in cards["quantiles"]
+    held = re.search(r"  0\.1-0\.9 +(holds .*)\n", shown["quantiles"])
+    assert held is not None
+    assert f"\n0.1 to 0.9 {held[1]}.\n" in cards["quantiles"]
+    own = [float(m.temperature) for m in mbgd.load(tmp_path / "members").predictors]  # type: ignore[union-attr]
+    assert len(set(own)) == 3
+    assert f"by its own temperature, from {min(own):.4f} to {max(own):.4f}." in cards["members"]
+    assert "not calibrated" not in cards["members"]
 
 
 def test_a_run_that_was_stopped_has_the_same_card(tmp_path: Path) -> None:

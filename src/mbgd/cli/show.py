@@ -7,9 +7,8 @@ from typing import Any
 
 from mbgd.cli.streams import tell
 from mbgd.desk.result import Run
-from mbgd.desk.shown import ROLES, shown_names, shown_score
+from mbgd.desk.shown import ROLES, shown_coverage, shown_names, shown_score
 from mbgd.measure.calibrate import Calibration
-from mbgd.measure.conformal import Covered
 from mbgd.measure.threshold import Threshold
 from mbgd.store import finite
 
@@ -35,7 +34,7 @@ def print_run(run: Run) -> None:
     if run.threshold is not None:
         tell(f"  {'threshold':<11} {_threshold(run, run.threshold)}")
     for pair in run.coverage:
-        tell(f"  {f'{pair.low:g}-{pair.high:g}':<11} {_covered(run, pair)}")
+        tell(f"  {f'{pair.low:g}-{pair.high:g}':<11} {shown_coverage(pair, run.widening, models=len(run.models))}")
     for name in targets:
         for rows in [rows for rows in ("test", "out_of_fold", "validation") if rows in run.scores][:1]:
             of_one = {score: run.scores[rows][f"{score}_{name}"] for score in names}
@@ -59,16 +58,6 @@ def _threshold(run: Run, found: Threshold) -> str:
     return (
         f"{found.metric} {before} -> {after} {by} (used to choose){held}  "
         f"by {label!r} from probability {found.probability:.4f} on"
-    )
-
-
-def _covered(run: Run, pair: Covered) -> str:
-    by = next((p.by for p in run.widening.pairs if p.low == pair.low), None) if run.widening is not None else None
-    how = "as trained" if by is None else f"{'widened' if by >= 0 else 'narrowed'} by {abs(by):.4g} on either side"
-    how += f", the mean of {len(run.models)} models" if run.models else ""
-    return (
-        f"holds {pair.share:.4f} of {pair.rows:,} test rows ({pair.least:.4f} to {pair.most:.4f}), {pair.nominal:g} asked "
-        f"for; {how}"
     )
 
 

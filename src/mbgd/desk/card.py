@@ -13,16 +13,12 @@ from mbgd.desk.folder import INIT, MANIFEST, read_plan
 from mbgd.desk.markdown import escaped, listed, table
 from mbgd.desk.plan import Plan
 from mbgd.desk.result import Run
+from mbgd.desk.shown import ROLES, shown_coverage
 from mbgd.store import finite, read_sealed, write_bytes
 
 CARD = "README.md"
 SCORES = ("r2", "rmse", "mae", "accuracy", "log_loss", "roc_auc")
 SCORES_ASKED_FOR = ("f1", "balanced_accuracy", "pinball", "coverage", "mean_width")
-ROLES = {
-    "validation": "used to stop",
-    "out_of_fold": "each row by the model not trained on it; used to stop",
-    "test": "never used",
-}
 ALWAYS = ("loss", "optimizer", "learning_rate", "batch_size", "epochs", "schedule", "seed", "threads")
 ELSEWHERE = ("target", "task", "split", "test", "validation", "hidden_layer_sizes")  # said by other lines
 MOST_NAMES = 8
@@ -41,7 +37,7 @@ def _lines(run: Run, saved: Mapping[str, Any], result: Any) -> Iterator[str]:
     of_table = run.predictor.encoder is not None
     plan, resolved = saved["plan"], saved["resolved"]
     yield from _head(run.predictor, plan, resolved, saved["versions"])
-    yield from ("", "## Scores", "", *_scores(result))
+    yield from ("", "## Scores", "", *_scores(result, plan["target"]), *_behind(run, result))
     if of_table:
         yield from ("", "## Inputs", "", *_inputs(run.predictor))
     yield from ("", "## Data", "", *_data(run.folder, plan, resolved, of_table=of_table))
@@ -72,22 +68,45 @@ def _head(predictor: Predicting, plan: Mapping[str, Any], resolved: Mapping[str,
     yield f"Predicts {escaped(target.name)}, {what}, by {body}: {size}, {made}"
 
 
-def _scores(result: Mapping[str, Any]) -> Iterator[str]:
-    """The sets and the dumb baselines, a line each, as the command shows them."""
-    rows = {name: (scores, ROLES.get(name, "")) for name, scores in result["scores"].items()}
-    rows |= {name: (scores, "baseline on the same rows") for name, scores in result["baselines"].items()}
-    names = [name for name in (*SCORES, *SCORES_ASKED_FOR) if any(name in scores for scores, _ in rows.values())] or [
-        "loss"
-    ]
+def _scores(result: Mapping[str, Any], target: Any) -> Iterator[str]:
+    """The sets, each of several targets and the dumb baselines, a line each, as the command shows them."""
+    targets = target if isinstance(target, list) else []
+    mean = ", mean over targets" if targets else ""
+    rows = [(name, scores, f"{ROLES.get(name, '')}{mean}") for name, scores in result["scores"].items()]
+    names = _names([*result["scores"].values(), *result["baselines"].values()])
+    for held in [held for held in ("test", "out_of_fold", "validation") if held in result["scores"]][:1]:
+        of_all = result["scores"][held]
+        for name in targets:
+            own = {score: of_all.get(f"{score}_{name}") for score in names}
+            rows.append((escaped(name), own, f"of the {held.replace('_', ' ')} rows"))
+    rows += [(name, scores, f"baseline on the same rows{mean}") for name, scores in result["baselines"].items()]
     if not rows:
         yield "None: no rows were held out."
         return
-    cells = ([name, *(_number(scores.get(of)) for of in names), role] for name, (scores, role) in rows.items())
+    cells = ([name, *(_number(scores.get(of)) for of in names), role] for name, scores, role in rows)
     yield from table(["rows or model", *names, ""], cells)
+
+
+def _names(each: list[Mapping[str, Any]]) -> list[str]:
+    """Of the scores that are shown those that are there."""
+    return [name for name in (*SCORES, *SCORES_ASKED_FOR) if any(name in scores for scores in each)] or ["loss"]
+
+
+def _behind(run: Run, result: Mapping[str, Any]) -> Iterator[str]:
+    """What intervals hold, and what was done to probabilities."""
+    for pair in run.coverage:
+        yield from ("", f"{pair.low:g} to {pair.high:g} {shown_coverage(pair, run.widening, models=len(run.models))}.")
     if (found := result["calibration"]) is not None:
         before, after = _number(found["log_loss_before"]), _number(found["log_loss_after"])
         by = f"temperature {_number(found['temperature'])}: log_loss {before} became {after}"
         yield from ("", f"Probabilities are calibrated on the validation rows by {by}.")
+    own = [one["calibration"]["temperature"] for one in result.get("models", ()) if one["calibration"] is not None]
+    if own:
+        ends = f"from {_number(min(own))} to {_number(max(own))}"
+        yield from (
+            "",
+            f"Probabilities of each model are calibrated on its validation rows by its own temperature, {ends}.",
+        )
 
 
 def _inputs(predictor: Predicting) -> Iterator[str]:
@@ -157,8 +176,17 @@ def _use(predictor: Predicting) -> Iterator[str]:
         return
     yield from ("RUN is this folder. Columns are found by name, in any order.", "", "```")
     yield from ("mbgd predict RUN new.csv --out predictions.csv", "mbgd evaluate RUN new.csv")
-    yield from ("mbgd explain RUN new.csv", "```", "")
-    yield from ("```python", "import mbgd", "", 'mbgd.load("RUN").predict("new.csv")  # a file or a frame', "```")
+    if predictor.target is not None and len(predictor.target.names) == 1:  # which explain takes alone
+        yield "mbgd explain RUN new.csv"
+    yield from (
+        "```",
+        "",
+        "```python",
+        "import mbgd",
+        "",
+        'mbgd.load("RUN").predict("new.csv")  # a file or a frame',
+        "```",
+    )
 
 
 def _limits(predictor: Predicting, plan: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:

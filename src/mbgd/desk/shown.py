@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from mbgd.desk.ensemble import Predicting
+from mbgd.measure.conformal import Covered, Widening
 
 SHOWN = {
     "regression": ("r2", "rmse", "mae"),
@@ -43,6 +44,17 @@ def trained(done: Done) -> str:
     names = [name for group in SHOWN.values() for name in group if done.scores.get(name) is not None]
     said = "  ".join(f"{name} {shown_score(done.scores[name]).strip()}" for name in names)
     return f"model {done.number} of {done.of}: " + (f"validation {said}" if said else "trained")
+
+
+def shown_coverage(pair: Covered, widening: Widening | None, *, models: int) -> str:
+    """What an interval holds of the test rows, with the bounds of that, and by how much it was moved."""
+    by = next((p.by for p in widening.pairs if p.low == pair.low), None) if widening is not None else None
+    how = "as trained" if by is None else f"{'widened' if by >= 0 else 'narrowed'} by {abs(by):.4g} on either side"
+    how += f", the mean of {models} models" if models else ""
+    return (
+        f"holds {pair.share:.4f} of {pair.rows:,} test rows ({pair.least:.4f} to {pair.most:.4f}), {pair.nominal:g} asked "
+        f"for; {how}"
+    )
 
 
 def shown_score(value: float) -> str:
