@@ -87,6 +87,8 @@ def test_a_threshold_is_said_with_its_score_before_and_after(mbgd: Command, tabl
         ((*LABEL, "--quantiles", "0.1,0.9"), "quantiles need a target of numbers, got the classes of 'label'; "
          "leave quantiles out, or give task='regression'"),
         ((*NUMBER, "--threshold-for", "f1"), "threshold_for needs a target of two classes, got numbers of 'y'; leave it out"),
+        (("--target", "c", "--threshold-for", "f1"), "threshold_for needs a target of two classes, got 3 of 'c' "
+         "('blue', 'green', 'red'); leave it out"),
         ((*LABEL, "--threshold-for", "F1"), "threshold_for must be one of 'f1', 'balanced_accuracy', got 'F1'; "
          "leave it out for the likelier class"),
     ],

@@ -125,3 +125,35 @@ def test_hints_of_a_large_table_take_less_than_a_fifth_of_a_second(monkeypatch: 
     monkeypatch.setattr(module, "hints", timed)
     assert notices(data, "y") == [ORDER]
     assert min(seconds) < 0.2
+
+
+def test_a_class_of_a_single_row_is_asked_about() -> None:
+    data = plain()
+    data["d"] = np.where(data["x"] > 0.5, "yes", "no")
+    assert notices(data, "d", drop=("x",)) == []
+    for row in (0, 7, 100):  # wherever it comes to stand: in training, validation or test
+        data.loc[row, "d"] = "yess"
+        assert "class 'yess' of d stands in 1 row only: a slip?" in notices(data, "d", drop=("x",))
+        data.loc[row, "d"] = "no"
+    data.loc[[3, 4], "d"], data.loc[5, "d"] = "Yes", "n"
+    said = [notice for notice in notices(data, "d", drop=("x",)) if "slip" in notice]
+    assert said == [
+        "class 'Yes' of d stands in 2 rows only: a slip?",
+        "class 'n' of d stands in 1 row only: a slip?",
+    ]
+    data.loc[10:30, "d"] = [f"new {k}" for k in range(21)]
+    assert len([notice for notice in notices(data, "d", drop=("x",)) if "slip" in notice]) == 3
+
+
+def test_small_classes_among_small_ones_are_none() -> None:
+    data = plain(40)
+    data["d"] = np.array(["a"] * 20 + ["b"] * 9 + ["c"] * 8 + ["d"] * 3)
+    assert not any("slip" in notice for notice in notices(data, "d", test="none", validation="none"))
+
+
+def test_weights_leave_coverage_without_bounds_and_that_is_said() -> None:
+    data, said = plain().assign(w=1.0), "column w weighs rows: no bounds are given for the coverage of intervals"
+    words = {"quantiles": (0.1, 0.5, 0.9), "weight": "w"}
+    assert any(notice.startswith(said) for notice in notices(data, "y", **words))
+    for fewer in ({"weight": None}, {"quantiles": ()}, {"test": "none"}):
+        assert not any(notice.startswith(said) for notice in notices(data, "y", **{**words, **fewer}))

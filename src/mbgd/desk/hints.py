@@ -25,19 +25,21 @@ EXPLAINED = 0.8  # share of the target from which one column alone is suspect
 MOST_COLUMNS = 3  # that are named
 ORDERED = 0.99  # correlation of ranks
 RARE = 0.01
+SLIPS, FAR_RARER = 3, 10  # rows of a class that may be a slip, where every other class has so many times as many
+MOST_SLIPS = 3  # that are named
 
 
 def hints(
     table: Table, plan: Plan, *, target: Target, encoder: Encoder, encoded: Encoded, y: IntArray, training: IntArray
 ) -> tuple[str, ...]:
-    """One sentence each: weights of classes, a rare class, columns that explain the target alone, a time that orders the
-    rows of a random split.
+    """One sentence each: weights of classes, labels that look like slips, a rare class, columns that explain the target
+    alone, a time that orders the rows of a random split, rows whose weights leave coverage without bounds.
 
-    Only training rows are looked at; encoded and y hold them by their row numbers.
+    Only training rows are looked at, but for slips, of which any row may be one; encoded and y hold rows by their numbers.
     """
     n_rows = min(MOST_ROWS, MOST_CELLS // max(1, len(encoder.columns)))
     rows = _sample(training, n_rows, seed=plan.seed)
-    said = [*_weighed(target, plan)]
+    said = [*_weighed(target, plan), *_unbounded(plan), *_slips(target, y)]
     said += _rare(target, y[training], cut=plan.threshold_for is not None)
     if len(rows) >= FEWEST_ROWS:
         said += _alone(table, target, encoder=encoder, codes=encoded.codes[rows], y=y[rows], rows=rows)
@@ -63,6 +65,27 @@ def _weighed(target: Target, plan: Plan) -> Iterator[str]:
             f"class_weight trains as if the classes of {target.name} were equally frequent: probabilities of rare ones come "
             f"out too high; scores count rows as they are{', and --metric roc_auc picks weights by order' if picks else ''}"
         )
+
+
+def _unbounded(plan: Plan) -> Iterator[str]:
+    if plan.weight is not None and plan.quantiles and plan.test != "none":
+        yield (
+            f"column {plan.weight} weighs rows: no bounds are given for the coverage of intervals, which would be those of "
+            "rows that weigh the same"
+        )
+
+
+def _slips(target: Target, y: IntArray) -> Iterator[str]:
+    """Classes of very few rows where each of the others has far more."""
+    if not target.classes:
+        return
+    counts = np.bincount(y, minlength=len(target.classes))
+    few = [code for code, count in enumerate(counts) if 0 < count <= SLIPS]
+    others = [count for count in counts if count > SLIPS]
+    for code in few[:MOST_SLIPS]:
+        if others and counts[code] * FAR_RARER <= min(others):
+            rows = "1 row" if counts[code] == 1 else f"{counts[code]} rows"
+            yield f"class {target.classes[code]!r} of {target.name} stands in {rows} only: a slip?"
 
 
 def _rare(target: Target, y: IntArray, *, cut: bool) -> Iterator[str]:

@@ -13,6 +13,8 @@ from mbgd.desk.bounds import shown
 from mbgd.desk.plan import Plan
 from mbgd.errors import PlanError
 
+NAMED = 8  # classes in a message
+
 
 def check_words(plan: Plan) -> None:
     """Raises PlanError for what can be told from the plan alone."""
@@ -43,7 +45,11 @@ def check_asked(plan: Plan, target: Target | Targets) -> None:
         )
     if plan.threshold_for is not None and len(target.classes) != 2:
         given = f"{len(target.classes)}" if target.classes else "numbers"
-        raise PlanError(f"threshold_for needs a target of two classes, got {given} of {target.name!r}; leave it out")
+        named = ", ".join(map(repr, target.classes[:NAMED])) + (", ..." if len(target.classes) > NAMED else "")
+        raise PlanError(
+            f"threshold_for needs a target of two classes, got {given} of {target.name!r}"
+            f"{f' ({named})' if named else ''}; leave it out"
+        )
 
 
 def rarer_class(y: NDArray[Any], training: IntArray) -> int:
