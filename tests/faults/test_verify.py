@@ -145,6 +145,23 @@ def test_damage_behind_the_last_checkpoint_is_found_by_the_result(
     assert capfd.readouterr().err == f"mbgd: error: {said}\n"
 
 
+def test_a_run_without_a_checkpoint_is_whole_and_its_last_line_says_what_was_not_done(
+    made: Callable[[str], Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = "every file is whole; no step was repeated"
+    shutil.copytree(made("no checkpoint"), tmp_path / "r")
+    capfd.readouterr()
+    assert command(["verify", str(tmp_path / "r")]) == 0
+    said = capfd.readouterr()
+    assert said.out.splitlines()[-1] == whole
+    assert "note: no step was repeated: " in said.err
+    assert command(["verify", str(made("one model"))]) == 0  # which has checkpoints
+    assert whole not in capfd.readouterr().out
+    (tmp_path / "r" / "model.safetensors").write_bytes(b"other")
+    assert command(["verify", str(tmp_path / "r")]) == 4
+    assert whole not in capfd.readouterr().out
+
+
 DAMAGED = [("one model", "", ""), ("members", "models/2", "model 2 of 2, "), ("refit", "refit", "refit, ")]
 
 

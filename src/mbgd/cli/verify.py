@@ -21,6 +21,8 @@ def verify_run(run: Path, *, data: Any, json: bool) -> None:
             tell(f"holds: {line}")
     for line in found.unseen:
         say(f"note: {line}")
+    if not (json or found.wrong or found.repeated):
+        tell("every file is whole; no step was repeated")
     error = failed(found)
     if error is not None:
         for line in found.wrong[1:]:

@@ -30,9 +30,15 @@ class Verified:
     held: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
+    repeated: int = 0  # trainings whose last steps came out the same
 
     def __add__(self, other: Verified) -> Verified:
-        return Verified(self.held + other.held, self.wrong + other.wrong, self.unseen + other.unseen)
+        return Verified(
+            self.held + other.held,
+            self.wrong + other.wrong,
+            self.unseen + other.unseen,
+            self.repeated + other.repeated,
+        )
 
 
 def replayed(folder: Path, parts: Parts, plan: Plan, saved: Any, *, which: str = "") -> Verified:
@@ -50,7 +56,7 @@ def replayed(folder: Path, parts: Parts, plan: Plan, saved: Any, *, which: str =
     steps = f"{which}steps {start.progress.steps_done + 1:,} to {later.step:,}"
     differ = _differences(again, later, from_start=earlier is None)
     if not differ:
-        return Verified(held=(f"{steps} were trained again, to the same bits: a resume is exact here",))
+        return Verified(held=(f"{steps} were trained again, to the same bits: a resume is exact here",), repeated=1)
     because = "; ".join(changed_versions(saved["versions"])) or "another kind of processor may be why"
     return Verified(wrong=(f"{steps} were trained again, {differ[0]} came out in other bits: {because}",))
 
