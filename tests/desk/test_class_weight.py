@@ -84,7 +84,7 @@ def test_the_temperature_is_for_the_rows_as_they_are() -> None:
 
 
 def test_validation_rows_as_they_are_pick_the_weights() -> None:
-    data, how = rare().drop(columns="w"), {**HOW, "split": "column:part", "drop": (), "epochs": 20}
+    data, how = rare().drop(columns="w"), {**HOW, "split": "column:part", "drop": (), "epochs": 20, "metric": "log_loss"}
     run = mbgd.fit_table(data, **how)
     seen = [line["validation_log_loss"] for line in run.history if "validation_log_loss" in line]
     held = data[data["part"] == "validation"]
@@ -128,3 +128,17 @@ def test_resumed_and_begun_with_it_are_scored_the_same(tmp_path: Path) -> None:
     test = read_rows(data, table_plan(HOW)).sets.test
     wanted = metrics.log_loss(data["ill"][test] == "yes", further.predict_proba(data)[test, 1])
     assert further.scores["test"]["log_loss"] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_weights_are_picked_by_the_order_of_probabilities_where_there_are_two_classes() -> None:
+    """Their log loss would favour what is shifted least. Not where one is given, nor where validation rows are of one class."""
+    data, how = rare(), {**HOW, "split": "column:part", "drop": ()}
+    by_default, by_order = mbgd.fit_table(data, **how), mbgd.fit_table(data, metric="roc_auc", **how)
+    assert by_default.plan.metric == "roc_auc"
+    assert (by_default.predict_proba(data) == by_order.predict_proba(data)).all()
+    assert mbgd.fit_table(data, metric="log_loss", **how).plan.metric == "log_loss"
+    assert mbgd.fit_table(data, **how | {"class_weight": None}).plan.metric is None
+    of_one = data.assign(part=np.where((data.part == "validation") & (data.ill == "yes"), "train", data.part))
+    assert mbgd.fit_table(of_one, **how).plan.metric is None
+    three = data.assign(ill=np.where(data.z > 1, "perhaps", data.ill))
+    assert mbgd.fit_table(three, **how).plan.metric is None

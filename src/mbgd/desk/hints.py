@@ -58,12 +58,11 @@ def _sample(training: IntArray, n_rows: int, *, seed: int) -> IntArray:
 
 
 def _weighed(target: Target, plan: Plan) -> Iterator[str]:
-    """A temperature cannot take back what a shift of all outputs has done, and log loss picks those that are shifted least."""
+    """A temperature cannot take back what a shift of all outputs has done."""
     if plan.class_weight is not None:
-        picks = plan.metric is None and len(target.classes) == 2 and plan.validation not in (None, "none")
         yield (
             f"class_weight trains as if the classes of {target.name} were equally frequent: probabilities of rare ones come "
-            f"out too high; scores count rows as they are{', and --metric roc_auc picks weights by order' if picks else ''}"
+            "out too high; scores count rows as they are"
         )
 
 

@@ -173,8 +173,18 @@ def by_size(plan: Plan, rows: TableRows) -> Plan:
         dropout=plan.dropout if plan.dropout != "auto" else default_dropout(n, classes=classes, later=later),
         weight_decay=default_decay(n) if tabular and plan.weight_decay is None else plan.weight_decay,
         loss=_loss_name(plan, rows.target),
-        metric="r2" if plan.metric is None and len(plan.targets) > 1 else plan.metric,  # units do not add up
+        metric=_metric(plan, rows),
     )
+
+
+def _metric(plan: Plan, rows: TableRows) -> str | None:
+    """What stops a training and picks its weights; None for the loss."""
+    if plan.metric is None and len(plan.targets) > 1:
+        return "r2"  # units do not add up
+    two = len(rows.target.classes) == 2 and len(np.unique(rows.y[rows.sets.validation])) == 2
+    if plan.metric is None and plan.class_weight is not None and two:
+        return "roc_auc"  # probabilities are shifted by such weights, so that their log loss favours what has been learnt by heart
+    return plan.metric
 
 
 def new_model(rows: TableRows, plan: Plan) -> TableModel:
