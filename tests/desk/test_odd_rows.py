@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -122,3 +123,77 @@ def test_arrays_that_cannot_be_trained_on(case: int, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "r").exists()
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_categories_of_intervals_are_known_again_by_their_text(tmp_path: Path) -> None:
+    """At every door, to the last bit what a column of the texts gives."""
+    values = np.random.default_rng(0).random(N)
+    cut = pd.cut(values, 4)
+    cut[3] = np.nan
+    texts = [None if pd.isna(one) else str(one) for one in cut]
+    known = sorted({text for text in texts if text is not None})
+    frame = pd.DataFrame({"x": X, "c": cut, "y": values})
+    run = mbgd.fit_table(frame, **WORDS, out=tmp_path / "r")
+    meant = mbgd.fit_table({"x": X, "c": texts, "y": values}, **WORDS)
+    assert run.scores == meant.scores
+    expected = meant.predict({"x": X, "c": texts})
+    assert len(set(expected.tolist())) > 4
+    fresh = pd.DataFrame({"x": X, "c": pd.Series(cut)})
+    saved = mbgd.load(run.save(tmp_path / "m.safetensors"))
+    for model in (run, saved, mbgd.load(tmp_path / "r")):
+        for data in (fresh, fresh.astype({"c": object}), fresh.assign(c=texts), fresh[::-1][::-1]):
+            assert np.array_equal(model.predict(data), expected)
+    light = mbgd.load_light(tmp_path / "r")
+    for row in (0, 1, 3, 5):
+        for value in (cut[row], texts[row]):
+            assert light.predict_one({"x": X[row], "c": value}) == pytest.approx(expected[row], rel=1e-5)
+    explained = next(one for one in mbgd.explain(run, frame, columns=("c",)).dependence if one.column == "c")
+    assert {value for value in explained.values if value is not None} == set(known)
+    assert run.predictor.encoder is not None
+    assert set(run.predictor.encoder.categories[0].labels) == set(known)
+
+
+def test_categories_of_intervals_can_be_the_target() -> None:
+    frame = pd.DataFrame({"x": X, "c": pd.cut(X, 3)})
+    run = mbgd.fit_table(frame, **{**WORDS, "target": "c"})
+    assert set(run.predictor.classes) == {str(one) for one in frame["c"].cat.categories}
+
+
+def test_periods_are_times() -> None:
+    months = pd.period_range("2020-01", periods=N, freq="M")
+    frame = pd.DataFrame({"x": X, "when": months, "y": np.cos(np.arange(N))})
+    run = mbgd.fit_table(frame, **WORDS, split="time:when")
+    meant = frame.assign(when=months.to_timestamp())
+    assert run.scores == mbgd.fit_table(meant, **WORDS, split="time:when").scores
+    expected = run.predict(meant)
+    assert np.array_equal(run.predict(frame), expected)
+    assert run.predict_one({"x": X[7], "when": months[7]}) == pytest.approx(expected[7], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "values", [[{1}] * N, [b"\xff"] * N, pa.array([{"a": 1}] * N)], ids=["sets", "bytes", "structs"]
+)
+def test_another_kind_of_value_than_in_training_is_refused_in_one_sentence(values: Any) -> None:
+    number = mbgd.fit_table({"x": X, "y": X / 7}, **WORDS)
+    label = mbgd.fit_table({"x": ["a", "b"] * (N // 2), "y": X / 7}, **WORDS)
+    for run in (number, label):
+        for ask in (
+            lambda run=run: run.predict({"x": values}),
+            lambda run=run: run.predict_one({"x": values[0]}),
+            lambda run=run: mbgd.explain(run, {"x": values}),
+        ):
+            with pytest.raises(DataError, match="^the data frame, column 'x': values of type .*; .*leave it out"):
+                ask()
+    for split in ("group:z", "time:z"):
+        with pytest.raises(DataError, match=r"column 'z': a split by (group|time) needs "):
+            mbgd.fit_table(
+                {"x": X, "z": values if split != "group:z" else pa.array([[1]] * N), "y": X}, **WORDS, split=split
+            )
+
+
+def test_categories_with_gaps_can_be_groups() -> None:
+    """As their texts would be."""
+    names = [None, *"abcdefghij"] * 6
+    frame = pd.DataFrame({"x": np.arange(66.0), "g": pd.Categorical(names), "y": np.arange(66.0) / 7})
+    words = {**WORDS, "split": "group:g"}
+    assert mbgd.fit_table(frame, **words).scores == mbgd.fit_table(frame.astype({"g": object}), **words).scores

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from mbgd.data.odd_columns import NO_ARROW, not_arrow, odd_column, odd_objects
 from mbgd.errors import DataError
 
 FRAME = "the data frame"
-_OF_MIXED = (
-    pa.ArrowInvalid,
-    pa.ArrowTypeError,
-    pa.ArrowNotImplementedError,
-    TypeError,
-)  # what Arrow says of mixed types
 
 
 def frame_to_arrow(frame: Any) -> pa.Table:
@@ -57,12 +53,9 @@ def _from_narwhals(frame: Any) -> pa.Table:
 
 
 def _series(series: Any, *, name: str) -> pa.Array | pa.ChunkedArray:
-    try:
-        return series.to_arrow()
-    except UnicodeEncodeError as error:
-        raise _half(name, error) from None
-    except _OF_MIXED as error:
-        raise _mixed(name, str(error)) from None
+    values = series.to_native()
+    found = odd_column(values, name=name)
+    return _read(series.to_arrow, values, name=name) if found is None else found
 
 
 def _from_mapping(columns: Mapping[Any, Any]) -> pa.Table:
@@ -85,23 +78,26 @@ def _column(values: Any, *, name: str) -> pa.Array:
         return values
     if hasattr(values, "detach"):  # a tensor, wherever it lives
         values = values.detach().cpu().numpy()
+    if (found := odd_column(values, name=name)) is not None:
+        return found
     if hasattr(values, "__array__") or isinstance(values, np.ndarray):
         array = np.asarray(values)
         if array.ndim != 1:
             raise DataError(f"column {name!r} must have one dimension, got shape {array.shape}; give a column each")
-        if array.dtype.kind == "c":
-            raise DataError(f"column {name!r} must be real, got {array.dtype}; give its real and imaginary part")
         values = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return _read(partial(pa.array, values, from_pandas=True), values, name=name)
+
+
+def _read(read: Callable[[], Any], values: Any, *, name: str) -> Any:
+    """What `read` makes of the values, or one sentence on why it makes nothing of them."""
     try:
-        return pa.array(values, from_pandas=True)
+        return read()
     except UnicodeEncodeError as error:
         raise _half(name, error) from None
-    except _OF_MIXED as error:
-        raise _mixed(name, str(error)) from None
-
-
-def _mixed(name: str, said: str) -> DataError:
-    return DataError(f"column {name!r} must hold values of one type ({said.splitlines()[0]}); convert it, or drop it")
+    except NO_ARROW as error:
+        if (found := odd_objects(values, name=name)) is not None:
+            return found
+        raise not_arrow(values, error, name=name) from None
 
 
 def _half(name: str, error: UnicodeEncodeError) -> DataError:

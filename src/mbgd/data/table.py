@@ -58,7 +58,7 @@ class Table:
         """Types to force on a CSV file of the same columns: text stays text and numbers numbers; others speak for themselves."""
         plain = ((field.name, _plain(field.type)) for field in self.arrow.schema if field.name not in besides)
         text = [pa.field(name, pa.string()) for name, kind in plain if pa.types.is_large_string(kind)]
-        fields = (field for field in self.arrow.schema if field.name not in besides and _is_number(field.type))
+        fields = (field for field in self.arrow.schema if field.name not in besides and is_number(field.type))
         return pa.schema([*text, *(pa.field(field.name, pa.float64()) for field in fields)])
 
     def take(self, rows: IntArray) -> Table:
@@ -235,7 +235,7 @@ def _common_type(a: pa.Field, b: pa.Field, first: TableFile, other: TableFile) -
     left, right = _plain(a.type), _plain(b.type)
     if a.type.equals(b.type):
         return pa.field(a.name, a.type)
-    if any(pa.types.is_floating(t) for t in (left, right)) and all(_is_number(t) for t in (left, right)):
+    if any(pa.types.is_floating(t) for t in (left, right)) and all(is_number(t) for t in (left, right)):
         return pa.field(a.name, pa.float64())
     try:
         pair = [pa.schema([pa.field(a.name, left)]), pa.schema([pa.field(a.name, right)])]
@@ -247,7 +247,8 @@ def _common_type(a: pa.Field, b: pa.Field, first: TableFile, other: TableFile) -
         ) from None
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def is_number(kind: pa.DataType) -> bool:
+    """Is it a number, whole, floating or decimal?"""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 

@@ -108,7 +108,9 @@ def _times(table: Table, column: str) -> IntArray:
             values = values.cast(pa.timestamp("us"))
         except pa.ArrowInvalid:
             raise _no_time(table, column, values) from None
-    elif not (pa.types.is_temporal(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+    elif pa.types.is_interval(kind) or not (
+        pa.types.is_temporal(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    ):
         raise DataError(f"{table.name}, column {column!r}: a split by time needs times or numbers, got {kind}")
     times = np.asarray(values.to_numpy())
     return times.astype(np.int64) if times.dtype.kind in "mM" else times
@@ -130,7 +132,14 @@ def _is_time(text: str) -> bool:
 
 def _groups(table: Table, column: str) -> IntArray:
     """A number for each group: a hash of its name, so that membership does not depend on which others there are."""
-    encoded = table.column(column).dictionary_encode(null_encoding="encode").combine_chunks()
+    values = table.column(column)
+    if pa.types.is_dictionary(values.type):  # whose missing values are in no dictionary
+        values = values.cast(values.type.value_type)
+    try:
+        encoded = values.dictionary_encode(null_encoding="encode").combine_chunks()
+    except pa.ArrowNotImplementedError:
+        demand = "a split by group needs numbers, text or times"
+        raise DataError(f"{table.name}, column {column!r}: {demand}, got {values.type}; convert it first") from None
     array = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
     names = [str(name) for name in array.dictionary.to_pylist()]
     codes = np.array([_name_hash(name) for name in names], dtype=np.int64)

@@ -104,7 +104,10 @@ def as_texts(table: Table, name: str) -> pa.DictionaryArray:
     """The column as a dictionary of distinct non-null texts; NaN is missing, a whole number reads '7' in any type."""
     column = table.column(name)
     if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
+        try:
+            column = column.dictionary_encode()
+        except pa.ArrowNotImplementedError:  # lists, and types that an extension of Arrow brings
+            raise _no_text(table, name, column.type) from None
     array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     if isinstance(array, pa.ChunkedArray):  # no chunk at all
         array = pa.array([], pa.string()).dictionary_encode()
@@ -128,9 +131,13 @@ def _text(values: pa.Array, *, table: Table, name: str) -> pa.Array:
     try:
         return values.cast(pa.large_string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # Arrow knows no text for the type, lists for example
-        raise DataError(
-            f"{table.name}, column {name!r}: values of type {values.type} cannot be read as text; leave it out: --drop {name}"
-        ) from None
+        raise _no_text(table, name, values.type) from None
+
+
+def _no_text(table: Table, name: str, kind: pa.DataType) -> DataError:
+    return DataError(
+        f"{table.name}, column {name!r}: values of type {kind} cannot be read as text; leave it out: --drop {name}"
+    )
 
 
 def _as_truth(values: pa.Array) -> pa.Array:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mbgd.data.csv_file import NA_WORDS
 from mbgd.data.order import IntArray
-from mbgd.data.table import Table
+from mbgd.data.table import Table, is_number
 from mbgd.errors import DataError
 
 FloatArray = NDArray[np.float64]
@@ -115,7 +115,7 @@ def _edges(ordered: FloatArray, distinct: int, median: float, scale: float) -> t
 def as_floats(table: Table, name: str) -> FloatArray:
     """The column as float64 with NaN for missing; times of day and durations in seconds, text parsed.
 
-    Raises DataError, with the row, for text that is no number.
+    Raises DataError, with the row, for text that is no number; and for values that cannot be numbers, as lists.
     """
     column = table.column(name)
     kind = column.type
@@ -133,6 +133,10 @@ def as_floats(table: Table, name: str) -> FloatArray:
         column = column.cast(pa.uint8())
     elif pa.types.is_decimal(kind) or pa.types.is_float16(kind):
         column = column.cast(pa.float64())
+    elif not (is_number(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+        raise DataError(
+            f"{table.name}, column {name!r}: values of type {kind} are no numbers; convert them, or leave it out: --drop {name}"
+        )
     return _to_numpy(column)
 
 

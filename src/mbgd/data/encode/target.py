@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mbgd.data.encode.categories import plain_name
 from mbgd.data.encode.numbers import FloatArray, as_floats, check_finite, is_text
 from mbgd.data.order import IntArray
-from mbgd.data.table import Table
+from mbgd.data.table import Table, is_number
 from mbgd.errors import DataError, PlanError, did_you_mean
 
 Task = Literal["regression", "classification"]
@@ -131,7 +131,7 @@ def learn_target(table: Table, column: str, *, task: str | None = None) -> Targe
     kind = _value_type(table.column(column).type)
     if not has_target(table, column).any():
         raise DataError(f"{table.name}, column {column!r}: every target is missing; name another column as the target")
-    if pa.types.is_temporal(kind) or pa.types.is_nested(kind) or pa.types.is_binary(kind):
+    if not (is_text(kind) or pa.types.is_boolean(kind) or is_number(kind)):
         raise DataError(
             f"{table.name}, column {column!r}: a target must be numbers or labels, got {kind}; convert it first"
         )
