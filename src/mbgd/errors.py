@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 
@@ -55,6 +56,15 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     """The nearest known word as a clause to append to a message, or nothing where none is near."""
     near = get_close_matches(str(word), list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+_UNCLEAR = re.compile(r"""[,;'"\\]|^\s|\s$|\s\s|^(\.\.\.)?$""")
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first eight of some names; one that could be mistaken for two, for none or for another stands in quotes."""
+    shown = [repr(name) if _UNCLEAR.search(name) or not name.isprintable() else name for name in names[:8]]
+    return ", ".join(shown) + (", ..." if len(names) > 8 else "")
 
 
 NONSENSE = (LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError, RuntimeError)

@@ -98,7 +98,7 @@ REFUSED: list[tuple[str, bytes, tuple[str, ...], str]] = [
     ("a target whose square is none", text(*(f"{i},{i},{(-1) ** i}.7e308" for i in range(N))), (),
      "row 2, column 'y': 1.7e+308 is too large for a target; give it in larger units"),
     ("a name that steers a terminal", text(*ROWS, header=f"{ESCAPE}x,z,w"), (),
-     r"there is no column 'y'; it has \x1b[31mx, z, w"),
+     r"there is no column 'y'; it has '\x1b[31mx', z, w"),
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -76,3 +77,28 @@ def test_wrong_targets_are_one_line(mbgd: Command, data: Path, target: str, said
     found = mbgd("train", data, "--target", target, *QUICK, "--out", "r")
     assert (found.code, found.out, found.err) == (2, "", f"mbgd: error: {said}\n")
     assert not Path("r").exists()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_column_with_a_comma_in_its_name_can_be_the_target(mbgd: Command, suffix: str) -> None:
+    """Where there is such a column; else the text names two."""
+    frame = pd.DataFrame({"x": np.arange(60.0), "p,q": np.arange(60.0) / 7})
+    both = frame.assign(p=frame["x"] * 2, q=frame["x"] * 3)
+    for name, data in (("t", frame), ("both", both), ("two", both.drop(columns="p,q"))):
+        data.to_csv(f"{name}.csv", index=False) if suffix == "csv" else data.to_parquet(f"{name}.parquet")
+    for name, target in (("t", "p,q"), ("both", "p,q"), ("two", ["p", "q"])):
+        for command in (("train", *QUICK), ("inspect",)):
+            said = mbgd(*command, f"{name}.{suffix}", "--target", "p,q", "--json")
+            assert said.code == 0, said.err
+        run = next(Path("runs").glob(f"{name}-*"))
+        assert json.loads((run / "plan.json").read_text())["plan"]["target"] == target
+    said = mbgd("train", f"t.{suffix}", "--target", "q,p", *QUICK)
+    assert (said.code, said.err) == (3, f"mbgd: error: t.{suffix}: there is no column 'q'; it has x, 'p,q'\n")
+
+
+def test_odd_names_in_a_list_of_columns_can_be_told_apart(mbgd: Command) -> None:
+    header = '"a, b",,"line\none"," c","it\'s",plain name,größe\n'
+    Path("t.csv").write_text(header + "1,2,3,4,5,6,7\n" * 9, encoding="utf-8")
+    said = mbgd("train", "t.csv", "--target", "zzz", *QUICK)
+    expected = r"""'a, b', '', 'line\none', ' c', "it's", plain name, größe"""
+    assert (said.code, said.err) == (3, f"mbgd: error: t.csv: there is no column 'zzz'; it has {expected}\n")

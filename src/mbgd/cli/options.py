@@ -82,8 +82,6 @@ def _value(knob: Field[Any], given: Any) -> Any:
     """The value that the text of an option stands for; what it must be is for the plan to say."""
     if given is None or isinstance(given, bool):
         return given
-    if knob.name == "target" and "," in given:
-        return tuple(part.strip() for part in given.split(",") if part.strip())
     if not isinstance(given, list):
         return given if knob.name in _TEXT else _number(given)
     if not given or knob.name not in _LISTS:

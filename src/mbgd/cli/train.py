@@ -9,6 +9,7 @@ from typing import Any
 from mbgd.cli.info import show_plan
 from mbgd.cli.show import print_json, print_run
 from mbgd.cli.stopped import stopped
+from mbgd.data.table import column_names
 from mbgd.desk.ended import read_result
 from mbgd.desk.folder import PLAN, RESULT, free_name, read_plan
 from mbgd.desk.plan import Plan, make_plan
@@ -36,7 +37,7 @@ def train_table(
     force: bool,
 ) -> None:
     """Train on a table and show the scores."""
-    plan = _plan(words, plan_file=plan_file, plain=plain)
+    plan = _plan(words, data=data, plan_file=plan_file, plain=plain)
     if dry_run:
         return show_plan(data, plan, init=init, json=json)
     folder = out if out is not None else free_name(_stem(data))
@@ -46,7 +47,7 @@ def train_table(
 
 def inspect_table(data: Any, words: dict[str, Any], *, json: bool) -> None:
     """Show what a training would read and do."""
-    show_plan(data, _plan(words, plan_file=None, plain=False), json=json)
+    show_plan(data, _plan(words, data=data, plan_file=None, plain=False), json=json)
 
 
 def resume_table(folder: Path, *, data: Any, json: bool, quiet: bool) -> None:
@@ -80,15 +81,29 @@ def _finish(fitting: Any, plan: Plan, *, folder: Path, json: bool, quiet: bool) 
         print_run(run)
 
 
-def _plan(words: dict[str, Any], *, plan_file: Path | None, plain: bool) -> Plan:
+def _plan(words: dict[str, Any], *, data: Any, plan_file: Path | None, plain: bool) -> Plan:
     """The plan of the options, or of a file that they change."""
     if plan_file is not None and plain:
         raise PlanError("plain and plan exclude each other, got both; a plan names every knob, leave --plain out")
     like = None if plan_file is None else _plan_file(plan_file)["plan"]
+    if "," in words.get("target", ""):
+        words = {
+            **words,
+            "target": _targets(
+                words["target"], data, delimiter=words.get("delimiter") or (like or {}).get("delimiter")
+            ),
+        }
     plan = table_plan(words, plain=plain, like=like)
     if plan.target is None:
         raise PlanError("target must name the column to predict, got none; give --target COLUMN")
     return plan
+
+
+def _targets(text: str, data: Any, *, delimiter: str | None) -> Any:
+    """The columns between the commas of a text, or the one column whose name it is."""
+    if text in column_names(data, delimiter=delimiter):
+        return text
+    return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
 def _plan_file(path: Path) -> dict[str, Any]:

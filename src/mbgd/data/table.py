@@ -15,7 +15,7 @@ from mbgd.data.files import TableFile, find_files
 from mbgd.data.frames import FRAME, frame_to_arrow
 from mbgd.data.order import IntArray
 from mbgd.data.places import Part, Places
-from mbgd.errors import DataError, PlanError, did_you_mean
+from mbgd.errors import DataError, PlanError, did_you_mean, listed
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +139,17 @@ def read_batches(
         raise DataError(f"{files[0].path}: there are no rows; a table needs at least one")
 
 
+def column_names(data: Any, *, delimiter: str | None = None) -> tuple[str, ...]:
+    """The columns of a file, of the first of several, or of a frame; no row of a file is read."""
+    if not _is_files(data):
+        return tuple(frame_to_arrow(data).column_names)
+    return tuple(_names_of(find_files(data, delimiter=delimiter)[0]))
+
+
+def _names_of(file: TableFile) -> list[str]:
+    return read_header(file) if file.format == "csv" else list(schema_of(file).names)
+
+
 def check_column(table: Table, name: str) -> None:
     """Raises DataError, with the nearest name, where the table has no such column."""
     if name not in table.names:
@@ -147,8 +158,7 @@ def check_column(table: Table, name: str) -> None:
 
 def _absent(where: str, name: str, known: Sequence[str]) -> DataError:
     near = did_you_mean(name, known)
-    listed = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
-    return DataError(f"{where}: there is no column {name!r}{near or f'; it has {listed}'}")
+    return DataError(f"{where}: there is no column {name!r}{near or f'; it has {listed(known)}'}")
 
 
 def _is_files(data: Any) -> bool:
@@ -179,7 +189,7 @@ def _common_columns(files: Sequence[TableFile], *, columns: Sequence[str] | None
     """The columns to read: those asked for, or the first file's; every file must have the same ones."""
     first: list[str] = []
     for file in files:
-        names = read_header(file) if file.format == "csv" else schema_of(file).names
+        names = _names_of(file)
         for name in columns or ():
             if name not in names and not (first and name in first):
                 raise _absent(str(file.path), name, names)
