@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, str] = {
     "desk": "errors loading seeds ranks store compiled data model step loop measure tune record",
     "estimators": "errors seeds data model record desk",
     "cli": "errors threads store compiled data model record measure desk",
+    "__main__": "cli",
     "": "errors loading seeds data model step loop measure tune record desk estimators reference",  # the front door
 }
 # imported where they are used: they cost up to a second, or need not be installed

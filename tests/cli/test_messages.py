@@ -65,6 +65,10 @@ USAGE: list[tuple[Words, str]] = [
     ((*TRAIN, "--epochs", "-1"), "epochs must be a number above 0 or 'auto', got -1; 10 is usual, 0.5 is half a pass"),
     ((*TRAIN, "--seed", "1.5"), "seed must be a whole number of at least 0, got 1.5; any whole number will do"),
     ((*TRAIN, "--test", "0"), "test must be a share above 0 and below 1 or a name, got 0; 0.2 is every fifth row"),
+    ((*TRAIN, "--drop", "x", "--drop", "y"),
+     "drop must name other columns than the target, got 'y' for both; leave it out of drop"),
+    ((*TRAIN, "--split", "time:y"), "split must go by another column than the target, got 'time:y'; leave split out"),
+    ((*TRAIN, "--split", "group:y"), "split must go by another column than the target, got 'group:y'; leave split out"),
     ((*TRAIN, "--split", "tiem:x"),
      "split must be random, time:COLUMN, group:COLUMN or column:COLUMN, got 'tiem:x'; did you mean 'time'?"),
     ((*TRAIN, "--schedule", "cosin"),
@@ -181,6 +185,9 @@ def test_rows_without_a_target_are_left_out_and_counted(mbgd: Command) -> None:
     said = mbgd("train", "t.csv", *NUMBER, "--epochs", "1", "--json")
     assert "5 rows without y are left out" in json.loads(said.out)["notices"]
     assert "note: 5 rows without y are left out" in mbgd("train", "t.csv", *NUMBER, "--epochs", "1").err.splitlines()
+    data.loc[1:4, "y"] = 0.5
+    data.to_csv("t.csv", index=False)
+    assert "1 row without y is left out" in json.loads(mbgd("inspect", "t.csv", *NUMBER, "--json").out)["notices"]
     data["y"] = np.nan
     data.to_csv("none.csv", index=False)
     refused(mbgd, ("train", "none.csv", *NUMBER), 3,
@@ -266,7 +273,7 @@ def test_a_parquet_file_that_cannot_be_learned(mbgd: Command, case: str) -> None
 def test_no_column_is_left(mbgd: Command) -> None:
     pd.DataFrame({"y": np.arange(30) / 7}).to_csv("t.csv", index=False)
     refused(mbgd, ("train", "t.csv", "--target", "y"), 3,
-            "t.csv: no input column is left to learn from (every column was dropped); give at least one that varies")  # fmt: skip
+            "t.csv: no input column is left to learn from (there is none besides y); give at least one that varies")  # fmt: skip
 
 
 @pytest.mark.parametrize(

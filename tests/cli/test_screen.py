@@ -69,6 +69,15 @@ def test_version(mbgd: Command) -> None:
     assert mbgd("--version").out == f"mbgd {package.__version__}\n"
 
 
+def test_the_package_runs_as_the_command() -> None:
+    for words in (["--version"], ["predict", "nowhere", "t.csv"]):
+        called, meant = (
+            subprocess.run([*program, *words], capture_output=True, text=True, check=False)
+            for program in ([sys.executable, "-m", "mbgd"], PROGRAM)
+        )
+        assert (called.returncode, called.stdout, called.stderr) == (meant.returncode, meant.stdout, meant.stderr)
+
+
 def shown_on_a_terminal(words: list[str], cwd: Path, **environment: str) -> tuple[int, str]:
     """Exit code and everything written to a terminal that the command has for all three of its streams."""
     leader, follower = pty.openpty()

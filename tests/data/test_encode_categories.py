@@ -92,6 +92,37 @@ def test_columns_that_tell_nothing_or_name_each_row_are_left_out() -> None:
     assert everything(column([f"id{n}" for n in range(50)])).part is not None  # a small table is no list of keys
 
 
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        "{d:02d}/{m:02d}/20{y:02d}",
+        "{d:02d}.{m:02d}.{y:02d}",
+        "{d}.{m}.20{y:02d}",
+        "20{y:02d}/{m:02d}/{d:02d}",
+        "{m:02d}-{d:02d}-20{y:02d} 7:05 PM",
+    ],
+)
+def test_dates_in_another_writing_than_ours_are_told_it(spelt: str) -> None:
+    """Where there are so many that they would look like a key."""
+    dates = [spelt.format(d=d, m=m, y=y) for y in (19, 20) for m in range(1, 13) for d in range(1, 28)]
+    summary = everything(column(dates))
+    assert summary.part is None
+    assert (
+        summary.why == "its values look like dates; write them as 2020-01-31, or --categorical s keeps them as labels"
+    )
+    few = everything(column(dates[:20] * 3))
+    assert few.part is not None
+    assert not few.why
+
+
+@pytest.mark.parametrize(
+    "spelt", ["192.168.0.{n}", "{n}/7", "1.{n}.10", "1.2.{n:05d}", "AB/{n:02d}/2020", "555-{n:04d}", "12/34-{n:04d}"]
+)
+def test_keys_with_points_and_strokes_are_keys(spelt: str) -> None:
+    keys = [spelt.format(n=n) for n in range(200)]
+    assert everything(column(keys)).why == "200 different values in 200 rows look like a key; --categorical s keeps it"
+
+
 def test_bytes_that_are_no_text_are_refused() -> None:
     with pytest.raises(
         DataError, match="column 's': values of type binary cannot be read as text; leave it out: --drop s"

@@ -96,6 +96,16 @@ def test_a_wrong_table_is_refused_in_one_sentence_and_leaves_no_folder(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", [2, np.int64(2), [2]], ids=["int", "numpy", "list"])
+def test_a_column_that_a_number_names_is_given_by_its_text(name: Any) -> None:
+    frame = pd.DataFrame(np.random.default_rng(0).random((60, 3)))
+    said = r"^target must be a name or names, got 2; columns are named by text here, give '2'$"
+    with pytest.raises(PlanError, match=said):
+        mbgd.fit_table(frame, name)
+    run = mbgd.fit_table(frame, "2", epochs=1, hidden_layer_sizes=())
+    assert set(run.predictor.columns) == {"0", "1"}
+
+
 # --- (B,) against (B, 1): squeezed or refused, never broadcast ----------------------------------------------------------
 
 

@@ -182,6 +182,10 @@ def test_rows_without_a_target_still_have_contributions(runs: dict[str, mbgd.Run
     said = mbgd.explain(runs["y"], data, rows=3)
     assert said.notices[0] == "100 rows without y are left out, but for contributions"
     assert (said.rows, said.measured_rows) == (400, 300)
+    but_one = dated(seed=5)
+    but_one.loc[7, "y"] = np.nan
+    one = mbgd.explain(runs["y"], but_one, rows=0)
+    assert one.notices[0] == "1 row without y is left out, but for contributions"
     assert said.contributions.predictions == pytest.approx(runs["y"].predict(data[:3]), rel=1e-5)
 
 

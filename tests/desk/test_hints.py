@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from command import table
+from mbgd.desk import hints
 from mbgd.desk import table as module
 from mbgd.desk.table import read_rows
 from mbgd.desk.table_plan import table_plan
@@ -47,10 +48,23 @@ def test_a_column_that_explains_the_target_alone_is_named() -> None:
     # y of variance 9 against noise of variance 0.09: 99 %
     assert said[0] == "column departure alone explains 99 % of y: is it known when you predict?"
     answer = data.assign(grade=data["c"].map({"u": "one", "v": "two", "w": "three"}))
-    assert notices(answer, "c") == ["column grade alone explains 100 % of c: is it known when you predict?"]
+    # each grade counts one row more, of all classes: not quite the whole
+    assert notices(answer, "c") == ["column grade alone explains 99.7 % of c: is it known when you predict?"]
     many = answer.assign(**{f"copy{i}": answer["grade"] for i in range(5)})
     assert len(notices(many, "c")) == 3
     assert notices(late, "y", drop=("departure",)) == []
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (0.83, "83 %"), (0.994, "99 %"), (0.9949, "99 %"), (0.995, "99.5 %"), (0.997, "99.7 %"), (0.9991, "99.9 %"),
+        (0.9996, "more than 99.9 %"), (1 - 1e-9, "more than 99.9 %"), (1 - 1e-16, "100 %"), (1.0, "100 %"),
+    ],
+)  # fmt: skip
+def test_a_share_is_the_whole_only_where_it_is(monkeypatch: pytest.MonkeyPatch, share: float, said: str) -> None:
+    monkeypatch.setattr(hints, "variance_explained", lambda *columns, **words: share)
+    assert notices(plain()[["x", "y"]], "y") == [f"column x alone explains {said} of y: is it known when you predict?"]
 
 
 def test_only_training_rows_are_looked_at() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,11 @@ _SPELT = re.compile(  # 1,5 and 1.234,5 and 1,234.5 and 1 234,5 and 1'234.5
 )
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?")
 
+_WRITTEN_OTHERWISE = re.compile(  # 31/1/2020 and 01.31.20 and 2020/01/31 and 31-01-2020, alone or with a time of day
+    r"\s*(\d{1,2}([./-])\d{1,2}\2\d{4}|\d\d([./-])\d\d\3\d\d|\d{4}([./])\d{1,2}\4\d{1,2})"
+    r"([ T]\d{1,2}:\d\d(:\d\d)?( ?[AaPp][Mm])?)?\s*"
+)
+
 
 @dataclass(frozen=True)
 class Slip:
@@ -28,6 +34,12 @@ class Slip:
 
 def is_number(text: str) -> bool:
     return _NUMBER.fullmatch(text) is not None
+
+
+def are_dates_otherwise(texts: Sequence[str]) -> bool:
+    """Whether four of five of the first texts are dates, but not written as 2020-01-31."""
+    head = texts[:LOOKED_AT]
+    return sum(_WRITTEN_OTHERWISE.fullmatch(text) is not None for text in head) >= MOSTLY * max(1, len(head))
 
 
 def first_slip(column: pa.ChunkedArray) -> Slip | None:

@@ -19,10 +19,11 @@ from mbgd.desk.ensemble import Ensemble, Predicting
 from mbgd.desk.explanation import Dependence, Explanation, Importance, RowContributions
 from mbgd.desk.folder import PLAN, read_plan
 from mbgd.desk.load import load_table
+from mbgd.desk.opened import left_out
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.result import Run
 from mbgd.desk.tables import places
-from mbgd.errors import PlanError, did_you_mean
+from mbgd.errors import PlanError, did_you_mean, listed
 from mbgd.measure.contributions import contributions
 from mbgd.measure.dependence import dependence, rows_at_quantiles, rows_of_labels
 from mbgd.measure.exchange import Inputs
@@ -115,7 +116,7 @@ def _chosen(columns: Sequence[str], predictor: Predicting) -> list[str]:
     chosen = list(dict.fromkeys(check(Names(many=True), "columns", columns, hint="leave it out for all")))
     for name in chosen:
         if name not in known:
-            near = did_you_mean(name, known) or f"; it has {', '.join(known[:8])}{', ...' * (len(known) > 8)}"
+            near = did_you_mean(name, known) or f"; it has {listed(known)}"
             raise PlanError(f"column must be an input of the model, got {name!r}{near}")
     return chosen
 
@@ -132,7 +133,7 @@ def _sample(
         there = np.ones_like(there)
         notices.append(f"the data has no {target.name}: importance is how far predictions move, not what scores lose")
     elif not there.all():
-        notices.append(f"{int((~there).sum()):,} rows without {target.name} are left out, but for contributions")
+        notices.append(f"{left_out(int((~there).sum()), target.names)}, but for contributions")
     possible = np.flatnonzero(there).astype(np.int64)
     rows = possible[np.argsort(hash_rows(possible, seed=seed, purpose=Purpose.SAMPLE), kind="stable")]
     most = min(MOST_ROWS, max(LEAST_ROWS, MOST_PREDICTIONS // (columns * repeats * len(asked.models))))

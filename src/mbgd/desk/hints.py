@@ -22,6 +22,7 @@ from mbgd.seeds import Purpose, hash_rows
 MOST_ROWS, MOST_CELLS = 20_000, 2_000_000  # looked at: under 0.2 s
 FEWEST_ROWS = 50  # below, chance alone explains much
 EXPLAINED = 0.8  # share of the target from which one column alone is suspect
+EXACT = 1e-12  # from the whole: no more than the rounding of sums over the rows
 MOST_COLUMNS = 3  # that are named
 ORDERED = 0.99  # correlation of ranks
 RARE = 0.01
@@ -116,9 +117,17 @@ def _alone(
         shares[name] = explained(codes[:, column], y)
     suspects = sorted((name for name, share in shares.items() if share >= EXPLAINED), key=lambda name: -shares[name])
     return [
-        f"column {name} alone explains {100 * shares[name]:.0f} % of {target.name}: is it known when you predict?"
+        f"column {name} alone explains {_percent(shares[name])} of {target.name}: is it known when you predict?"
         for name in suspects[:MOST_COLUMNS]
     ]
+
+
+def _percent(share: float) -> str:
+    """Rounded, and yet 100 % of nothing but the whole."""
+    if 1 - share < EXACT:
+        return "100 %"
+    digits = 0 if share < 0.995 else 1
+    return f"{100 * share:.{digits}f} %" if share < 0.9995 else "more than 99.9 %"
 
 
 def _of_number(x: NDArray[np.float64], y: NDArray[Any], target: Target) -> float:

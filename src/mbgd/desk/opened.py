@@ -78,7 +78,13 @@ def _with_target(table: Table, targets: tuple[str, ...]) -> tuple[Table, tuple[s
     missing = int((~there).sum())
     if not missing:
         return table, ()
-    return table.take(np.flatnonzero(there)), (f"{missing:,} rows without {' or '.join(targets)} are left out",)
+    return table.take(np.flatnonzero(there)), (left_out(missing, targets),)
+
+
+def left_out(rows: int, targets: tuple[str, ...]) -> str:
+    """A sentence on rows that have no target."""
+    without = f"without {' or '.join(targets)}"
+    return f"1 row {without} is left out" if rows == 1 else f"{rows:,} rows {without} are left out"
 
 
 def _other(name: str, plan: Plan, *, like: Table) -> Table | None:

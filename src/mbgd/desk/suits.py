@@ -22,6 +22,10 @@ def check_words(plan: Plan) -> None:
         raise PlanError(
             f"weight must be another column than the target, got {plan.weight!r} for both; leave weight out"
         )
+    if (column := plan.split.partition(":")[2]) and column in plan.targets:
+        raise PlanError(f"split must go by another column than the target, got {plan.split!r}; leave split out")
+    if both := [name for name in plan.drop if name in plan.targets]:
+        raise PlanError(f"drop must name other columns than the target, got {both[0]!r} for both; leave it out of drop")
     if plan.quantiles and plan.loss not in (None, "quantile"):
         raise PlanError(f"quantiles have a loss of their own, got loss={shown(plan.loss)} as well; leave the loss out")
     if plan.quantiles and plan.quantile != 0.5:

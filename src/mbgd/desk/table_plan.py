@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,11 @@ def table_plan(words: Mapping[str, Any], *, plain: bool = False, like: Mapping[s
     words = dict(words)
     target = words.get("target")
     if isinstance(target, list | tuple) and len(target) == 1:
-        words["target"] = target[0]
+        words["target"] = target = target[0]
+    if isinstance(target, Integral) and not isinstance(target, bool):
+        raise PlanError(
+            f"target must be a name or names, got {target}; columns are named by text here, give {str(target)!r}"
+        )
     for name in ("validation", "test"):
         given = words.get(name)
         if isinstance(given, str | Path) and str(given) not in ("", "none"):

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from mbgd.data.encode.numbers import is_text
 from mbgd.data.encode.shared import shared_code, shared_codes
 from mbgd.data.order import IntArray
+from mbgd.data.slips import are_dates_otherwise
 from mbgd.data.table import Table
 from mbgd.errors import DataError
 
@@ -85,9 +86,11 @@ def learn_category(table: Table, name: str, *, training_rows: IntArray, keep: bo
     if distinct == 1 and not missing:
         return CategorySummary(None, 0, 1, "one value only")
     if not keep and distinct > KEY_LIKE and distinct > (n_rows - missing) / 2:
-        why = (
-            f"{distinct:,} different values in {n_rows - missing:,} rows look like a key; --categorical {name} keeps it"
-        )
+        if are_dates_otherwise([text for _, text in seen]):
+            why = f"its values look like dates; write them as 2020-01-31, or --categorical {name} keeps them as labels"
+        else:
+            many = f"{distinct:,} different values in {n_rows - missing:,} rows"
+            why = f"{many} look like a key; --categorical {name} keeps it"
         return CategorySummary(None, missing, distinct, why)
     labels, rarer = tuple(text for _, text in seen[:MOST_LABELS]), [-count for count, _ in seen[MOST_LABELS:]]
     part = CategoryColumn(name, labels, plain_name(table.column(name).type), shared_codes(rarer))

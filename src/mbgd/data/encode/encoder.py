@@ -17,7 +17,7 @@ from mbgd.data.encode.later import tells_time
 from mbgd.data.encode.numbers import NumberColumn, as_floats, is_text, learn_number
 from mbgd.data.order import IntArray
 from mbgd.data.table import Table, check_column
-from mbgd.errors import DataError, PlanError, SavedFileError, did_you_mean
+from mbgd.errors import DataError, PlanError, SavedFileError, did_you_mean, listed
 
 VERSION = 1
 AS_TIME = "it is the time in other words, and later rows lie beyond all that was seen; --numeric keeps it"
@@ -189,7 +189,7 @@ def learn_encoder(
         parts += [part] if part is not None else []
         facts.append(fact)
     if not parts:
-        reasons = "; ".join(f"{f.name!r}: {f.why}" for f in facts[:5]) or "every column was dropped"
+        reasons = "; ".join(f"{f.name!r}: {f.why}" for f in facts[:5]) or f"there is none besides {listed(drop)}"
         raise DataError(
             f"{table.name}: no input column is left to learn from ({reasons}); give at least one that varies"
         )
