@@ -218,7 +218,7 @@ def test_inspect_shows_what_would_be_read(mbgd: Command, tables: Path, monkeypat
     assert said.out.splitlines()[-2] == "400 rows: 288 train, 32 validation, 80 test; regression of 'y'"
     # 288 rows train in batches of 64; 1,000 updates at least are 200 passes of 5
     assert re.fullmatch(
-        r"model of [\d,]+ parameters over \d+ numbers and 1 categories; 1,000 steps of 64 rows; 0 MB encoded",
+        r"model of [\d,]+ parameters over \d+ numbers and 4 categories; 1,000 steps of 64 rows; 0 MB encoded",
         said.out.splitlines()[-1],
     )
 
