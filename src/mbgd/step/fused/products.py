@@ -78,6 +78,9 @@ def forward(
         zero = carray(out_at, 1).dtype.type(0)
         gemm(gemm_at, TURNED, PLAIN, b, rows, a, w_at, a, h_at, a, zero, out_at, b)
         return
+    if rows == 1:  # no tile to choose
+        dots(w_at, h_at, out_at, b, a)
+        return
     call(multiply_rows, (h_at, a, w_at, a, out_at, b, rows, b, a))
 
 
