@@ -84,7 +84,10 @@ def test_the_temperature_is_for_the_rows_as_they_are() -> None:
 
 
 def test_validation_rows_as_they_are_pick_the_weights() -> None:
-    data, how = rare().drop(columns="w"), {**HOW, "split": "column:part", "drop": (), "epochs": 20, "metric": "log_loss"}
+    data, how = (
+        rare().drop(columns="w"),
+        {**HOW, "split": "column:part", "drop": (), "epochs": 20, "metric": "log_loss"},
+    )
     run = mbgd.fit_table(data, **how)
     seen = [line["validation_log_loss"] for line in run.history if "validation_log_loss" in line]
     held = data[data["part"] == "validation"]
