@@ -137,7 +137,7 @@ def _groups(table: Table, column: str) -> IntArray:
         values = values.cast(values.type.value_type)
     try:
         encoded = values.dictionary_encode(null_encoding="encode").combine_chunks()
-    except pa.ArrowNotImplementedError:
+    except pa.ArrowNotImplementedError:  # lists, and types that an extension of Arrow brings
         demand = "a split by group needs numbers, text or times"
         raise DataError(f"{table.name}, column {column!r}: {demand}, got {values.type}; convert it first") from None
     array = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
