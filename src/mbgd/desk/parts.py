@@ -13,6 +13,7 @@ from torch import nn
 from mbgd.data.ahead import ahead
 from mbgd.data.chance import drawing
 from mbgd.data.chunk import Chunk
+from mbgd.data.loader import Draws
 from mbgd.data.order import IntArray, Order, Tail, steps_per_epoch
 from mbgd.data.source import ArraySource, Source, first_row
 from mbgd.data.sparse import SparseSource
@@ -139,6 +140,7 @@ def assemble(
     chosen: IntArray | None,
     validation: Held | None,
     device: torch.device,
+    draws: Draws | None = None,
     stop_after: int | None = None,
     n_classes: int = 2,
     target_scale: Ends = (0.0, 1.0),
@@ -149,6 +151,7 @@ def assemble(
     `stop_after` steps it ends, and there the schedule ends, too: a rate that never came down leaves weights of one moment.
     """
     n_rows = source.n_rows if chosen is None else len(chosen)
+    n_rows = n_rows if draws is None else len(draws)
     batch_size = (
         n_rows if plan.batch_size == "full" else min(plan.batch_size if plan.batch_size != "auto" else 32, n_rows)
     )
@@ -182,7 +185,7 @@ def assemble(
     return Parts(
         model=model,
         source=source,
-        order=Order(n_rows, plan.seed, plan.sampling, chosen),  # type: ignore[arg-type]  # one of Sampling, by its bound
+        order=Order(n_rows, plan.seed, plan.sampling, chosen, None if draws is None else draws.rows),  # type: ignore[arg-type]  # one of Sampling, by its bound
         loss=loss,
         output_shape=output_shape,
         n_classes=n_classes,

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from mbgd.data.chance import kept_aside
 from mbgd.data.given import as_source
+from mbgd.data.loader import Draws, loading
 from mbgd.data.order import IntArray
 from mbgd.data.source import ArraySource, Rows, Source, row_bytes
 from mbgd.data.sparse import SparseSource
@@ -47,6 +49,7 @@ def prepare(model: nn.Module, data: Any, *, plan: Plan, sample_weight: Any = Non
     plain = replace(loss, class_weight=None)  # class weights are for training: scores go without
     ready = prepared(source, loss, device)
     scored = ready if loss.class_weight is None else prepared(source, plain, device)
+    draws = _draws(data, plan)
     chosen, validation = _validation(scored, plan, model, loss=plain, device=device)
     return assemble(
         model,
@@ -57,8 +60,21 @@ def prepare(model: nn.Module, data: Any, *, plan: Plan, sample_weight: Any = Non
         chosen=chosen,
         validation=validation,
         device=device,
+        draws=draws,
         n_classes=outputs[0] if loss.kind == "multiclass" else 2,
     )
+
+
+def _draws(data: Any, plan: Plan) -> Draws | None:
+    """What a loader's sampler of one's own draws, in place of an order of ours."""
+    if not isinstance(data, DataLoader) or (sampler := loading(data).sampler) is None:
+        return None
+    if isinstance(plan.validation, float) or (plan.validation is not None and _as_mask(plan.validation) is not None):
+        raise PlanError(
+            f"validation must be (X, y) for a loader with {type(sampler).__name__}, which would draw the rows held out, got "
+            "a share or a mask; hold out rows with a Subset, and give those"
+        )
+    return Draws(sampler, len(data.dataset), plan.seed)  # type: ignore[arg-type]  # its length is known here
 
 
 def _loss_spec(plan: Plan) -> Any:
