@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mbgd.data.loader import loading
+from mbgd.data.loader import check_words, loading, streams
 from mbgd.desk.card import write_card
 from mbgd.desk.ended import write_result
 from mbgd.desk.engine import check_engine
@@ -142,9 +142,12 @@ def _of_loader(data: Any, words: Mapping[str, Any]) -> dict[str, Any]:
             f"data must be a DataLoader whose batches are cut from the rows of a sampler, got {type(found.batch_sampler).__name__} "
             "as its batch_sampler; give its sampler and batch_size, or write the loop around mbgd.batches, which takes it"
         )
-    if found.sampler is not None and "sampling" in words:
-        raise PlanError(
-            f"sampling is what the loader's {type(found.sampler).__name__} does, got {words['sampling']!r} as well; leave one out"
+    check_words(found, words)
+    drops = found.words["tail"] == "drop" and not {"batch_size", "tail"} & set(words)
+    if drops and not streams(data.dataset) and not len(data):
+        raise DataError(
+            f"data must have at least one batch, got a DataLoader with drop_last and batch_size={found.words['batch_size']} "
+            "over fewer rows; give a smaller one"
         )
     return {word: value for word, value in found.words.items() if value is not None}
 
