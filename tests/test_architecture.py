@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, str] = {
     "tune": "errors seeds data step loop measure",
     "record": "errors threads store model",
     "desk": "errors loading seeds ranks store compiled data model step loop measure tune record",
-    "estimators": "errors seeds data model record desk",
+    "estimators": "errors seeds data model step record desk",
     "cli": "errors threads store compiled data model record measure desk",
     "__main__": "cli",
     "": "errors loading seeds data model step loop measure tune record desk estimators reference",  # the front door

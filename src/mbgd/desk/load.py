@@ -19,15 +19,16 @@ from mbgd.model.saved import SavedModel, load_model, put_into, restore
 def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Predicting:
     """A trained model from a run folder or a model file, without pickle.
 
-    A table's model and an estimator's are built anew; several, of folds or members, come back as an `Ensemble`. A module
-    of your own was saved as weights alone: give `model`, an instance of it, which gets them. Raises SavedFileError for a
-    damaged, foreign or newer file, or another architecture.
+    A table's model, an estimator's and one of `mbgd.mlp` are built anew; several, of folds or members, come back as an
+    `Ensemble`. A module of your own was saved as weights alone: give `model`, an instance of it, which gets them. Raises
+    SavedFileError for a damaged, foreign or newer file, or another architecture.
     """
     saved = _read(Path(path))
     if saved.facts.get("kind") in _OF_TABLES:
         return _of_tables(saved)
-    if model is None and (saved.architecture or {}).get("kind") == "scaled_mlp":
-        return of_arrays(saved.facts, restore(saved))
+    if model is None and saved.architecture is not None:
+        with taken_at_its_word(saved.path):
+            return of_arrays(saved.facts, restore(saved))
     if model is None:
         what = f"{saved.path} holds the weights of a module of your own, {saved.facts.get('class')}"
         raise SavedFileError(f"{what}; give an instance of it: load({str(path)!r}, model)")

@@ -20,10 +20,11 @@ from mbgd.desk.predictor import sparse_outputs
 from mbgd.errors import PlanError
 from mbgd.estimators.arrays import AsTheyAre, Entries, Numbers, learn_entries, learn_numbers
 from mbgd.estimators.frames import Columns, learn_columns
-from mbgd.estimators.labels import POSITIVE, Labels, Scale
+from mbgd.estimators.labels import Labels, Scale
 from mbgd.estimators.read import Rows, n_rows
 from mbgd.model.build import mlp
 from mbgd.model.table import TableModel
+from mbgd.step.plain import prediction_word
 
 AT_ONCE = 8192  # rows of a forward pass
 Array = NDArray[np.float64]
@@ -80,7 +81,7 @@ class Network:
         """(n,) or (n, T) in the target's own units."""
         assert isinstance(self.target, Scale)
         z = self.outputs(rows)
-        return self.target.restore(np.exp(z) if self.loss in POSITIVE else z)
+        return self.target.restore(np.exp(z) if prediction_word(self.loss, several=z.ndim > 1) == "exp" else z)
 
     def linear(self) -> tuple[Array, Array] | None:
         """(coefficients (K, F), intercepts (K,)) in the units of X and y, float64, of a linear model of an array."""
