@@ -12,10 +12,12 @@ from mbgd.desk.ensemble import Ensemble, Predicting
 from mbgd.desk.plain import finished_model
 from mbgd.desk.predictor import of_a_table, of_arrays
 from mbgd.errors import DataError, PlanError, SavedFileError, taken_at_its_word
+from mbgd.forks import one_thread
 from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import SavedModel, load_model, put_into, restore
 
 
+@one_thread()  # a server forks after it: no thread of OpenMP may begin
 def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Predicting:
     """A trained model from a run folder or a model file, without pickle.
 
@@ -37,6 +39,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Predic
         return of_arrays(saved.facts, model)
 
 
+@one_thread()
 def load_table(path: str | os.PathLike[str]) -> Predicting:
     """`load` of a table's model or models, which know its columns. Raises SavedFileError for any other."""
     saved = _read(Path(path))

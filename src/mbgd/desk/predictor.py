@@ -20,6 +20,7 @@ from mbgd.data.sparse import SparseSource
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
 from mbgd.errors import PlanError
+from mbgd.forks import after_fork
 from mbgd.measure.calibrate import tempered
 from mbgd.measure.conformal import Widening
 from mbgd.measure.evaluate import outputs, predict
@@ -143,6 +144,7 @@ class Predictor:
         """Probabilities (n, C), of both classes where the model gives one."""
         return np.stack([1.0 - outputs, outputs], axis=1) if outputs.ndim == 1 else outputs
 
+    @after_fork()
     def outputs(self, data: Any) -> NDArray[np.float64]:
         """What the loss makes of the model's outputs: means (n,), probabilities of class 1 (n,), or of all (n, C); quantiles
         (n, Q)."""
@@ -157,6 +159,7 @@ class Predictor:
         assert self.encoder is not None
         return self.of_encoded(self.encoder.encode(table))
 
+    @after_fork()
     def of_encoded(self, encoded: Encoded) -> NDArray[np.float64]:
         """The same of rows that its encoder has encoded."""
         x = (torch.from_numpy(encoded.numbers), torch.from_numpy(encoded.codes))

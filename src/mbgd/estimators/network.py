@@ -22,6 +22,7 @@ from mbgd.estimators.arrays import AsTheyAre, Entries, Numbers, learn_entries, l
 from mbgd.estimators.frames import Columns, learn_columns
 from mbgd.estimators.labels import Labels, Scale
 from mbgd.estimators.read import Rows, n_rows
+from mbgd.forks import after_fork
 from mbgd.model.build import mlp
 from mbgd.model.table import TableModel
 from mbgd.step.plain import prediction_word
@@ -44,6 +45,7 @@ class Network:
     dtype: np.dtype[Any]
     stand: Stand | None = None
 
+    @after_fork()
     def outputs(self, rows: Rows) -> Array:
         """(n,) or (n, K) as the last layer gives them, float64."""
         if is_sparse(rows) and isinstance(self.road, Numbers):  # dense in it, but not all at once
@@ -68,6 +70,7 @@ class Network:
         two = isinstance(self.target, Labels) and self.target.kind == "multiclass" and z.shape[1] == 2
         return z[:, 1] - z[:, 0] if two else z
 
+    @after_fork()
     def probabilities(self, rows: Rows) -> Array:
         """(n, C) of the classes, or (n, L) of each label by itself."""
         assert isinstance(self.target, Labels)
