@@ -17,6 +17,7 @@ from mbgd.data.order import IntArray, Order, Tail, steps_per_epoch
 from mbgd.data.source import ArraySource, Source, first_row
 from mbgd.data.sparse import SparseSource
 from mbgd.data.stream import ChunkEnds, chunks, rows_in_place, rows_of_a_chunk
+from mbgd.desk.batch_norm import check_batch_norm, chosen_tail
 from mbgd.desk.engine import make_engine
 from mbgd.desk.machine import WORK_OF_A_CHUNK
 from mbgd.desk.mean_weight import mean_weight
@@ -152,7 +153,8 @@ def assemble(
     batch_size = (
         n_rows if plan.batch_size == "full" else min(plan.batch_size if plan.batch_size != "auto" else 32, n_rows)
     )
-    tail = _tail(plan, model, n_rows, batch_size)
+    tail = chosen_tail(plan, model, n_rows, batch_size)
+    check_batch_norm(model, plan, source, n_rows=n_rows, batch_size=batch_size, tail=tail, device=device)
     per_epoch = steps_per_epoch(n_rows, batch_size=batch_size, tail=tail)
     planned, limit = _length(plan, per_epoch)
     total_steps = planned if stop_after is None else min(stop_after, planned or stop_after)
@@ -160,7 +162,6 @@ def assemble(
     every = [plan.checkpoint_every] if isinstance(plan.checkpoint_every, int) else []
     every += [SNAPSHOT_STEPS] if plan.on_divergence == "recover" else []
     updater = _updater(model, plan)
-    _check_batch_norm(model, plan)
     in_memory = isinstance(source, (ArraySource, SparseSource))
     engine, reason, threads, work = make_engine(
         model,
@@ -225,27 +226,6 @@ def in_place(engine: Engine, source: Source) -> bool:
     if isinstance(source, SparseSource):
         return engine.reads_sparse
     return engine.reads_in_place and isinstance(source, ArraySource) and source.lies_by_rows
-
-
-def _tail(plan: Plan, model: nn.Module, n_rows: int, batch_size: int) -> Tail:
-    """`auto`: even sizes where BatchNorm would meet a single row in training, else a short last batch."""
-    if plan.tail != "auto":
-        return plan.tail  # type: ignore[return-value]  # one of Tail, by its bound
-    return "even" if has_batch_norm(model) and batch_size > 1 and n_rows % batch_size == 1 else "short"
-
-
-def has_batch_norm(model: nn.Module) -> bool:
-    """Whether some BatchNorm will take batch statistics: a model in evaluation mode is trained in training mode."""
-    kinds = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    return any(m.training or not model.training for m in kinds)
-
-
-def _check_batch_norm(model: nn.Module, plan: Plan) -> None:
-    if plan.micro_batch is not None and has_batch_norm(model) and not plan.allow_batch_norm:
-        raise PlanError(
-            f"micro_batch must be None for a model with BatchNorm, got {plan.micro_batch}: statistics of a part of the batch "
-            "are another model; use GroupNorm, or allow_batch_norm=True to take them so"
-        )
 
 
 def _length(plan: Plan, per_epoch: int) -> tuple[int | None, str]:
