@@ -71,6 +71,7 @@ class Parts:
     threads: int
     prefetch: int
     resolved: dict[str, Any]
+    notices: tuple[str, ...] = ()
     n_classes: int = 2
     target_scale: Ends = (0.0, 1.0)  # (center, scale) of a standardised target: scores are in its own units
     target_range: Ends = (-math.inf, math.inf)  # of its predictions, in those units
@@ -140,6 +141,8 @@ def assemble(
     chosen: IntArray | None,
     validation: Held | None,
     device: torch.device,
+    for_scores: Loss | None = None,
+    labels_weigh: bool = False,
     stop_after: int | None = None,
     n_classes: int = 2,
     target_scale: Ends = (0.0, 1.0),
@@ -147,7 +150,9 @@ def assemble(
 ) -> Parts:
     """The parts from a source whose rows are ready: batch size, length, schedule, optimizer, engine, machine.
 
-    `stop_after` steps it ends, and there the schedule ends, too: a rate that never came down leaves weights of one moment.
+    `for_scores` is the loss without what is for training alone, the same where None; `labels_weigh` says that row weights are
+    those of labels. After `stop_after` steps it ends, and there the schedule ends, too: a rate that never came down leaves
+    weights of one moment.
     """
     n_rows = source.n_rows if chosen is None else len(chosen)
     batch_size = (
@@ -158,7 +163,7 @@ def assemble(
     per_epoch = steps_per_epoch(n_rows, batch_size=batch_size, tail=tail)
     planned, limit = _length(plan, per_epoch)
     total_steps = planned if stop_after is None else min(stop_after, planned or stop_after)
-    metric = _metric(plan, loss)
+    metric = _metric(plan, loss, output_shape)
     every = [plan.checkpoint_every] if isinstance(plan.checkpoint_every, int) else []
     every += [SNAPSHOT_STEPS] if plan.on_divergence == "recover" else []
     updater = _updater(model, plan)
@@ -184,7 +189,7 @@ def assemble(
         model=model,
         source=source,
         order=Order(n_rows, plan.seed, plan.sampling, chosen),  # type: ignore[arg-type]  # one of Sampling, by its bound
-        loss=loss,
+        loss=for_scores or loss,
         output_shape=output_shape,
         n_classes=n_classes,
         target_scale=target_scale,
@@ -199,6 +204,7 @@ def assemble(
         total_steps=total_steps,
         validation=validation,
         metric=metric,
+        notices=(_divisor_said(loss, engine.rule.mean_weight),) if labels_weigh else (),
         device=device,
         threads=threads,
         prefetch=plan.prefetch if plan.prefetch is not None else int(plan.workers > 0 and not in_memory),
@@ -218,6 +224,13 @@ def assemble(
             "engine_reason": reason,
             "parameters": sum(p.numel() for p in model.parameters()),
         },
+    )
+
+
+def _divisor_said(loss: Loss, mean_weight: float) -> str:
+    return (
+        f"loss={loss.name}: a row weighs what its labels do (the weight of its class, 0 where it is ignored, the mean over its "
+        f"positions); an update divides by batch_size times the training rows' mean of that, {mean_weight:.4g}"
     )
 
 
@@ -257,9 +270,9 @@ def _rows_planned(total_steps: int | None, n_rows: int, batch_size: int, tail: T
     return whole * (per_epoch * batch_size if tail == "drop" else n_rows) + rest * batch_size
 
 
-def _metric(plan: Plan, loss: Loss) -> str:
+def _metric(plan: Plan, loss: Loss, output_shape: tuple[int, ...]) -> str:
     if plan.metric is not None:
-        return check_metric(plan.metric, loss.kind)
+        return check_metric(plan.metric, loss.kind, ranked=len(output_shape) < 2)
     return "loss" if loss.kind == "custom" else default_metric(loss.kind)
 
 
