@@ -58,7 +58,12 @@ def fit(
 
         theta := theta - eta * (1 / (m wbar)) * sum over the batch of w_i grad l_i
 
-    with m the batch size (also of the short last batch of an epoch) and wbar the mean row weight. `out` names a new
+    with m the batch size (also of the short last batch of an epoch), l_i the loss of row i and wbar the mean row weight.
+    `loss` is a name, one of torch's losses, or a function loss(outputs, y) of one value a row, shape (B,). Of torch's losses
+    l_i is the mean over a row's elements. Labels may have positions, outputs (B, C, *) with y (B, *), an ignore_index and
+    weights of classes, also beside label_smoothing: l_i is then the weighted mean over the row's positions, and w_i is times
+    their mean weight, so that wbar stands for torch's divisor, the sum of weights in a batch, at its mean over all training
+    rows. CrossEntropyLoss also takes class probabilities, y in the shape of the outputs. `out` names a new
     folder for checkpoints, history and the model; `progress` shows how it goes. Raises PlanError and DataError;
     DivergenceError before an update that would not be finite; KeyboardInterrupt after Ctrl-C, with the weights on a step
     boundary and, with `out`, saved.
@@ -201,7 +206,7 @@ def _run(
         resolved=parts.resolved,
         seconds=trained.standing.seconds,
         folder=folder,
-        notices=(*notices, *recovered(trained.standing), *recorder.notices),
+        notices=(*parts.notices, *notices, *recovered(trained.standing), *recorder.notices),
     )
     if folder is not None:
         with recorder.last_step_named():

@@ -200,7 +200,7 @@ class MBGDEstimator(BaseEstimator):
         rows = read_more(self, X, network.road)
         if isinstance(network.target, Labels):
             return network.target.decide(network.outputs(rows))
-        return network.means(rows).astype(network.dtype)
+        return network.predicted(rows)
 
     @available_if(_for_classes)
     def decision_function(self, X: Any) -> NDArray[Any]:

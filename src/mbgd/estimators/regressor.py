@@ -166,7 +166,7 @@ class MBGDRegressor(RegressorMixin, BaseEstimator):
         """Means (medians, quantiles: by the loss), (n,) or (n, T), in the units of y."""
         check_is_fitted(self)
         network: Network = self.network_
-        return network.means(read_more(self, X, network.road)).astype(network.dtype)
+        return network.predicted(read_more(self, X, network.road))
 
     @property
     def coef_(self) -> NDArray[np.float64]:
