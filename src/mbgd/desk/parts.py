@@ -25,7 +25,7 @@ from mbgd.desk.plan import Plan
 from mbgd.desk.standing import SNAPSHOT_STEPS
 from mbgd.errors import PlanError
 from mbgd.loop.progress import Progress
-from mbgd.loop.steps import RateFactor
+from mbgd.loop.steps import Constant, RateFactor
 from mbgd.loop.stop import StopReason
 from mbgd.measure.evaluate import Ends
 from mbgd.measure.metrics import METRICS, check_metric, default_metric
@@ -179,6 +179,11 @@ def assemble(
         batch_size=batch_size,
         total_steps=total_steps,
     )
+    rate_factor = make_schedule(
+        plan.schedule, horizon_rows=_rows_planned(total_steps, n_rows, batch_size, tail), warmup=plan.warmup
+    )
+    if not isinstance(rate_factor, Constant):
+        updater.scheduled = f"schedule={plan.schedule!r}" + (f" with warmup={plan.warmup:g}" if plan.warmup else "")
     ends = ChunkEnds(
         max_batches=max(1, min(BATCHES_OF_A_CHUNK[engine.name], int(WORK_OF_A_CHUNK / work))),
         max_rows=rows_in_place(source) if in_place(engine, source) else rows_of_a_chunk(source),
@@ -195,9 +200,7 @@ def assemble(
         target_scale=target_scale,
         target_range=target_range,
         engine=engine,
-        rate_factor=make_schedule(
-            plan.schedule, horizon_rows=_rows_planned(total_steps, n_rows, batch_size, tail), warmup=plan.warmup
-        ),
+        rate_factor=rate_factor,
         ends=ends,
         batch_size=batch_size,
         tail=tail,
