@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, Unpack
 
 from torch import nn
-from torch.utils.data import DataLoader, SequentialSampler
+from torch.utils.data import DataLoader
 
+from mbgd.data.loader import loading
 from mbgd.desk.bounds import Choice, Either, Whole, check
 from mbgd.desk.card import write_card
 from mbgd.desk.ended import write_result
@@ -31,7 +32,7 @@ from mbgd.desk.recover import recovered
 from mbgd.desk.result import Run
 from mbgd.desk.standing import Standing
 from mbgd.desk.train import Look, Trained, scored
-from mbgd.errors import DivergenceError, PlanError
+from mbgd.errors import DataError, DivergenceError, PlanError
 from mbgd.loop.progress import Progress
 from mbgd.loop.steps import Steps, joined
 from mbgd.loop.steps import steps as loop_steps
@@ -163,7 +164,7 @@ _ELSEWHERE = {  # knobs of a table -> what to do with a module of one's own
 
 def module_plan(words: Mapping[str, Any], data: Any) -> Plan:
     """A checked plan for a module of the user's own. Raises PlanError also for what only a table has."""
-    plan = make_plan({**_of_loader(data), **words})
+    plan = make_plan({**_of_loader(data, words), **words})
     for word in words:
         if word not in Knobs.__annotations__:
             remedy = _ELSEWHERE.get(word, "leave it out")
@@ -171,16 +172,21 @@ def module_plan(words: Mapping[str, Any], data: Any) -> Plan:
     return plan
 
 
-def _of_loader(data: Any) -> dict[str, Any]:
-    """What a DataLoader was made to do, as words of a plan."""
+def _of_loader(data: Any, words: Mapping[str, Any]) -> dict[str, Any]:
+    """What a DataLoader was made to do, as words of a plan; its sampler draws the rows where it is one of your own."""
     if not isinstance(data, DataLoader):
         return {}
-    return {
-        "batch_size": data.batch_size,
-        "tail": "drop" if data.drop_last else "auto",
-        "sampling": "natural" if isinstance(data.sampler, SequentialSampler) else "reshuffle",
-        "workers": data.num_workers,
-    }
+    found = loading(data)
+    if found.batch_sampler is not None:
+        raise DataError(
+            f"data must be a DataLoader whose batches are cut from the rows of a sampler, got {type(found.batch_sampler).__name__} "
+            "as its batch_sampler; give its sampler and batch_size, or write the loop around mbgd.batches, which takes it"
+        )
+    if found.sampler is not None and "sampling" in words:
+        raise PlanError(
+            f"sampling is what the loader's {type(found.sampler).__name__} does, got {words['sampling']!r} as well; leave one out"
+        )
+    return {word: value for word, value in found.words.items() if value is not None}
 
 
 def fitting(model: nn.Module, data: Any, *, plan: Plan, out: Any = None, sample_weight: Any = None) -> Fitting:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mbgd.data.order import IntArray
 from mbgd.data.source import Rows, Source, call
+from mbgd.data.source import batch_rows as rows_of_a_batch
 from mbgd.data.sparse import AsTheyLie, SparseSource
 from mbgd.data.stream import rows_of_a_chunk
 from mbgd.measure.conformal import Widening
@@ -162,13 +163,14 @@ def _outputs(
         yield data, output, loss_B
 
 
-def _as_taken(model: nn.Module, source: Source, batch_rows: int) -> tuple[Source, int]:
-    """Sparse rows as they lie where the model multiplies them by a matrix first; else few dense ones at once."""
+def _as_taken(model: nn.Module, source: Source, at_once: int) -> tuple[Source, int]:
+    """Sparse rows as they lie where the model multiplies them by a matrix first; else few dense ones at once. What a collate_fn
+    of one's own makes comes a batch at a time."""
     if not isinstance(source, SparseSource):
-        return source, batch_rows
+        return source, min(at_once, rows_of_a_batch(source) or at_once)
     if multiplies_first(model):
         return AsTheyLie(source), BATCH_ROWS
-    return source, min(batch_rows, rows_of_a_chunk(source))
+    return source, min(at_once, rows_of_a_chunk(source))
 
 
 def _predicted(loss: Loss, output: Tensor) -> Tensor:
