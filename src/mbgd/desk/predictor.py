@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mbgd.data.files import Dialect
 from mbgd.data.given import as_inputs
 from mbgd.data.source import ArraySource, Rows, Source
 from mbgd.data.sparse import SparseSource
@@ -86,6 +87,11 @@ class Predictor:
         target = [] if kind is None else [pa.field(name, kind) for name in self.target.names]
         return pa.schema([*self.inputs, *target])
 
+    @property
+    def dialect(self) -> Dialect:
+        """How CSV files to predict are taken to be written, where nothing else is said: header and comments as in training."""
+        return dialect_of(self.facts or {}, () if self.target is None else self.target.names)
+
     def predict(self, data: Any) -> NDArray[Any]:
         """Shape (n,): the mean in the target's own units, the median of quantiles, or the class of highest probability, or
         that by the threshold; (n, T) of several targets; labels 0 and 1 (n, L) of several a row."""
@@ -152,7 +158,7 @@ class Predictor:
             return self._of_source(self._inputs(data))
         from mbgd.data.table import open_table
 
-        return self.of_table(open_table(data, schema_like=self.encoder.schema))
+        return self.of_table(open_table(data, dialect=self.dialect, schema_like=self.encoder.schema))
 
     def of_table(self, table: Table) -> NDArray[np.float64]:
         """The same of an opened table, its columns found by name."""
@@ -238,6 +244,13 @@ def of_arrays(facts: Mapping[str, Any], model: nn.Module) -> Predictor:
     target = None if facts.get("target") is None else target_from_json(facts["target"])
     shape, labels = tuple(facts["output_shape"]), bool(facts.get("multilabel"))
     return Predictor(model, loss_of(facts), shape, target=target, facts=facts, multilabel=labels)
+
+
+def dialect_of(facts: Mapping[str, Any], targets: tuple[str, ...]) -> Dialect:
+    """Of files for a model: without a header their cells have the names of training, with or without the targets."""
+    plan, cells = facts.get("plan") or {}, tuple(facts.get("cells") or ())
+    known = (cells, tuple(name for name in cells if name not in targets)) if cells else ()
+    return Dialect(header=plan.get("header", True), comment=plan.get("comment"), known=known)
 
 
 def loss_of(facts: Mapping[str, Any]) -> Loss:
