@@ -50,4 +50,7 @@ FOREIGN = {
     "num_threads": "threads",
     "hidden_sizes": "hidden_layer_sizes",
     "nesterovs_momentum": "nesterov",
+    "sep": "delimiter",
+    "names": "columns",
+    "comment_char": "comment",
 }

@@ -61,6 +61,9 @@ class TableKnobs(Knobs, total=False):
     categorical: tuple[str, ...]
     numeric: tuple[str, ...]
     delimiter: str | None
+    header: bool
+    columns: tuple[str, ...]
+    comment: str | None
     split: str
     test: float | str
     refit: bool

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from mbgd.data.files import Dialect
 from mbgd.desk.bounds import (
     Bound,
     Choice,
@@ -76,6 +77,13 @@ class Plan:
     categorical: tuple[str, ...] = _knob((), Names(many=True), "column to read as categories", group="Data")
     numeric: tuple[str, ...] = _knob((), Names(many=True), "column to read as numbers", group="Data")
     delimiter: str | None = _knob(None, Names(), "what separates CSV columns", group="Data")
+    header: bool = _knob(
+        True, Switch(), "whether the first row of a CSV file is a header, with the names", group="Data"
+    )
+    columns: tuple[str, ...] = _knob((), Names(many=True), "names for a CSV file without a header: a,b,c", group="Data")
+    comment: str | None = _knob(
+        None, Names(), "character from which on a line of a CSV file is skipped", group="Data", hint="'#' is usual"
+    )
     split: str = _knob(
         "random", Names(), "random, time:COLUMN, group:COLUMN or column:COLUMN", group="Data", first=True
     )
@@ -226,6 +234,11 @@ class Plan:
     log: str | None = _knob(None, Choice("tensorboard", "mlflow"), "where history.jsonl goes as well", group="Output")
 
     @property
+    def dialect(self) -> Dialect:
+        """How its CSV files are written. Raises PlanError where they cannot be written so."""
+        return Dialect(self.delimiter, self.header, self.columns, self.comment)
+
+    @property
     def targets(self) -> tuple[str, ...]:
         """The columns to predict: one, or several of numbers."""
         return () if self.target is None else (self.target,) if isinstance(self.target, str) else self.target
@@ -264,6 +277,7 @@ def unknown(word: str, known: Mapping[str, Any]) -> str:
 
 def _check_together(plan: Plan) -> None:
     """What two knobs exclude together."""
+    _ = plan.dialect  # which raises where its parts exclude each other
     if plan.nesterov and not plan.momentum:
         raise PlanError("nesterov needs momentum above 0, got momentum=0.0; give momentum=0.9")
     if plan.target is not None and len({*plan.targets}) != max(1, len(plan.targets)):

@@ -159,9 +159,10 @@ def _finished(
     threshold, said = _cut(run, held, means)
     predictor = Ensemble(tuple(one.predictor for one in models), threshold=threshold)
     scores = {name: _scores(rows, predictor, which, means[which]) for name, which in held.items()}
+    facts = {"plan": run.plan.to_json(), "scores": scores, "cells": list(rows.cells)}
     columns = out_of_fold(rows, opened.sets, means, predictor) if of_folds else None
     finished = Run(
-        predictor=replace(predictor, facts={"plan": run.plan.to_json(), "scores": scores}),
+        predictor=replace(predictor, facts=facts),
         plan=run.plan,
         history=History({"model": k, **record} for k, one in enumerate(models, 1) for record in one.history),
         ending=Ending(StopReason.MODELS, {"models": len(models)}),

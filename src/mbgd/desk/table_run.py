@@ -188,7 +188,7 @@ def _predictor(
         parts.output_shape,
         encoder=run.rows.encoder,
         target=run.rows.target,
-        facts={"plan": run.plan.to_json(), "scores": scores},
+        facts={"plan": run.plan.to_json(), "scores": scores, "cells": list(run.rows.cells)},
         temperature=settled.temperature,
         widening=settled.widening,
         threshold=settled.threshold,
