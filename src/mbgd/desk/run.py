@@ -95,7 +95,7 @@ def _steps(parts: Parts) -> Generator[Steps, None, None]:
     try:
         with borrowed(parts):
             while True:
-                with computing(parts.device, parts.threads):
+                with computing(parts.threads):
                     done = next(going)
                 yield done
                 if done.progress.steps_done == parts.total_steps:
@@ -190,7 +190,7 @@ def _run(
 ) -> Run:
     scores = {}
     if parts.validation is not None:
-        with computing(parts.device, parts.threads):
+        with computing(parts.threads):
             scores["validation"] = scored(parts, parts.validation)
     run = Run(
         predictor=Predictor(parts.model, parts.loss, parts.output_shape),
