@@ -25,7 +25,7 @@ def going(parts: Parts, plan: Plan, *, recorder: Recorder, start: Standing) -> T
     ended = False
     with borrowed(parts):
         try:
-            with interruptible() as interrupted, recorder.at_work(), computing(parts.device, parts.threads):
+            with interruptible() as interrupted, recorder.at_work(), computing(parts.threads):
                 trained = yield from train(parts, plan, start=start, recorder=recorder, interrupted=interrupted)
             ended = trained.ending.reason is not StopReason.INTERRUPTED
         finally:

@@ -123,7 +123,7 @@ def _steps(parts: Parts, every: int | str | None) -> Generator[Steps, None, None
         with borrowed(parts):
             while True:
                 try:
-                    with computing(parts.device, parts.threads):
+                    with computing(parts.threads):
                         unseen.append(next(going))
                 except DivergenceError:
                     if unseen:
@@ -239,7 +239,7 @@ def _run(
 ) -> Run:
     scores = {}
     if parts.validation is not None:
-        with computing(parts.device, parts.threads):
+        with computing(parts.threads):
             scores["validation"] = scored(parts, parts.validation)
     run = Run(
         predictor=Predictor(parts.model, parts.loss, parts.output_shape),

@@ -10,6 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from mbgd.data.chance import drawing
+from mbgd.data.source import ArraySource
+from mbgd.data.sparse import SparseSource
 from mbgd.desk.mean_weight import OUTSIDE_OF_STEPS
 from mbgd.desk.parts import Held, Parts
 from mbgd.desk.plan import Plan
@@ -200,7 +202,8 @@ def scored(
     """Every metric of some held-out rows, with the weights that the model has; its probabilities are those of outputs /
     temperature, its quantiles those after the widening, its classes those by the threshold. Where a dataset draws at random,
     or a layer does in evaluation, each look draws the same."""
-    with drawing(step_seed(parts.engine.seed, OUTSIDE_OF_STEPS)):
+    draws = parts.engine.may_draw or not isinstance(held.source, (ArraySource, SparseSource))
+    with drawing(step_seed(parts.engine.seed, OUTSIDE_OF_STEPS), here=draws):
         return evaluate(
             parts.model,
             held.source,

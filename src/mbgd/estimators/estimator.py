@@ -19,6 +19,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from mbgd.data.chance import torch_aside
 from mbgd.desk.predictor import Predictor
 from mbgd.errors import PlanError
 from mbgd.estimators.arrays import AsTheyAre
@@ -272,7 +273,7 @@ def _made(given: Any, *, n_features: int, n_outputs: int, seed: int) -> nn.Modul
         raise PlanError(f"module must be a torch.nn.Module, or a class or function that makes one, got {kind}")
     takes = inspect.signature(given).parameters
     words = {"n_features": n_features, "n_outputs": n_outputs}
-    with torch.random.fork_rng(devices=[]):
+    with torch_aside():
         torch.manual_seed(seed)
         made = given(**{word: value for word, value in words.items() if word in takes})
     if not isinstance(made, nn.Module):

@@ -43,7 +43,7 @@ class SparseEngine:
     packs_tightly = True
     reads_in_place = True
     reads_sparse = True
-    calls_the_model = False
+    may_draw = False
 
     def __init__(
         self,
