@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 
 class Knobs(TypedDict, total=False):
@@ -25,7 +25,8 @@ class Knobs(TypedDict, total=False):
     metric: str | None
     restore_best: bool
     validation: Any
-    schedule: str
+    schedule: Any
+    schedule_every: Literal["epoch", "step"] | None
     warmup: float
     sampling: str
     tail: str

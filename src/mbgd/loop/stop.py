@@ -16,7 +16,7 @@ class StopReason(Enum):
     TIME = "the time limit is reached"
     TARGET_LOSS = "the target loss is reached"
     NO_PROGRESS = "the validation score has stopped getting better"
-    ASKED = "whoever looked on asked for the end"
+    ASKED = "the callback asked for the end"
     MODELS = "all models are trained"
     INTERRUPTED = "interrupted; the weights stand on a step boundary"
 
