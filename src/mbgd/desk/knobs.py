@@ -21,6 +21,7 @@ class Knobs(TypedDict, total=False):
     time_limit: float | str | None
     target_loss: float | None
     patience: int | str | None
+    min_delta: float
     on_divergence: str
     metric: str | None
     restore_best: bool

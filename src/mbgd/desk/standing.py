@@ -83,12 +83,12 @@ def from_checkpoint(engine: Engine, tensors: Mapping[str, Tensor], facts: Mappin
     at, best = dict(facts["progress"]), dict(facts["best"])
     tensors_of_best = {name.removeprefix(_BEST): value for name, value in tensors.items() if name.startswith(_BEST)}
     cursor = dict(at.pop("cursor"))
-    score, loss = best.pop("score"), facts.get("loss")
+    score, to_beat, loss = best.pop("score"), best.pop("to_beat", None), facts.get("loss")
     return Standing(
         progress=Progress(**_counts(at), cursor=Cursor(**_counts(cursor))),
-        best=Best(None if score is None else float(score), **_counts(best)),
+        best=Best(_number(score), **_counts(best), to_beat=_number(to_beat)),
         best_tensors=tensors_of_best or None,
-        loss=None if loss is None else float(loss),
+        loss=_number(loss),
         epoch_loss=_two(facts.get("epoch_loss", (0.0, 0.0))),
         scores=tuple(nan if score is None else float(score) for score in facts.get("scores", ())),
         seconds=float(facts["seconds"]),
@@ -105,6 +105,10 @@ def snapshot(engine: Engine, standing: Standing) -> Snapshot:
 def _snapshot(number: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Snapshot:
     name = f"{_SNAPSHOT}{number}."
     return Snapshot({k.removeprefix(name): v for k, v in tensors.items() if k.startswith(name)}, dict(facts))
+
+
+def _number(said: Any) -> float | None:
+    return None if said is None else float(said)
 
 
 def _two(said: Iterable[Any]) -> tuple[float, float]:

@@ -250,6 +250,7 @@ def _judged(parts: Parts, plan: Plan, standing: Standing, *, scores: dict[str, f
         steps_done=at.steps_done,
         epoch=at.cursor.epoch,
         greater_is_better=parts.greater_is_better,
+        min_delta=plan.min_delta,
     )
     if best.steps_done != at.steps_done or not plan.restore_best:
         return replace(standing, best=best)
