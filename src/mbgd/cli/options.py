@@ -17,6 +17,7 @@ HIDDEN = {
     "workers",
     "prefetch",
     "allow_batch_norm",
+    "schedule_every",
 }  # of data sets and modules of one's own, which the command has none of
 _LISTS = ("hidden_layer_sizes", "quantiles")  # of numbers, with commas between them
 _TEXT = ("target", "weight", "delimiter", "comment", "split")  # names of columns, which may look like numbers

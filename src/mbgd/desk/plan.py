@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from mbgd.data.files import Dialect
 from mbgd.desk.bounds import (
@@ -187,10 +187,22 @@ class Plan:
         group="Limits",
         hint="10 is usual",
     )
+    min_delta: float = _knob(
+        0.0, Number(0, math.inf), "gain of the score, in its units, that patience takes for one", group="Limits"
+    )
     on_divergence: str = _knob("stop", Choice("stop", "recover"), "what a number not finite does", group="Limits")
     metric: str | None = _knob(None, Choice(*METRIC_NAMES), "what is scored, stops and picks weights", group="Limits")
     restore_best: bool = _knob(True, Switch(), "end with the weights of the best validation score", group="Limits")
-    schedule: str = _knob("constant", Choice(*SCHEDULE_NAMES), "how the learning rate moves")
+    schedule: Any = _knob(
+        "constant",
+        Either(Choice(*SCHEDULE_NAMES), Given("a function of updates done, or a torch.optim.lr_scheduler")),
+        "how the learning rate moves: constant, step, cosine or one_cycle over the planned training",
+    )
+    schedule_every: Literal["epoch", "step"] | None = _knob(
+        None,
+        Choice("epoch", "step"),
+        "when a torch scheduler is stepped; OneCycleLR and CyclicLR each step, others each epoch",
+    )
     warmup: float = _knob(0.0, Share(zero=True), "share of training with a rising learning rate", hint="0.05 is usual")
     sampling: str = _knob("reshuffle", Choice("reshuffle", "iid", "natural"), "how batches are drawn")
     tail: str = _knob("auto", Choice("auto", "short", "even", "drop"), "what becomes of the last, short batch")
@@ -284,6 +296,10 @@ def _check_together(plan: Plan) -> None:
         raise PlanError(f"target must name different columns, got {shown(plan.target)}; name each of them once")
     if plan.patience not in (None, "auto") and plan.validation is None and plan.folds is None:
         raise PlanError("patience needs validation rows to look at, got none; give validation=0.1")
+    if plan.min_delta and plan.patience is None:
+        raise PlanError(
+            f"min_delta needs patience, which it is for, got min_delta={plan.min_delta:g} alone; give patience=10"
+        )
     if plan.metric is not None and plan.validation is None and plan.target is None:
         raise PlanError("metric needs validation rows to score, got none; give validation=0.1")
 

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from mbgd.data.loader import check_words, loading, streams
 from mbgd.desk.bounds import Choice, Either, Whole, check
+from mbgd.desk.callback import Callback, check_callback, in_evaluation
 from mbgd.desk.card import write_card
 from mbgd.desk.ended import write_result
 from mbgd.desk.engine import check_engine
@@ -21,15 +22,16 @@ from mbgd.desk.folder import MODEL, go_on, new_recorder, open_existing, open_new
 from mbgd.desk.going import borrowed, going
 from mbgd.desk.knobs import Knobs
 from mbgd.desk.machine import computing
-from mbgd.desk.parts import Parts
+from mbgd.desk.parts import EACH_EPOCH, Parts
 from mbgd.desk.plan import Plan, make_plan
-from mbgd.desk.planned import from_json
+from mbgd.desk.planned import check_same_objects, from_json
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.prepare import prepare
 from mbgd.desk.progress import watch
 from mbgd.desk.recorder import Recorder
 from mbgd.desk.recover import recovered
 from mbgd.desk.result import Run
+from mbgd.desk.resumed import check_same_rate
 from mbgd.desk.standing import Standing
 from mbgd.desk.train import Look, Trained, scored
 from mbgd.errors import DataError, DivergenceError, PlanError
@@ -39,7 +41,7 @@ from mbgd.loop.steps import steps as loop_steps
 from mbgd.record.loggers import check_logger
 from mbgd.step.update import take_average
 
-Fitting = Generator[Look, None, Run]
+Fitting = Generator[Look, bool | None, Run]
 EVERY = Either(Whole(1), Choice("epoch"))  # updates between two yields of `steps`
 
 
@@ -50,6 +52,7 @@ def fit(
     out: str | os.PathLike[str] | None = None,
     sample_weight: Any = None,
     progress: bool = False,
+    callback: Callback | None = None,
     **knobs: Unpack[Knobs],
 ) -> Run:
     """Train `model` in place on the rows of `data` by mini-batch gradient descent.
@@ -72,13 +75,20 @@ def fit(
     DivergenceError before an update that would not be finite; KeyboardInterrupt after Ctrl-C, with the weights on a step
     boundary and, with `out`, saved.
 
+    `callback` is called at the end of each epoch with a `Look`: `epoch`, `epoch_loss` (weighted mean training loss over the
+    epoch), `learning_rate`, `scores` of the validation rows, `progress`, `seconds`. It returns True to stop. The model is in
+    evaluation mode meanwhile; a rate or momentum set on an optimizer of your own holds from the next update on. What it
+    raises ends the training with the weights on a step boundary. It is not stored: give it again to `resume`.
+
     A dataset may draw at random, from torch's, NumPy's or Python's global generator: its draws are a function of `seed`
     and the step, by chunks of updates, and repeat at a resume with the same `checkpoint_every`. Read it with prefetch=0
     (the default without workers) or with workers; a thread of this process that read ahead would share those generators
     with dropout, and neither would repeat.
     """
     plan = module_plan(knobs, data)
-    return watch(fitting(model, data, plan=plan, out=out, sample_weight=sample_weight), quiet=not progress)
+    check_callback(callback)
+    begun = fitting(model, data, plan=plan, out=out, sample_weight=sample_weight, each_epoch=callback is not None)
+    return watch(begun, quiet=not progress, callback=in_evaluation(callback, model))
 
 
 def steps(
@@ -130,6 +140,9 @@ def _steps(parts: Parts, every: int | str | None) -> Generator[Steps, None, None
                         yield joined(unseen)
                     raise
                 at = unseen[-1].progress
+                if parts.scheduler is not None and parts.scheduler.is_due(at):
+                    parts.scheduler.step()
+                    parts.engine.updater.take_rates()
                 if at.steps_done == parts.total_steps or _is_looked_at(at, every):
                     yield joined(unseen)
                     unseen = []
@@ -192,11 +205,20 @@ def _of_loader(data: Any, words: Mapping[str, Any]) -> dict[str, Any]:
     return {word: value for word, value in found.words.items() if value is not None}
 
 
-def fitting(model: nn.Module, data: Any, *, plan: Plan, out: Any = None, sample_weight: Any = None) -> Fitting:
-    """`fit`, look by look."""
+def fitting(
+    model: nn.Module,
+    data: Any,
+    *,
+    plan: Plan,
+    out: Any = None,
+    sample_weight: Any = None,
+    each_epoch: bool = False,
+) -> Fitting:
+    """`fit`, look by look; sending True after a look ends it there. With `each_epoch` every epoch's end is looked at."""
     path = None if out is None else Path(out)
     check_logger(plan.log, path)
     parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
+    parts = parts.looked_at_each_epoch() if each_epoch else parts
     with open_new(path) as folder:
         recorder = new_recorder(folder, plan)
         with recorder.at_work():
@@ -209,16 +231,27 @@ def fitting(model: nn.Module, data: Any, *, plan: Plan, out: Any = None, sample_
         return _run(parts, plan, trained, recorder=recorder, folder=folder)
 
 
-def resuming(model: nn.Module, data: Any, *, folder: Path, sample_weight: Any, again: dict[str, Any]) -> Fitting:
+def resuming(
+    model: nn.Module,
+    data: Any,
+    *,
+    folder: Path,
+    sample_weight: Any,
+    again: dict[str, Any],
+    each_epoch: bool = False,
+) -> Fitting:
     """A run of `fit` gone on with, look by look; the model and rows are given again."""
     with open_existing(folder, command="fit") as saved:
         then = saved["resolved"]
         plan = from_json(saved["plan"], **{"threads": then["threads"], **again})
         check_logger(plan.log, folder)
         parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
+        parts = parts.looked_at_each_epoch() if each_epoch or then.get(EACH_EPOCH) else parts
         check_same(then.get("data"), fingerprint(parts.source, parts.validation))
+        check_same_objects(parts.resolved, then)
         check_engine(model, parts.resolved["engine"], then["engine"])
         start, recorder, notices = go_on(folder, parts, plan, saved)
+        check_same_rate(parts, start, recorder.lines)
         notices += tuple(
             f"{name} is {parts.resolved[name]}, the run was begun with {then[name]}: bits may differ"
             for name in ("device", "threads", "engine")

@@ -30,7 +30,23 @@ class Constant:
         return self.share
 
 
+@dataclass(frozen=True)
+class BySteps:
+    """A rate factor that goes by the updates done before, not by rows seen."""
+
+    of_steps: Callable[[int], float]
+    share: float = 1.0
+
+    def __call__(self, steps_done: int) -> float:
+        return self.share * self.of_steps(steps_done)
+
+
 no_schedule = Constant()
+
+
+def factor_after(rate_factor: RateFactor, progress: Progress) -> float:
+    """The factor of the next update."""
+    return rate_factor(progress.steps_done if isinstance(rate_factor, BySteps) else progress.rows_seen)
 
 
 @dataclass(frozen=True)
@@ -107,9 +123,11 @@ def steps(
 
 
 def _factors(chunk: Chunk, rate_factor: RateFactor, progress: Progress) -> NDArray[np.float64]:
-    """One a batch, by the rows seen before it."""
+    """One a batch, by the rows seen or updates done before it."""
     if isinstance(rate_factor, Constant):
         return np.full(len(chunk), rate_factor.share)
+    if isinstance(rate_factor, BySteps):
+        return np.array([rate_factor(progress.steps_done + k) for k in range(len(chunk))])
     seen = progress.rows_seen + np.cumsum(chunk.sizes) - chunk.sizes
     return np.array([rate_factor(rows) for rows in seen.tolist()])
 
