@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mbgd.data.chance import torch_aside
 from mbgd.data.source import ArraySource, MappedSource, Rows, Source, call, first_row, inputs_of
 from mbgd.data.sparse import SparseSource
 from mbgd.errors import DataError, MBGDError, PlanError
@@ -72,7 +73,7 @@ def output_shape(model: nn.Module, source: Source, device: torch.device) -> tupl
     """What the model returns for one row, () or (1,) or (C,); it is called once, in eval mode, on two rows."""
     rows = source.read(slice(0, min(2, source.n_rows))).map(lambda leaf: leaf.to(device))
     # no_grad and not inference_mode: parameters that a lazy module makes now have to be trained later
-    with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with evaluating(model), torch.no_grad(), torch_aside():
         output: Any = call(model, rows.x)
     n = len(rows.leaves()[0])
     if not isinstance(output, Tensor):
