@@ -167,7 +167,10 @@ def _validation(
     if mask is None:
         own = as_source(given, workers=plan.workers)
         own, _ = fitting_inputs(model, own, device=device, name="X of validation")
-        return None, Held(prepared(own, loss, device), None)
+        try:
+            return None, Held(prepared(own, loss, device), None)
+        except DataError as error:
+            raise DataError(str(error).replace("y must", "y of validation must", 1)) from None
     if mask.shape != (source.n_rows,) or mask.all() or not mask.any():
         demand = f"a boolean mask of shape ({source.n_rows},) that leaves rows on both sides"
         raise PlanError(

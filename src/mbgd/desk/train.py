@@ -16,6 +16,7 @@ from mbgd.desk.plan import Plan
 from mbgd.desk.recorder import Recorder, Saved
 from mbgd.desk.recover import gone_back, kept, record, slowed, tried
 from mbgd.desk.standing import Standing
+from mbgd.desk.unscored import check_scores
 from mbgd.errors import DivergenceError
 from mbgd.loop.progress import Progress
 from mbgd.loop.steps import Steps, steps, weighted_mean
@@ -156,6 +157,8 @@ def _look(parts: Parts, plan: Plan, standing: Standing, *, done: Steps, clock: _
     epoch_over = progress.cursor.row == 0 or progress.steps_done == parts.total_steps
     if parts.validation is not None and epoch_over:
         scores = score(parts, parts.validation)
+        if standing.best.score is None:
+            check_scores(parts, parts.validation, scores)
         standing, look = _judged(parts, plan, standing, scores=scores), replace(look, scores=scores)
     clock.last = clock.seconds
     return replace(standing, seconds=clock.last), look

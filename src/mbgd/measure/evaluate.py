@@ -137,6 +137,23 @@ def _positions(
     return by_class, flat, (w * np.divide(w_B, mean_B, out=np.zeros_like(w_B), where=mean_B > 0)[:, None]).reshape(-1)
 
 
+def losses(
+    model: nn.Module,
+    source: Source,
+    *,
+    loss: Loss,
+    device: torch.device,
+    rows: IntArray | None = None,
+    batch_rows: int = BATCH_ROWS,
+) -> Iterator[tuple[Rows, NDArray[np.float64]]]:
+    """Yield consecutive rows and the loss of each, (B,), by the model itself."""
+    for data, _, loss_B in _outputs(
+        model, source, loss=loss, rows=rows, device=device, batch_rows=batch_rows, forward=None
+    ):
+        assert loss_B is not None  # it was asked for
+        yield data, loss_B.cpu().double().numpy()
+
+
 def _outputs(
     model: nn.Module,
     source: Source,
