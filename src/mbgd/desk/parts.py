@@ -13,6 +13,7 @@ from torch import nn
 from mbgd.data.ahead import ahead
 from mbgd.data.chance import drawing
 from mbgd.data.chunk import Chunk
+from mbgd.data.loader import Draws
 from mbgd.data.order import IntArray, Order, Tail, steps_per_epoch
 from mbgd.data.source import ArraySource, Source, first_row
 from mbgd.data.sparse import SparseSource
@@ -143,6 +144,7 @@ def assemble(
     device: torch.device,
     for_scores: Loss | None = None,
     labels_weigh: bool = False,
+    draws: Draws | None = None,
     stop_after: int | None = None,
     n_classes: int = 2,
     target_scale: Ends = (0.0, 1.0),
@@ -155,6 +157,7 @@ def assemble(
     weights of one moment.
     """
     n_rows = source.n_rows if chosen is None else len(chosen)
+    n_rows = n_rows if draws is None else len(draws)
     batch_size = (
         n_rows if plan.batch_size == "full" else min(plan.batch_size if plan.batch_size != "auto" else 32, n_rows)
     )
@@ -188,7 +191,7 @@ def assemble(
     return Parts(
         model=model,
         source=source,
-        order=Order(n_rows, plan.seed, plan.sampling, chosen),  # type: ignore[arg-type]  # one of Sampling, by its bound
+        order=Order(n_rows, plan.seed, plan.sampling, chosen, None if draws is None else draws.rows),  # type: ignore[arg-type]  # one of Sampling, by its bound
         loss=for_scores or loss,
         output_shape=output_shape,
         n_classes=n_classes,
@@ -229,8 +232,8 @@ def assemble(
 
 def _divisor_said(loss: Loss, mean_weight: float) -> str:
     return (
-        f"loss={loss.name}: a row weighs what its labels do (the weight of its class, 0 where it is ignored, the mean over its "
-        f"positions); an update divides by batch_size times the training rows' mean of that, {mean_weight:.4g}"
+        f"loss={loss.name}: a row weighs what its labels do together, each the weight of its class and 0 where it is ignored; an "
+        f"update divides by batch_size times what a training row weighs on the average, {mean_weight:.4g}"
     )
 
 

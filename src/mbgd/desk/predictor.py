@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mbgd.data.given import as_source
+from mbgd.data.given import as_inputs
 from mbgd.data.source import ArraySource, Rows, Source
 from mbgd.data.sparse import SparseSource
 from mbgd.desk.one_row import RowPredictor, row_predictor
@@ -165,7 +165,7 @@ class Predictor:
         return outputs if self.classes else self.numbers(outputs)
 
     def _inputs(self, data: Any) -> Source:
-        source = as_source(data, need_target=False)
+        source = as_inputs(data)
         dtype = next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.get_default_dtype())
         if isinstance(source, (ArraySource, SparseSource)):
             return type(source)(source.data.map(lambda t: t.to(dtype) if t.is_floating_point() else t))
@@ -242,6 +242,6 @@ def _unreduced(output: Any, y: Any) -> Any:
 def sparse_outputs(model: nn.Module, matrix: Any) -> NDArray[np.float64]:
     """What a model's last layer makes of SciPy's sparse rows, float64; (n,) also where it gives one column."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    source = as_source(matrix, need_target=False)
+    source = as_inputs(matrix)
     found = torch.cat([output for output, _, _ in outputs(model, source, device=device)])
     return (found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found).numpy()

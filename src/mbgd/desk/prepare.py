@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from mbgd.data.chance import kept_aside
 from mbgd.data.given import as_source
+from mbgd.data.loader import Draws, loading
 from mbgd.data.order import IntArray
-from mbgd.data.source import ArraySource, Rows, Source, first_row, row_bytes
+from mbgd.data.source import ArraySource, Rows, Source, batch_rows, first_row, row_bytes
 from mbgd.data.sparse import SparseSource
 from mbgd.data.split import hold_out
 from mbgd.desk.inputs import dtype_of, fitting_inputs
@@ -40,10 +42,12 @@ def prepare(model: nn.Module, data: Any, *, plan: Plan, sample_weight: Any = Non
     source = as_source(data, sample_weight=sample_weight, workers=plan.workers)
     source, outputs = fitting_inputs(model, source, device=device)
     spec, y = _loss_spec(plan), first_row(source).y
-    loss = _loss(spec, plan, model, outputs=outputs, y=y)
-    for_scores = loss if unweighted(spec) is spec else _loss(unweighted(spec), plan, model, outputs=outputs, y=y)
+    how: dict[str, Any] = {"outputs": outputs, "y": y, "varying": batch_rows(source) is not None}
+    loss = _loss(spec, plan, model, **how)
+    for_scores = loss if unweighted(spec) is spec else _loss(unweighted(spec), plan, model, **how)
     ready = prepared(source, loss, device)
     scored = ready if for_scores is loss else prepared(source, for_scores, device)
+    draws = _draws(data, plan)
     chosen, validation = _validation(scored, plan, model, loss=for_scores, device=device)
     return assemble(
         model,
@@ -56,11 +60,14 @@ def prepare(model: nn.Module, data: Any, *, plan: Plan, sample_weight: Any = Non
         chosen=chosen,
         validation=validation,
         device=device,
+        draws=draws,
         n_classes=outputs[0] if loss.kind == "multiclass" else 2,
     )
 
 
-def _loss(spec: Any, plan: Plan, model: nn.Module, *, outputs: tuple[int, ...], y: Tensor | None) -> Loss:
+def _loss(
+    spec: Any, plan: Plan, model: nn.Module, *, outputs: tuple[int, ...], y: Tensor | None, varying: bool
+) -> Loss:
     return make_loss(
         spec,
         output_shape=outputs,
@@ -69,7 +76,20 @@ def _loss(spec: Any, plan: Plan, model: nn.Module, *, outputs: tuple[int, ...], 
         quantile=plan.quantile,
         huber_delta=plan.huber_delta,
         shares=are_shares(y, outputs),
+        varying=varying,
     )
+
+
+def _draws(data: Any, plan: Plan) -> Draws | None:
+    """What a loader's sampler of one's own draws, in place of an order of ours."""
+    if not isinstance(data, DataLoader) or (sampler := loading(data).sampler) is None:
+        return None
+    if isinstance(plan.validation, float) or (plan.validation is not None and _as_mask(plan.validation) is not None):
+        raise PlanError(
+            f"validation must be (X, y) for a loader with {type(sampler).__name__}, which would draw the rows held out, got "
+            "a share or a mask; hold out rows with a Subset, and give those"
+        )
+    return Draws(sampler, len(data.dataset), plan.seed)  # type: ignore[arg-type]  # its length is known here
 
 
 def _loss_spec(plan: Plan) -> Any:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from torch import nn
-from torch.utils.data import DataLoader, SequentialSampler
+from torch.utils.data import DataLoader
 
+from mbgd.data.loader import loading
 from mbgd.desk.card import write_card
 from mbgd.desk.ended import write_result
 from mbgd.desk.engine import check_engine
@@ -29,7 +30,7 @@ from mbgd.desk.recover import recovered
 from mbgd.desk.result import Run
 from mbgd.desk.standing import Standing
 from mbgd.desk.train import Look, Trained, scored
-from mbgd.errors import PlanError
+from mbgd.errors import DataError, PlanError
 from mbgd.loop.progress import Progress
 from mbgd.loop.steps import Steps
 from mbgd.loop.steps import steps as loop_steps
@@ -62,8 +63,8 @@ def fit(
     `loss` is a name, one of torch's losses, or a function loss(outputs, y) of one value a row, shape (B,). Of torch's losses
     l_i is the mean over a row's elements. Labels may have positions, outputs (B, C, *) with y (B, *), an ignore_index and
     weights of classes, also beside label_smoothing: l_i is then the weighted mean over the row's positions, and w_i is times
-    their mean weight, so that wbar stands for torch's divisor, the sum of weights in a batch, at its mean over all training
-    rows. CrossEntropyLoss also takes class probabilities, y in the shape of the outputs. `out` names a new
+    the sum of their weights, so that m wbar stands for torch's divisor, the sum of weights in a batch: it is that sum for a
+    batch like all training rows. CrossEntropyLoss also takes class probabilities, y in the shape of the outputs. `out` names a new
     folder for checkpoints, history and the model; `progress` shows how it goes. Raises PlanError and DataError;
     DivergenceError before an update that would not be finite; KeyboardInterrupt after Ctrl-C, with the weights on a step
     boundary and, with `out`, saved.
@@ -128,7 +129,7 @@ _ELSEWHERE = {  # knobs of a table -> what to do with a module of one's own
 
 def module_plan(words: Mapping[str, Any], data: Any) -> Plan:
     """A checked plan for a module of the user's own. Raises PlanError also for what only a table has."""
-    plan = make_plan({**_of_loader(data), **words})
+    plan = make_plan({**_of_loader(data, words), **words})
     for word in words:
         if word not in Knobs.__annotations__:
             remedy = _ELSEWHERE.get(word, "leave it out")
@@ -136,16 +137,21 @@ def module_plan(words: Mapping[str, Any], data: Any) -> Plan:
     return plan
 
 
-def _of_loader(data: Any) -> dict[str, Any]:
-    """What a DataLoader was made to do, as words of a plan."""
+def _of_loader(data: Any, words: Mapping[str, Any]) -> dict[str, Any]:
+    """What a DataLoader was made to do, as words of a plan; its sampler draws the rows where it is one of your own."""
     if not isinstance(data, DataLoader):
         return {}
-    return {
-        "batch_size": data.batch_size,
-        "tail": "drop" if data.drop_last else "auto",
-        "sampling": "natural" if isinstance(data.sampler, SequentialSampler) else "reshuffle",
-        "workers": data.num_workers,
-    }
+    found = loading(data)
+    if found.batch_sampler is not None:
+        raise DataError(
+            f"data must be a DataLoader whose batches are cut from the rows of a sampler, got {type(found.batch_sampler).__name__} "
+            "as its batch_sampler; give its sampler and batch_size, or write the loop around mbgd.batches, which takes it"
+        )
+    if found.sampler is not None and "sampling" in words:
+        raise PlanError(
+            f"sampling is what the loader's {type(found.sampler).__name__} does, got {words['sampling']!r} as well; leave one out"
+        )
+    return {word: value for word, value in found.words.items() if value is not None}
 
 
 def fitting(model: nn.Module, data: Any, *, plan: Plan, out: Any = None, sample_weight: Any = None) -> Fitting:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mbgd.data.order import IntArray
 from mbgd.data.source import Rows, Source, call
+from mbgd.data.source import batch_rows as rows_of_a_batch
 from mbgd.data.sparse import AsTheyLie, SparseSource
 from mbgd.data.stream import rows_of_a_chunk
 from mbgd.measure.conformal import Widening
@@ -133,8 +134,12 @@ def _positions(
     w = np.ones((len(p), len(flat) // len(p)))
     if loss.label_weights is not None:
         w = loss.label_weights.each(y, torch.float64).flatten(1).numpy().astype(np.float64)
-    mean_B = w.mean(1)  # of which the weight of the row is a multiple
-    return by_class, flat, (w * np.divide(w_B, mean_B, out=np.zeros_like(w_B), where=mean_B > 0)[:, None]).reshape(-1)
+    of_row_B = w.sum(1)  # of which the weight of the row is a multiple
+    return (
+        by_class,
+        flat,
+        (w * np.divide(w_B, of_row_B, out=np.zeros_like(w_B), where=of_row_B > 0)[:, None]).reshape(-1),
+    )
 
 
 def losses(
@@ -179,13 +184,14 @@ def _outputs(
         yield data, output, loss_B
 
 
-def _as_taken(model: nn.Module, source: Source, batch_rows: int) -> tuple[Source, int]:
-    """Sparse rows as they lie where the model multiplies them by a matrix first; else few dense ones at once."""
+def _as_taken(model: nn.Module, source: Source, at_once: int) -> tuple[Source, int]:
+    """Sparse rows as they lie where the model multiplies them by a matrix first; else few dense ones at once. What a collate_fn
+    of one's own makes comes a batch at a time."""
     if not isinstance(source, SparseSource):
-        return source, batch_rows
+        return source, min(at_once, rows_of_a_batch(source) or at_once)
     if multiplies_first(model):
         return AsTheyLie(source), BATCH_ROWS
-    return source, min(batch_rows, rows_of_a_chunk(source))
+    return source, min(at_once, rows_of_a_chunk(source))
 
 
 def _predicted(loss: Loss, output: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ IGNORED = -100  # torch's ignore_index where none is given
 class LabelWeights:
     """The weight of each class, 1 where None, and the label that counts for nothing.
 
-    A row weighs the mean over its positions; its loss is their weighted mean. So the weighted mean over rows is torch's own
-    mean over all their positions, and each position pulls alike in whichever batch it falls.
+    A row weighs the sum over its positions; its loss is their weighted mean. So the weighted mean over rows is torch's own
+    mean over all their positions, and each position pulls alike in whichever batch it falls, however long that is.
     """
 
     of_class: Tensor | None = None
@@ -47,7 +47,7 @@ class LabelWeights:
     def of_rows(self, y: Tensor, dtype: torch.dtype) -> Tensor:
         """Of every row, shape (B,)."""
         each = self.each(y, dtype)
-        return each if each.ndim == 1 else each.flatten(1).mean(1)
+        return each if each.ndim == 1 else each.flatten(1).sum(1)
 
     def filled(self, y: Tensor) -> Tensor:
         """The labels with class 0 where they are ignored."""

@@ -86,6 +86,7 @@ def make_loss(
     levels: tuple[float, ...] = (),
     dtype: torch.dtype | None = None,
     shares: bool = False,
+    varying: bool = False,
 ) -> Loss:
     """The loss for a model whose outputs have `output_shape` a row: () or (1,) for one, (C,) for several, (C, *) for classes
     at several positions.
@@ -104,8 +105,9 @@ def make_loss(
 
     `levels`, rising, make loss quantile one of several outputs, each the quantile of its level (see `step.pinball`).
     `label_smoothing` moves that share of each label evenly over the classes. `dtype` is that of the model's outputs,
-    torch's default where not given. With `shares` the target of a cross-entropy is a probability for each class. A callable
-    loss(output, y) returns one value a row.
+    torch's default where not given. With `shares` the target of a cross-entropy is a probability for each class. With `varying`
+    the shape of rows is that of their batch, as of sequences padded to its longest. A callable loss(output, y) returns one
+    value a row.
     """
     _check_settings(spec, label_smoothing=label_smoothing, quantile=quantile, huber_delta=huber_delta)
     if levels:
@@ -121,7 +123,9 @@ def make_loss(
     else:
         raise PlanError(f"loss must be a name, a torch.nn loss or a callable, got {type(spec).__name__}; {_names()}")
     of_y = () if levels else output_shape
-    wanted = Wanted(formula.name, formula.demand, of_y, dtype or torch.get_default_dtype(), formula.label_weights)
+    wanted = Wanted(
+        formula.name, formula.demand, of_y, dtype or torch.get_default_dtype(), formula.label_weights, varying
+    )
     return Loss(
         name=formula.name,
         kind=formula.kind,

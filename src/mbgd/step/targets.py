@@ -29,6 +29,7 @@ class Wanted:
     output_shape: tuple[int, ...]
     dtype: torch.dtype
     weights: LabelWeights | None = None
+    varying: bool = False  # each batch has a shape of its own
 
 
 def is_scalar(output_shape: tuple[int, ...]) -> bool:
@@ -66,7 +67,8 @@ def _shaped(y: Tensor, wanted: Wanted) -> Tensor:
     one_a_row = inner == ()
     if one_a_row and y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
-    if y.ndim == 0 or tuple(y.shape[1:]) != inner:
+    fits = y.ndim == 1 + len(inner) if wanted.varying else y.ndim > 0 and tuple(y.shape[1:]) == inner
+    if not fits:
         raise DataError(
             f"y must have shape {_shape(inner)} for loss={wanted.loss!r} and outputs of shape {_shape(wanted.output_shape)}, "
             f"got {_shape(tuple(y.shape[1:]))}; {_reshape_hint(y, wanted)}"
