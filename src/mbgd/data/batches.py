@@ -147,12 +147,11 @@ def _items(chunk: Chunk, *, with_scale: bool) -> Iterator[Any]:
     """What the user's loop sees of each batch."""
     data = chunk.data
     leaves = [chunk.views(leaf) for leaf in data.leaves()]
-    if not isinstance(data.x, Tensor):
-        n_inputs = len(leaves) - (data.y is not None) - (data.w is not None)
-        names = list(data.x) if isinstance(data.x, dict) else None
-        parts: Iterator[Any] = zip(*leaves[:n_inputs], strict=True)
-        inputs = list(parts) if names is None else [dict(zip(names, part, strict=True)) for part in parts]
-        leaves = [inputs, *leaves[n_inputs:]]  # type: ignore[list-item]  # from here on a column of whatever x is
+    if not isinstance(data.x, Tensor) or not (data.y is None or isinstance(data.y, Tensor)):
+        batches = [data.filled(part) for part in zip(*leaves, strict=True)]
+        columns = ([batch.x for batch in batches], [batch.y for batch in batches], [batch.w for batch in batches])
+        held = (data.x, data.y, data.w)
+        leaves = [column for column, part in zip(columns, held, strict=True) if part is not None]  # type: ignore[misc]  # from here on a column of whatever x and y are
     if with_scale:
         return zip(*leaves, (chunk.sizes / chunk.divisors).tolist(), strict=True)
     return iter(leaves[0]) if len(leaves) == 1 else zip(*leaves, strict=True)

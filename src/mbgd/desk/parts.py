@@ -33,6 +33,7 @@ from mbgd.measure.metrics import METRICS, check_metric, default_metric
 from mbgd.seeds import step_seed
 from mbgd.step.autograd import Engine
 from mbgd.step.loss import Loss
+from mbgd.step.targets import Shape, is_one
 from mbgd.step.update import Updater, make_optimizer
 from mbgd.tune.schedule import make_schedule
 
@@ -59,7 +60,7 @@ class Parts:
     source: Source
     order: Order
     loss: Loss
-    output_shape: tuple[int, ...]
+    output_shape: Shape
     engine: Engine
     rate_factor: RateFactor
     ends: ChunkEnds
@@ -138,7 +139,7 @@ def assemble(
     *,
     plan: Plan,
     loss: Loss,
-    output_shape: tuple[int, ...],
+    output_shape: Shape,
     chosen: IntArray | None,
     validation: Held | None,
     device: torch.device,
@@ -273,9 +274,9 @@ def _rows_planned(total_steps: int | None, n_rows: int, batch_size: int, tail: T
     return whole * (per_epoch * batch_size if tail == "drop" else n_rows) + rest * batch_size
 
 
-def _metric(plan: Plan, loss: Loss, output_shape: tuple[int, ...]) -> str:
+def _metric(plan: Plan, loss: Loss, output_shape: Shape) -> str:
     if plan.metric is not None:
-        return check_metric(plan.metric, loss.kind, ranked=len(output_shape) < 2)
+        return check_metric(plan.metric, loss.kind, ranked=not is_one(output_shape) or len(output_shape) < 2)
     return "loss" if loss.kind == "custom" else default_metric(loss.kind)
 
 

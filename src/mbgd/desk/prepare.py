@@ -27,7 +27,7 @@ from mbgd.errors import DataError, PlanError
 from mbgd.seeds import Purpose
 from mbgd.step.label_weights import IGNORED, LabelWeights
 from mbgd.step.loss import Loss, make_loss
-from mbgd.step.targets import are_shares
+from mbgd.step.targets import Shape, are_shares
 from mbgd.step.torch_loss import unweighted
 
 
@@ -65,9 +65,7 @@ def prepare(model: nn.Module, data: Any, *, plan: Plan, sample_weight: Any = Non
     )
 
 
-def _loss(
-    spec: Any, plan: Plan, model: nn.Module, *, outputs: tuple[int, ...], y: Tensor | None, varying: bool
-) -> Loss:
+def _loss(spec: Any, plan: Plan, model: nn.Module, *, outputs: Shape, y: Any, varying: bool) -> Loss:
     return make_loss(
         spec,
         output_shape=outputs,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mbgd.data.order import IntArray
-from mbgd.data.source import Rows, Source, call
+from mbgd.data.source import Rows, Source, call, mapped
 from mbgd.data.source import batch_rows as rows_of_a_batch
 from mbgd.data.sparse import AsTheyLie, SparseSource
 from mbgd.data.stream import rows_of_a_chunk
@@ -41,8 +41,8 @@ def predict(
     rows: IntArray | None = None,
     batch_rows: int = BATCH_ROWS,
     forward: Forward | None = None,
-) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
-    """Yield (prediction, y, w) of consecutive rows, all on the CPU, predictions in float64.
+) -> Iterator[tuple[Any, Any, Tensor | None]]:
+    """Yield (prediction, y, w) of consecutive rows, all on the CPU, predictions in float64 and as the model structures them.
 
     In evaluation mode and without gradients, but only while a batch is computed: whoever consumes this may train the
     model between two batches. y and w are as the source has them. `forward` computes the outputs in the model's place.
@@ -168,7 +168,7 @@ def _outputs(
     device: torch.device,
     batch_rows: int,
     forward: Forward | None,
-) -> Iterator[tuple[Rows, Tensor, Tensor | None]]:
+) -> Iterator[tuple[Rows, Any, Tensor | None]]:
     """Rows, the model's raw outputs and, with a loss, that of each row. Neighbouring rows are read as slices: no copy."""
     by = model if forward is None or isinstance(source, SparseSource) else forward  # kernels take dense rows
     source, batch_rows = _as_taken(model, source, batch_rows)
@@ -194,10 +194,10 @@ def _as_taken(model: nn.Module, source: Source, at_once: int) -> tuple[Source, i
     return source, min(at_once, rows_of_a_chunk(source))
 
 
-def _predicted(loss: Loss, output: Tensor) -> Tensor:
+def _predicted(loss: Loss, output: Any) -> Any:
     # In float64, where a probability within 1e-7 of 1 is not yet 1; on the CPU, since not every device has it.
-    return loss.prediction(output.cpu().double())
+    return loss.prediction(mapped(output, lambda leaf: leaf.cpu().double()))
 
 
-def _on_cpu(leaf: Tensor | None) -> Tensor | None:
-    return None if leaf is None else leaf.cpu()
+def _on_cpu(part: Any) -> Any:
+    return None if part is None else mapped(part, lambda leaf: leaf.cpu())
