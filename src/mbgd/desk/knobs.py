@@ -22,7 +22,7 @@ class Knobs(TypedDict, total=False):
     target_loss: float | None
     patience: int | str | None
     on_divergence: str
-    metric: str | None
+    metric: Any
     restore_best: bool
     validation: Any
     schedule: str

@@ -30,8 +30,10 @@ from mbgd.loop.steps import RateFactor
 from mbgd.loop.stop import StopReason
 from mbgd.measure.evaluate import Ends
 from mbgd.measure.metrics import METRICS, check_metric, default_metric
+from mbgd.measure.own_metric import OwnMetric
 from mbgd.seeds import step_seed
 from mbgd.step.autograd import Engine
+from mbgd.step.label_weights import divisor_said
 from mbgd.step.loss import Loss
 from mbgd.step.targets import Shape, is_one
 from mbgd.step.update import Updater, make_optimizer
@@ -74,6 +76,8 @@ class Parts:
     prefetch: int
     resolved: dict[str, Any]
     notices: tuple[str, ...] = ()
+    own_metric: OwnMetric | None = None
+    classes: tuple[Any, ...] = ()  # labels by which a metric of the user's own knows them; numbers where none
     n_classes: int = 2
     target_scale: Ends = (0.0, 1.0)  # (center, scale) of a standardised target: scores are in its own units
     target_range: Ends = (-math.inf, math.inf)  # of its predictions, in those units
@@ -89,7 +93,7 @@ class Parts:
 
     @property
     def greater_is_better(self) -> bool:
-        return bool(METRICS.get(self.metric, False))
+        return self.own_metric.greater_is_better if self.own_metric else bool(METRICS.get(self.metric, False))
 
     @property
     def planned_end(self) -> StopReason:
@@ -146,6 +150,7 @@ def assemble(
     for_scores: Loss | None = None,
     labels_weigh: bool = False,
     draws: Draws | None = None,
+    classes: tuple[Any, ...] = (),
     stop_after: int | None = None,
     n_classes: int = 2,
     target_scale: Ends = (0.0, 1.0),
@@ -195,6 +200,8 @@ def assemble(
         order=Order(n_rows, plan.seed, plan.sampling, chosen, None if draws is None else draws.rows),  # type: ignore[arg-type]  # one of Sampling, by its bound
         loss=for_scores or loss,
         output_shape=output_shape,
+        own_metric=plan.metric if isinstance(plan.metric, OwnMetric) else None,
+        classes=classes,
         n_classes=n_classes,
         target_scale=target_scale,
         target_range=target_range,
@@ -208,7 +215,7 @@ def assemble(
         total_steps=total_steps,
         validation=validation,
         metric=metric,
-        notices=(_divisor_said(loss, engine.rule.mean_weight),) if labels_weigh else (),
+        notices=(divisor_said(loss.name, engine.rule.mean_weight),) if labels_weigh else (),
         device=device,
         threads=threads,
         prefetch=plan.prefetch if plan.prefetch is not None else int(plan.workers > 0 and not in_memory),
@@ -228,13 +235,6 @@ def assemble(
             "engine_reason": reason,
             "parameters": sum(p.numel() for p in model.parameters()),
         },
-    )
-
-
-def _divisor_said(loss: Loss, mean_weight: float) -> str:
-    return (
-        f"loss={loss.name}: a row weighs what its labels do together, each the weight of its class and 0 where it is ignored; an "
-        f"update divides by batch_size times what a training row weighs on the average, {mean_weight:.4g}"
     )
 
 
@@ -275,6 +275,8 @@ def _rows_planned(total_steps: int | None, n_rows: int, batch_size: int, tail: T
 
 
 def _metric(plan: Plan, loss: Loss, output_shape: Shape) -> str:
+    if isinstance(plan.metric, OwnMetric):
+        return plan.metric.name
     if plan.metric is not None:
         return check_metric(plan.metric, loss.kind, ranked=not is_one(output_shape) or len(output_shape) < 2)
     return "loss" if loss.kind == "custom" else default_metric(loss.kind)

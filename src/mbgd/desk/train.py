@@ -218,6 +218,8 @@ def scored(
             widening=widening,
             threshold=threshold,
             names=names,
+            own=parts.own_metric,
+            classes=parts.classes,
         )
 
 

@@ -83,7 +83,7 @@ class MBGDEstimator(BaseEstimator):
         time_limit: float | str | None = None,
         target_loss: float | None = None,
         patience: int | None = None,
-        metric: str | None = None,
+        metric: Any = None,
         restore_best: bool = True,
         validation: float | None = None,
         schedule: str = "constant",

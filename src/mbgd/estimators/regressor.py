@@ -57,7 +57,7 @@ class MBGDRegressor(RegressorMixin, BaseEstimator):
         time_limit: float | str | None = None,
         target_loss: float | None = None,
         patience: int | None = None,
-        metric: str | None = None,
+        metric: Any = None,
         restore_best: bool = True,
         validation: float | None = None,
         schedule: str = "one_cycle",

@@ -21,6 +21,8 @@ from mbgd.data.sparse import AsTheyLie, SparseSource
 from mbgd.data.stream import rows_of_a_chunk
 from mbgd.measure.conformal import Widening
 from mbgd.measure.metrics import Scorer, scorer
+from mbgd.measure.own_metric import OwnMetric
+from mbgd.measure.own_scores import OwnScorer
 from mbgd.measure.threshold import Threshold
 from mbgd.step.evaluation import evaluating
 from mbgd.step.fused.program import multiplies_first
@@ -82,6 +84,8 @@ def evaluate(
     names: tuple[str, ...] = (),
     widening: Widening | None = None,
     threshold: Threshold | None = None,
+    own: OwnMetric | None = None,
+    classes: tuple[Any, ...] = (),
     batch_rows: int = BATCH_ROWS,
     forward: Forward | None = None,
 ) -> dict[str, float]:
@@ -90,10 +94,12 @@ def evaluate(
     y must have gone through `loss.prepare`. `target_scale` = (center, scale) takes a standardised target back to its
     own units, in which r2, rmse and mae are given, of predictions clamped to `target_range`; the loss stays in standardised
     ones, of outputs as they are. Quantiles are those after a `widening`, classes those by a `threshold`. Each target
-    of several has scores under its own of `names` as well. NaN where there are no rows.
+    of several has scores under its own of `names` as well, and `own` is one of the user's, which knows labels by `classes`.
+    NaN where there are no rows.
     """
     center, scale = target_scale
     scores: Scorer | None = None
+    owned = None if own is None else OwnScorer(own, kind=loss.kind, classes=classes, threshold=threshold)
     loss_sum = weight_sum = 0.0
     for data, output, loss_B in _outputs(
         model, source, loss=loss, rows=rows, device=device, batch_rows=batch_rows, forward=forward
@@ -103,8 +109,10 @@ def evaluate(
         per_row = loss_B.cpu().double().numpy()
         w_B = np.ones(len(per_row)) if data.w is None else data.w.cpu().double().numpy()
         loss_sum, weight_sum = loss_sum + float(w_B @ per_row), weight_sum + float(w_B.sum())
-        if loss.kind == "custom":
-            continue  # what such outputs mean, nobody but the user knows
+        if loss.kind == "custom":  # what such outputs mean, nobody but the user knows
+            if owned is not None:
+                owned.add(mapped(_predicted(loss, output), _as_array), mapped(_on_cpu(data.y), _as_array), w_B)
+            continue
         prediction, y = _predicted(loss, output).numpy(), data.y.cpu().numpy()
         by_position = loss.kind == "multiclass" and prediction.ndim > 2
         if scores is None:
@@ -117,10 +125,13 @@ def evaluate(
         if by_position:
             prediction, y, w_B = _positions(prediction, data.y.cpu(), w_B, loss=loss)
         scores.add(prediction, y, w_B)
+        if owned is not None:
+            owned.add(prediction, y, w_B)
     scores = (
         scorer(loss.kind, n_classes, levels=loss.levels, threshold=threshold, names=names) if scores is None else scores
     )
-    return {"loss": loss_sum / weight_sum if weight_sum else nan, **scores.result()}
+    found = {"loss": loss_sum / weight_sum if weight_sum else nan, **scores.result()}
+    return found if owned is None or not weight_sum else found | owned.result()
 
 
 def _positions(
@@ -197,6 +208,11 @@ def _as_taken(model: nn.Module, source: Source, at_once: int) -> tuple[Source, i
 def _predicted(loss: Loss, output: Any) -> Any:
     # In float64, where a probability within 1e-7 of 1 is not yet 1; on the CPU, since not every device has it.
     return loss.prediction(mapped(output, lambda leaf: leaf.cpu().double()))
+
+
+def _as_array(leaf: Tensor) -> NDArray[Any]:
+    found: NDArray[Any] = leaf.numpy()
+    return found
 
 
 def _on_cpu(part: Any) -> Any:

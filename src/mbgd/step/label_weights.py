@@ -60,3 +60,11 @@ class LabelWeights:
         total = each if weighted else each * weight
         of_row = weight.flatten(1).sum(1)
         return total.flatten(1).sum(1) / of_row.where(of_row > 0, 1)
+
+
+def divisor_said(loss: str, mean_weight: float) -> str:
+    """What an update divides by where labels weigh differently, in a sentence."""
+    return (
+        f"loss={loss}: a row weighs what its labels do together, each the weight of its class and 0 where it is ignored; an "
+        f"update divides by batch_size times what a training row weighs on the average, {mean_weight:.4g}"
+    )
