@@ -23,7 +23,7 @@ class Knobs(TypedDict, total=False):
     patience: int | str | None
     min_delta: float
     on_divergence: str
-    metric: str | None
+    metric: Any
     restore_best: bool
     validation: Any
     schedule: Any

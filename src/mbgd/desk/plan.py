@@ -26,6 +26,7 @@ from mbgd.desk.bounds import (
 )
 from mbgd.desk.foreign import FOREIGN
 from mbgd.errors import PlanError, did_you_mean
+from mbgd.measure.own_metric import OwnBound, OwnMetric
 
 METRIC_NAMES = ("loss", "r2", "rmse", "mae", "accuracy", "balanced_accuracy", "log_loss", "roc_auc", "pinball")
 THRESHOLD_NAMES = ("f1", "balanced_accuracy")
@@ -191,7 +192,12 @@ class Plan:
         0.0, Number(0, math.inf), "gain of the score, in its units, that patience takes for one", group="Limits"
     )
     on_divergence: str = _knob("stop", Choice("stop", "recover"), "what a number not finite does", group="Limits")
-    metric: str | None = _knob(None, Choice(*METRIC_NAMES), "what is scored, stops and picks weights", group="Limits")
+    metric: Any = _knob(
+        None,
+        Either(Choice(*METRIC_NAMES), OwnBound()),
+        f"what is scored, stops and picks weights: {', '.join(METRIC_NAMES[:-1])} or {METRIC_NAMES[-1]}",
+        group="Limits",
+    )
     restore_best: bool = _knob(True, Switch(), "end with the weights of the best validation score", group="Limits")
     schedule: Any = _knob(
         "constant",
@@ -309,5 +315,6 @@ def plain(value: Any) -> Any:
         return list(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    value = value.unwrapped if isinstance(value, OwnMetric) else value
     named = value if hasattr(value, "__qualname__") else type(value)  # a class or function, else what it is one of
     return {"object": f"{named.__module__}.{named.__qualname__}"}

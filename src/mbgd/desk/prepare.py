@@ -16,7 +16,7 @@ from mbgd.data.chance import kept_aside
 from mbgd.data.given import as_source
 from mbgd.data.loader import Draws, loading
 from mbgd.data.order import IntArray
-from mbgd.data.source import ArraySource, Rows, Source, first_row, row_bytes
+from mbgd.data.source import ArraySource, Rows, Source, batch_rows, first_row, row_bytes
 from mbgd.data.sparse import SparseSource
 from mbgd.data.split import hold_out
 from mbgd.desk.inputs import dtype_of, fitting_inputs
@@ -28,7 +28,7 @@ from mbgd.forks import after_fork
 from mbgd.seeds import Purpose
 from mbgd.step.label_weights import IGNORED, LabelWeights
 from mbgd.step.loss import Loss, make_loss
-from mbgd.step.targets import are_shares
+from mbgd.step.targets import Shape, are_shares
 from mbgd.step.torch_loss import unweighted
 
 
@@ -44,8 +44,9 @@ def prepare(model: nn.Module, data: Any, *, plan: Plan, sample_weight: Any = Non
     source = as_source(data, sample_weight=sample_weight, workers=plan.workers)
     source, outputs = fitting_inputs(model, source, device=device)
     spec, y = _loss_spec(plan), first_row(source).y
-    loss = _loss(spec, plan, model, outputs=outputs, y=y)
-    for_scores = loss if unweighted(spec) is spec else _loss(unweighted(spec), plan, model, outputs=outputs, y=y)
+    how: dict[str, Any] = {"outputs": outputs, "y": y, "varying": batch_rows(source) is not None}
+    loss = _loss(spec, plan, model, **how)
+    for_scores = loss if unweighted(spec) is spec else _loss(unweighted(spec), plan, model, **how)
     ready = prepared(source, loss, device)
     scored = ready if for_scores is loss else prepared(source, for_scores, device)
     draws = _draws(data, plan)
@@ -66,7 +67,7 @@ def prepare(model: nn.Module, data: Any, *, plan: Plan, sample_weight: Any = Non
     )
 
 
-def _loss(spec: Any, plan: Plan, model: nn.Module, *, outputs: tuple[int, ...], y: Tensor | None) -> Loss:
+def _loss(spec: Any, plan: Plan, model: nn.Module, *, outputs: Shape, y: Any, varying: bool) -> Loss:
     return make_loss(
         spec,
         output_shape=outputs,
@@ -75,6 +76,7 @@ def _loss(spec: Any, plan: Plan, model: nn.Module, *, outputs: tuple[int, ...], 
         quantile=plan.quantile,
         huber_delta=plan.huber_delta,
         shares=are_shares(y, outputs),
+        varying=varying,
     )
 
 
@@ -185,7 +187,10 @@ def _validation(
     if mask is None:
         own = as_source(given, workers=plan.workers)
         own, _ = fitting_inputs(model, own, device=device, name="X of validation")
-        return None, Held(prepared(own, loss, device), None)
+        try:
+            return None, Held(prepared(own, loss, device), None)
+        except DataError as error:
+            raise DataError(str(error).replace("y must", "y of validation must", 1)) from None
     if mask.shape != (source.n_rows,) or mask.all() or not mask.any():
         demand = f"a boolean mask of shape ({source.n_rows},) that leaves rows on both sides"
         raise PlanError(

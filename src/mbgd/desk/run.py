@@ -59,18 +59,24 @@ def fit(
 
     data: (X, y), (X, y, weight), a TensorDataset, a map-style dataset, or a DataLoader, which stands for its dataset,
     batch_size, drop_last, shuffle and workers where the knobs say nothing else. X is an array or tensor (n, ...), or a
-    tuple or dict of them. The knobs are those of `Plan`: loss (must be given), optimizer
-    ("sgd"), learning_rate, batch_size (32; "full" is batch gradient descent, 1 is SGD), epochs (10 where nothing else
-    ends the run), momentum, schedule, validation, patience, seed and so on. Each update is
+    tuple or dict of them, and so is y where `loss` is a function of your own. The knobs are those of `Plan`: loss (must be
+    given), optimizer ("sgd"), learning_rate, batch_size (32; "full" is batch gradient descent, 1 is SGD), epochs (10 where
+    nothing else ends the run), momentum, schedule, validation, patience, seed and so on. Each update is
 
         theta := theta - eta * (1 / (m wbar)) * sum over the batch of w_i grad l_i
 
     with m the batch size (also of the short last batch of an epoch), l_i the loss of row i and wbar the mean row weight.
-    `loss` is a name, one of torch's losses, or a function loss(outputs, y) of one value a row, shape (B,). Of torch's losses
+    `loss` is a name, one of torch's losses, or a function loss(outputs, y) of one value a row, shape (B,), which gets what the
+    model returns and y holds, tuples and dicts as well; `predict` then returns the same of arrays. Of torch's losses
     l_i is the mean over a row's elements. Labels may have positions, outputs (B, C, *) with y (B, *), an ignore_index and
     weights of classes, also beside label_smoothing: l_i is then the weighted mean over the row's positions, and w_i is times
-    their mean weight, so that wbar stands for torch's divisor, the sum of weights in a batch, at its mean over all training
-    rows. CrossEntropyLoss also takes class probabilities, y in the shape of the outputs. `out` names a new
+    the sum of their weights, so that m wbar stands for torch's divisor, the sum of weights in a batch: it is that sum for a
+    batch like all training rows. CrossEntropyLoss also takes class probabilities, y in the shape of the outputs.
+
+    `metric` is a name, or a function f(y_true, y_pred) of arrays, (n,) or (n, T), as y and `predict` have them, a number out:
+    scikit-learn's are taken as they are, greater better where the name ends with _score, smaller with _error, _loss or
+    _deviance; others as (f, "max") or (f, "min"). It gets probabilities where its second argument is y_score or y_proba, and
+    sample_weight where it has that and rows weigh differently. `out` names a new
     folder for checkpoints, history and the model; `progress` shows how it goes. Raises PlanError and DataError;
     DivergenceError before an update that would not be finite; KeyboardInterrupt after Ctrl-C, with the weights on a step
     boundary and, with `out`, saved.

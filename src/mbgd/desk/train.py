@@ -19,6 +19,7 @@ from mbgd.desk.plan import Plan
 from mbgd.desk.recorder import Recorder, Saved
 from mbgd.desk.recover import gone_back, kept, record, slowed, tried
 from mbgd.desk.standing import Standing
+from mbgd.desk.unscored import check_scores
 from mbgd.errors import DivergenceError
 from mbgd.loop.progress import Progress
 from mbgd.loop.steps import Steps, factor_after, steps, weighted_mean
@@ -166,6 +167,8 @@ def _look(parts: Parts, plan: Plan, standing: Standing, *, done: Steps, clock: _
     standing = replace(standing, progress=progress, loss=done.loss)
     if parts.validation is not None and look.ends_epoch:
         scores = score(parts, parts.validation)
+        if standing.best.score is None:
+            check_scores(parts, parts.validation, scores)
         standing, look = _judged(parts, plan, standing, scores=scores), replace(look, scores=scores)
     if parts.scheduler is not None and parts.scheduler.is_due(progress):
         standing = _rates_moved(parts, parts.scheduler, standing, scores=look.scores)
@@ -242,6 +245,8 @@ def scored(
             widening=widening,
             threshold=threshold,
             names=names,
+            own=parts.own_metric,
+            classes=parts.classes,
         )
 
 

@@ -19,7 +19,7 @@ from mbgd.desk.further import Further, further
 from mbgd.desk.machine import cores
 from mbgd.desk.plan import Plan
 from mbgd.errors import DataError, PlanError
-from mbgd.estimators.labels import Labels, Scale
+from mbgd.estimators.labels import Labels, Scale, in_own_words
 from mbgd.estimators.network import Array, Network, check_same_shape, learn_road, new_module
 from mbgd.estimators.read import Rows, n_rows, read_more, read_training, read_weight
 from mbgd.estimators.watch import loss_curve, validation_curve, watched
@@ -83,6 +83,8 @@ def train(
     if again is not None:
         check_same_shape(again.module, plan.hidden_layer_sizes)
     network = again or (begin or new_network)(estimator, Start(rows, target, training, weight, plan))
+    if not isinstance(plan.metric, str | None):
+        plan = replace(plan, metric=in_own_words(plan.metric, network.target))
     if isinstance(held, tuple):
         plan = replace(plan, validation=_inputs(estimator, network, *held))
     inputs, encoded = network.inputs(rows, kernels=True), _encoded(network, y)

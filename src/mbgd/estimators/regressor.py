@@ -59,7 +59,7 @@ class MBGDRegressor(RegressorMixin, BaseEstimator):
         target_loss: float | None = None,
         patience: int | None = None,
         min_delta: float = 0.0,
-        metric: str | None = None,
+        metric: Any = None,
         restore_best: bool = True,
         validation: float | None = None,
         schedule: Any = "one_cycle",
