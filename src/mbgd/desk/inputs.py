@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mbgd.data.chance import torch_aside
 from mbgd.data.source import (
     ArraySource,
     MappedSource,
@@ -83,7 +84,7 @@ def output_shape(model: nn.Module, source: Source, device: torch.device) -> Shap
     two rows."""
     rows = source.read(slice(0, min(2, source.n_rows))).map(lambda leaf: leaf.to(device))
     # no_grad and not inference_mode: parameters that a lazy module makes now have to be trained later
-    with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with evaluating(model), torch.no_grad(), torch_aside():
         output: Any = call(model, rows.x)
     n = len(rows.leaves()[0])
     for name, leaf in named_tensors(output, "output"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mbgd.data.files import Dialect
 from mbgd.data.given import as_inputs
 from mbgd.data.source import ArraySource, Rows, Source, leaves_of, mapped
 from mbgd.data.sparse import SparseSource
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
 from mbgd.errors import PlanError
+from mbgd.forks import after_fork
 from mbgd.measure.calibrate import tempered
 from mbgd.measure.conformal import Widening
 from mbgd.measure.evaluate import outputs, predict
@@ -52,6 +54,7 @@ class Predictor:
     temperature: float = 1.0  # probabilities are those of outputs / temperature
     widening: Widening | None = None  # of quantiles, by validation rows
     threshold: Threshold | None = None  # where it is not the likelier class that is predicted
+    multilabel: bool = False  # each output is the probability of a label by itself, of those above 1/2 the row has
 
     @property
     def classes(self) -> tuple[Any, ...]:
@@ -84,9 +87,15 @@ class Predictor:
         target = [] if kind is None else [pa.field(name, kind) for name in self.target.names]
         return pa.schema([*self.inputs, *target])
 
+    @property
+    def dialect(self) -> Dialect:
+        """How CSV files to predict are taken to be written, where nothing else is said: header and comments as in training."""
+        return dialect_of(self.facts or {}, () if self.target is None else self.target.names)
+
     def predict(self, data: Any) -> NDArray[Any]:
         """Shape (n,): the mean in the target's own units, the median of quantiles, or the class of highest probability, or
-        that by the threshold; (n, T) of several targets. Of a module that returns a tuple or dict the same of arrays."""
+        that by the threshold; (n, T) of several targets; labels 0 and 1 (n, L) of several a row. Of a
+        module that returns a tuple or dict the same of arrays."""
         return self.decide(self.outputs(data))
 
     def predict_quantiles(self, data: Any) -> NDArray[np.float64]:
@@ -98,8 +107,8 @@ class Predictor:
         return self.numbers(self.outputs(data))
 
     def predict_proba(self, data: Any) -> NDArray[np.float64]:
-        """Shape (n, C): the probability of each of `classes`."""
-        if not self.classes:
+        """Shape (n, C): the probability of each of `classes`; (n, L) of labels, each by itself."""
+        if not self.classes and not self.multilabel:
             raise PlanError("predict_proba needs a model of classes, got one that predicts numbers; use predict")
         return self.spread(self.outputs(data))
 
@@ -123,6 +132,8 @@ class Predictor:
 
     def decide(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
         """Predictions from the loss's own predictions, as `outputs` gives them."""
+        if self.multilabel:
+            return (outputs > 0.5).astype(np.int64)
         if not self.classes:
             numbers = self.numbers(outputs)
             return middle(self.loss.levels, numbers) if self.loss.levels else numbers
@@ -140,6 +151,7 @@ class Predictor:
         """Probabilities (n, C), of both classes where the model gives one."""
         return np.stack([1.0 - outputs, outputs], axis=1) if outputs.ndim == 1 else outputs
 
+    @after_fork()
     def outputs(self, data: Any) -> Any:
         """What the loss makes of the model's outputs: means (n,), probabilities of class 1 (n,), or of all (n, C); quantiles
         (n, Q)."""
@@ -147,13 +159,14 @@ class Predictor:
             return self._of_source(self._inputs(data))
         from mbgd.data.table import open_table
 
-        return self.of_table(open_table(data, schema_like=self.encoder.schema))
+        return self.of_table(open_table(data, dialect=self.dialect, schema_like=self.encoder.schema))
 
     def of_table(self, table: Table) -> NDArray[np.float64]:
         """The same of an opened table, its columns found by name."""
         assert self.encoder is not None
         return self.of_encoded(self.encoder.encode(table))
 
+    @after_fork()
     def of_encoded(self, encoded: Encoded) -> NDArray[np.float64]:
         """The same of rows that its encoder has encoded."""
         x = (torch.from_numpy(encoded.numbers), torch.from_numpy(encoded.codes))
@@ -182,6 +195,12 @@ class Predictor:
         whole = iter([torch.cat(leaf).double().numpy() for leaf in leaves])
         return mapped(parts[0], lambda _: next(whole))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled and copied as its fields are, its loss by name as in a file: a `Loss` is made of functions inside others."""
+        said = self.described()
+        held = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "loss"}
+        return _again, ({name: said[name] for name in ("loss", "output_shape", "quantiles")}, held)
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write one safetensors file that holds all of this; a user's own module is saved as weights alone."""
         save_model(Path(path), self.model, facts=dict(self.facts or {}) | self.described())
@@ -200,6 +219,7 @@ class Predictor:
             "quantiles": list(self.loss.levels),
             "widening": None if self.widening is None else self.widening.to_json(),
             "threshold": None if self.threshold is None else asdict(self.threshold),
+            **({"multilabel": True} if self.multilabel else {}),
         }
 
 
@@ -218,6 +238,7 @@ def of_a_table(facts: Mapping[str, Any], model: nn.Module, *, encoder: Encoder) 
         temperature=float(facts.get("temperature", 1.0)),
         widening=None if widening is None else Widening.from_json(loss.levels, widening),
         threshold=None if threshold is None else Threshold.from_json(threshold),
+        multilabel=bool(facts.get("multilabel")),
     )
 
 
@@ -226,7 +247,15 @@ def of_arrays(facts: Mapping[str, Any], model: nn.Module) -> Predictor:
     from mbgd.data.encode.targets import target_from_json
 
     target = None if facts.get("target") is None else target_from_json(facts["target"])
-    return Predictor(model, loss_of(facts), shape_from_json(facts["output_shape"]), target=target, facts=facts)
+    shape, labels = shape_from_json(facts["output_shape"]), bool(facts.get("multilabel"))
+    return Predictor(model, loss_of(facts), shape, target=target, facts=facts, multilabel=labels)
+
+
+def dialect_of(facts: Mapping[str, Any], targets: tuple[str, ...]) -> Dialect:
+    """Of files for a model: without a header their cells have the names of training, with or without the targets."""
+    plan, cells = facts.get("plan") or {}, tuple(facts.get("cells") or ())
+    known = (cells, tuple(name for name in cells if name not in targets)) if cells else ()
+    return Dialect(header=plan.get("header", True), comment=plan.get("comment"), known=known)
 
 
 def loss_of(facts: Mapping[str, Any]) -> Loss:
@@ -236,7 +265,12 @@ def loss_of(facts: Mapping[str, Any]) -> Loss:
     try:
         return make_loss(TORCH_LOSSES[name]() if name in TORCH_LOSSES else name, output_shape=shape, levels=levels)
     except PlanError:
-        return make_loss(_unreduced, output_shape=shape)
+        return replace(make_loss(_unreduced, output_shape=shape), name=name.removeprefix("own:"))
+
+
+def _again(said: Mapping[str, Any], held: Mapping[str, Any]) -> Predictor:
+    """What `Predictor.__reduce__` took apart."""
+    return Predictor(loss=loss_of(said), **held)
 
 
 def _unreduced(output: Any, y: Any) -> Any:

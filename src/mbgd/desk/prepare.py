@@ -24,6 +24,7 @@ from mbgd.desk.machine import choose_device, fits
 from mbgd.desk.parts import Held, Parts, assemble
 from mbgd.desk.plan import Plan
 from mbgd.errors import DataError, PlanError
+from mbgd.forks import after_fork
 from mbgd.seeds import Purpose
 from mbgd.step.label_weights import IGNORED, LabelWeights
 from mbgd.step.loss import Loss, make_loss
@@ -31,6 +32,7 @@ from mbgd.step.targets import Shape, are_shares
 from mbgd.step.torch_loss import unweighted
 
 
+@after_fork()
 @kept_aside()
 def prepare(model: nn.Module, data: Any, *, plan: Plan, sample_weight: Any = None) -> Parts:
     """Check model, data and plan against each other and make the parts. Raises PlanError and DataError, changes nothing

@@ -19,6 +19,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from mbgd.data.chance import torch_aside
+from mbgd.desk.predictor import Predictor
 from mbgd.errors import PlanError
 from mbgd.estimators.arrays import AsTheyAre
 from mbgd.estimators.classifier import has_probabilities, loss_for
@@ -26,7 +28,7 @@ from mbgd.estimators.fitting import Start, chosen, n_outputs, train
 from mbgd.estimators.labels import Labels, Scale, learn_labels, learn_scale, of_classes
 from mbgd.estimators.network import Network, outputs_of
 from mbgd.estimators.read import read_any_shape, read_labels, read_more, read_numbers
-from mbgd.estimators.save import save_network
+from mbgd.estimators.save import fitted_predictor
 from mbgd.estimators.words import own_words
 
 BY_LABEL = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)  # one output a class, of two classes as well
@@ -83,10 +85,12 @@ class MBGDEstimator(BaseEstimator):
         time_limit: float | str | None = None,
         target_loss: float | None = None,
         patience: int | None = None,
+        min_delta: float = 0.0,
         metric: Any = None,
         restore_best: bool = True,
         validation: float | None = None,
-        schedule: str = "constant",
+        schedule: Any = "constant",
+        schedule_every: str | None = None,
         warmup: float = 0.0,
         dropout_fades: bool = False,
         sampling: str = "reshuffle",
@@ -123,10 +127,12 @@ class MBGDEstimator(BaseEstimator):
         self.time_limit = time_limit
         self.target_loss = target_loss
         self.patience = patience
+        self.min_delta = min_delta
         self.metric = metric
         self.restore_best = restore_best
         self.validation = validation
         self.schedule = schedule
+        self.schedule_every = schedule_every
         self.warmup = warmup
         self.dropout_fades = dropout_fades
         self.sampling = sampling
@@ -218,8 +224,12 @@ class MBGDEstimator(BaseEstimator):
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the module's weights and what its outputs mean, without pickle; `mbgd.load(path, module)` puts them into an
         instance of it."""
-        check_is_fitted(self)
-        return save_network(self.network_, Path(path))
+        return self.predictor_.save(path)
+
+    @property
+    def predictor_(self) -> Predictor:
+        """What `mbgd.load` gives of the saved model, as it is now: `mbgd.export` takes it from here."""
+        return fitted_predictor(self)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy of a classifier, R2 of a regressor."""
@@ -267,7 +277,7 @@ def _made(given: Any, *, n_features: int, n_outputs: int, seed: int) -> nn.Modul
         raise PlanError(f"module must be a torch.nn.Module, or a class or function that makes one, got {kind}")
     takes = inspect.signature(given).parameters
     words = {"n_features": n_features, "n_outputs": n_outputs}
-    with torch.random.fork_rng(devices=[]):
+    with torch_aside():
         torch.manual_seed(seed)
         made = given(**{word: value for word, value in words.items() if word in takes})
     if not isinstance(made, nn.Module):

@@ -52,7 +52,7 @@ class FusedEngine:
     packs_tightly = True
     reads_in_place = True
     reads_sparse = False
-    calls_the_model = False
+    may_draw = False
 
     def __init__(
         self,
