@@ -130,7 +130,8 @@ GOLDEN = {  # word, value -> the whole sentence
         "metric",
         "auc",
     ): "metric must be one of 'loss', 'r2', 'rmse', 'mae', 'accuracy', 'balanced_accuracy', 'log_loss', "
-    "'roc_auc', 'pinball' or a function f(y_true, y_pred), or (function, 'max') or (function, 'min'), got 'auc'; say 'roc_auc' here",
+    "'roc_auc', 'pinball' or a function f(y_true, y_pred), or (function, 'max') or (function, 'min'), got 'auc'; "
+    "say 'roc_auc' here",
     ("quantiles", (0.5,)): "quantiles must be at least two rising levels above 0 and below 1, got (0.5,); "
     "0.05,0.5,0.95 is usual; for one alone give loss='quantile' and quantile=0.9",
     ("quantiles", (0.9, 0.1)): "quantiles must be at least two rising levels above 0 and below 1, got (0.9, 0.1); "
