@@ -6,7 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mbgd.data.source import ArraySource, MappedSource, Rows, Source, call, first_row, inputs_of
@@ -45,6 +47,34 @@ def fitting_inputs(
             except REFUSALS:  # then the first refusal says more
                 pass
         raise _refused(source, error, name) from error
+
+
+def as_the_model_takes_them(model: nn.Module, source: Source, *, device: torch.device) -> Source:
+    """The same of rows to predict for: floats of the model's type, and whole numbers as such where it takes those, for which
+    alone it is called once more."""
+    if any(not leaf.is_floating_point() for leaf in inputs_of(first_row(source).x)):
+        return fitting_inputs(model, source, device=device)[0]
+    cast = partial(_cast, dtype=dtype_of(model), whole=False)
+    if isinstance(source, (ArraySource, SparseSource)):
+        return type(source)(cast(source.data))
+    return MappedSource(source, cast)
+
+
+def checked_outputs(source: Source, compute: Callable[[], NDArray[np.float64]]) -> NDArray[np.float64]:
+    """What `compute` makes of the rows, one entry each. Raises DataError where the model refuses them, or makes another number."""
+    try:
+        found = compute()
+    except MBGDError:
+        raise
+    except REFUSALS as error:
+        raise _refused(source, error, "X") from error
+    if len(found) != source.n_rows:
+        shapes = " and ".join(str(tuple(leaf.shape[1:])) for leaf in inputs_of(first_row(source).x))
+        raise DataError(
+            f"X must have one output a row, got {len(found)} for {source.n_rows} rows of shape {shapes}; give (n, ...), one row "
+            "as X[None]"
+        )
+    return found
 
 
 def dtype_of(model: nn.Module) -> torch.dtype:
@@ -87,6 +117,7 @@ def output_shape(model: nn.Module, source: Source, device: torch.device) -> tupl
 
 
 def _refused(source: Source, error: Exception, name: str) -> DataError:
+    """What to say of rows that a forward does not take, with their shapes and what it said."""
     x = first_row(source).x
     names = [f"{key} " for key in x] if isinstance(x, dict) else [""] * len(inputs_of(x))
     shown = ", ".join(
