@@ -5,7 +5,6 @@ The oracle of training is a plain torch loop over torch's own loader, of predict
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -133,17 +132,32 @@ def test_a_samplers_rows_and_no_others_are_trained_on(name: str, tensors: bool, 
     torch.testing.assert_close(flat(ours), theirs, rtol=1e-12, atol=1e-12)
 
 
-def test_a_sampler_draws_the_same_after_a_resume(tmp_path: Path) -> None:
-    def loader() -> DataLoader[Any]:
-        return DataLoader(TensorDataset(X, Y), batch_size=M, sampler=SAMPLERS["weighted"]())
+class Stopping(Pairs):
+    """Somebody presses Ctrl-C while its k-th row is read."""
 
-    whole, broken = net(), net()
-    mbgd.fit(whole, loader(), **WORDS)
-    mbgd.fit(broken, loader(), out=tmp_path / "run", checkpoint_every=1, **{**WORDS, "steps": 8})
-    plan = tmp_path / "run" / "plan.json"
-    assert json.loads(plan.read_text(encoding="utf-8"))["resolved"]["training_rows"] == 30
-    again = net()
-    mbgd.resume(tmp_path / "run", again, loader(), steps=18)
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def __getitem__(self, row: int) -> Any:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return super().__getitem__(row)
+
+
+@pytest.mark.parametrize("collate", [None, mixed])
+@pytest.mark.parametrize("left", [34, 58, 80])
+def test_a_sampler_draws_the_same_after_a_resume(tmp_path: Path, left: int, collate: Any) -> None:
+    def loader(held: Dataset[Any]) -> DataLoader[Any]:
+        return DataLoader(held, batch_size=M, sampler=SAMPLERS["weighted"](), collate_fn=collate)
+
+    words: Any = {**WORDS, "checkpoint_every": 1}
+    whole, broken, again = net(), net(), net()
+    mbgd.fit(whole, loader(Pairs()), **words)
+    with pytest.raises(KeyboardInterrupt):
+        mbgd.fit(broken, loader(Stopping(left)), out=tmp_path / "run", **words)
+    run = mbgd.resume(tmp_path / "run", again, loader(Pairs()))
+    assert run.steps_done == 3 * 6
     assert torch.equal(flat(again), flat(whole))
 
 
