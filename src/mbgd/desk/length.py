@@ -17,7 +17,7 @@ MOST_EPOCHS = 1_000.0  # where patience or a target loss is to end it: as many a
 def tail_of(plan: Plan, model: nn.Module, n_rows: int, batch_size: int) -> Tail:
     """`auto`: even sizes where BatchNorm would meet a single row in training, else a short last batch."""
     if plan.tail != "auto":
-        return plan.tail  # type: ignore[return-value]  # one of Tail, by its bound
+        return plan.tail
     return "even" if has_batch_norm(model) and batch_size > 1 and n_rows % batch_size == 1 else "short"
 
 

@@ -198,7 +198,7 @@ def assemble(
     return Parts(
         model=model,
         source=source,
-        order=Order(n_rows, plan.seed, plan.sampling, chosen),  # type: ignore[arg-type]  # one of Sampling, by its bound
+        order=Order(n_rows, plan.seed, plan.sampling, chosen),
         loss=loss,
         output_shape=output_shape,
         n_classes=n_classes,

@@ -31,6 +31,7 @@ from mbgd.desk.recorder import Recorder
 from mbgd.desk.recover import recovered
 from mbgd.desk.result import Run
 from mbgd.desk.resumed import check_same_rate
+from mbgd.desk.signatures import shows_knobs
 from mbgd.desk.standing import Standing
 from mbgd.desk.train import Look, Trained, scored
 from mbgd.errors import DivergenceError, PlanError
@@ -44,6 +45,7 @@ Fitting = Generator[Look, bool | None, Run]
 EVERY = Either(Whole(1), Choice("epoch"))  # updates between two yields of `steps`
 
 
+@shows_knobs(Knobs)
 def fit(
     model: nn.Module,
     data: Any,
@@ -88,6 +90,7 @@ def fit(
     return watch(begun, quiet=not progress, callback=in_evaluation(callback, model))
 
 
+@shows_knobs(Knobs)
 def steps(
     model: nn.Module,
     data: Any,

@@ -19,6 +19,7 @@ from mbgd.data.places import Places
 from mbgd.data.source import ArraySource, Rows, Source, row_bytes
 from mbgd.data.table import Table
 from mbgd.desk.hints import hints
+from mbgd.desk.knobs import Metric
 from mbgd.desk.machine import choose_device, fits
 from mbgd.desk.opened import Opened, open_rows
 from mbgd.desk.parts import Held, Parts, assemble
@@ -177,7 +178,7 @@ def by_size(plan: Plan, rows: TableRows) -> Plan:
     )
 
 
-def _metric(plan: Plan, rows: TableRows) -> str | None:
+def _metric(plan: Plan, rows: TableRows) -> Metric | None:
     """What stops a training and picks its weights; None for the loss."""
     if plan.metric is None and len(plan.targets) > 1:
         return "r2"  # units do not add up
