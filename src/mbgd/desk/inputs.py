@@ -70,7 +70,8 @@ def as_the_model_takes_them(model: nn.Module, source: Source, *, device: torch.d
 
 
 def checked_outputs(source: Source, compute: Callable[[], Any]) -> Any:
-    """What `compute` makes of the rows: an array with one entry each, or a tuple or dict of such arrays. Raises DataError where the model refuses them, or makes another number."""
+    """What `compute` makes of the rows: an array with one entry each, or a tuple or dict of such arrays. Raises DataError
+    where the model refuses them, or makes another number."""
     try:
         found = compute()
     except MBGDError:
