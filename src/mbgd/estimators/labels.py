@@ -82,6 +82,19 @@ def learn_labels(y: Any) -> Labels:
     return of_classes(np.unique(column_or_1d(y)))
 
 
+def named_labels(classes: Any, y: Any) -> Labels:
+    """From the `classes` of a first partial_fit: those of a column of labels, or the columns of an indicator matrix."""
+    if np.ndim(y) != 2 or y.shape[1] == 1:
+        return of_classes(classes)
+    columns = np.arange(y.shape[1])
+    if not np.array_equal(np.sort(np.asarray(classes), axis=None), columns):
+        raise DataError(
+            f"classes must be the numbers of the {len(columns)} columns of y where a row has several labels, got {classes!r}; "
+            f"give classes=range({len(columns)})"
+        )
+    return Labels("multilabel", columns)
+
+
 def of_classes(classes: Any) -> Labels:
     """From the classes themselves. Raises DataError for fewer than two."""
     known = np.unique(column_or_1d(classes))
