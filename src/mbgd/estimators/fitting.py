@@ -19,9 +19,11 @@ from mbgd.desk.further import Further, further
 from mbgd.desk.machine import cores
 from mbgd.desk.plan import Plan
 from mbgd.errors import DataError, PlanError
+from mbgd.estimators.arrays import AsTheyAre
 from mbgd.estimators.labels import Labels, Scale
 from mbgd.estimators.network import Array, Network, check_same_shape, learn_road, new_module
 from mbgd.estimators.read import Rows, n_rows, read_more, read_training, read_weight
+from mbgd.estimators.running import scaled_anew, seen_in
 from mbgd.estimators.watch import loss_curve, validation_curve, watched
 from mbgd.estimators.words import check_class_weight, for_one_pass, plain_value, plan_of, seed_of
 from mbgd.forks import after_fork
@@ -85,9 +87,15 @@ def train(
     if again is not None and "hidden_layer_sizes" in given:
         check_same_shape(again.module, plan.hidden_layer_sizes)
     network = again or (begin or new_network)(estimator, Start(rows, target, training, weight, plan))
+    encoded = _encoded(network, y)
+    if one_pass:
+        network = _with_scales(network, rows, y, weight=weight, loss=plan.loss)
+        encoded = _encoded(network, y)
+    if again is not None:
+        estimator.network_ = network  # with the weights that are now in its scales, whatever comes of the training
     if isinstance(held, tuple):
         plan = replace(plan, validation=_inputs(estimator, network, *held))
-    inputs, encoded = network.inputs(rows, kernels=True), _encoded(network, y)
+    inputs = network.inputs(rows, kernels=True)
     done = watched(
         further(
             network.module,
@@ -101,6 +109,18 @@ def train(
         verbose=estimator.verbose,
     )
     keep(estimator, replace(network, loss=done.loss, stand=done.stand), done, one_pass=one_pass)
+
+
+def _with_scales(network: Network, rows: Rows, y: Any, *, weight: Array | None, loss: Any) -> Network:
+    """The network with the scales of these rows and all that partial_fit has had before; those that `fit` learned stay."""
+    if isinstance(network.road, AsTheyAre) or (network.stand is not None and network.seen is None):
+        return network
+    here = seen_in(rows, y, road=network.road, target=network.target, weight=weight)
+    if network.seen is None:
+        return replace(network, seen=here)
+    loss = loss if isinstance(loss, str) else None
+    found: Network = scaled_anew(network, network.seen.after(here), before=network.seen, loss=loss)
+    return found
 
 
 def new_network(estimator: Any, start: Start) -> Network:
