@@ -17,7 +17,7 @@ from torch import nn
 from mbgd.data.files import Dialect
 from mbgd.data.given import as_inputs
 from mbgd.data.source import ArraySource, Rows, Source, leaves_of, mapped
-from mbgd.data.sparse import SparseSource
+from mbgd.desk.inputs import as_the_model_takes_them, checked_outputs
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
 from mbgd.errors import PlanError
@@ -94,8 +94,8 @@ class Predictor:
 
     def predict(self, data: Any) -> NDArray[Any]:
         """Shape (n,): the mean in the target's own units, the median of quantiles, or the class of highest probability, or
-        that by the threshold; (n, T) of several targets; labels 0 and 1 (n, L) of several a row. Of a
-        module that returns a tuple or dict the same of arrays."""
+        that by the threshold; (n, T) of several targets; labels 0 and 1 (n, L) of several a row. Of a module that returns a
+        tuple or dict the same of arrays."""
         return self.decide(self.outputs(data))
 
     def predict_quantiles(self, data: Any) -> NDArray[np.float64]:
@@ -156,7 +156,7 @@ class Predictor:
         """What the loss makes of the model's outputs: means (n,), probabilities of class 1 (n,), or of all (n, C); quantiles
         (n, Q)."""
         if self.encoder is None:
-            return self._of_source(self._inputs(data))
+            return self._of_arrays(data)
         from mbgd.data.table import open_table
 
         return self.of_table(open_table(data, dialect=self.dialect, schema_like=self.encoder.schema))
@@ -178,17 +178,18 @@ class Predictor:
         outputs = self.of_encoded(encoded)
         return outputs if self.classes else self.numbers(outputs)
 
-    def _inputs(self, data: Any) -> Source:
-        source = as_inputs(data)
-        dtype = next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.get_default_dtype())
-        if isinstance(source, (ArraySource, SparseSource)):
-            return type(source)(source.data.map(lambda t: t.to(dtype) if t.is_floating_point() else t))
-        return source
+    def _of_arrays(self, data: Any) -> Any:
+        """Of inputs alone. Raises DataError for those that the model refuses, as a tuple (X, y)."""
+        source = as_the_model_takes_them(self.model, as_inputs(data), device=self._device)
+        return checked_outputs(source, lambda: self._of_source(source))
+
+    @property
+    def _device(self) -> torch.device:
+        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
 
     def _of_source(self, source: Source) -> Any:
-        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
         loss = tempered(self.loss, self.temperature)
-        parts = [p for p, _, _ in predict(self.model, source, loss=loss, device=device)]
+        parts = [p for p, _, _ in predict(self.model, source, loss=loss, device=self._device)]
         if not parts:
             return np.zeros((0,) if is_scalar(self.output_shape) else (0, *self.output_shape))
         leaves = zip(*(leaves_of(part) for part in parts), strict=True)

@@ -32,6 +32,7 @@ from mbgd.desk.recorder import Recorder
 from mbgd.desk.recover import recovered
 from mbgd.desk.result import Run
 from mbgd.desk.resumed import check_same_rate
+from mbgd.desk.signatures import shows_knobs
 from mbgd.desk.standing import Standing
 from mbgd.desk.train import Look, Trained, scored
 from mbgd.errors import DataError, DivergenceError, PlanError
@@ -45,6 +46,7 @@ Fitting = Generator[Look, bool | None, Run]
 EVERY = Either(Whole(1), Choice("epoch"))  # updates between two yields of `steps`
 
 
+@shows_knobs(Knobs)
 def fit(
     model: nn.Module,
     data: Any,
@@ -86,6 +88,9 @@ def fit(
     evaluation mode meanwhile; a rate or momentum set on an optimizer of your own holds from the next update on. What it
     raises ends the training with the weights on a step boundary. It is not stored: give it again to `resume`.
 
+    Kernels of the fused engine are compiled at their first use, which takes some seconds once on a machine: a line on stderr
+    says so, and they count neither in `seconds` nor against `time_limit`. `mbgd warmup` compiles them ahead.
+
     A dataset may draw at random, from torch's, NumPy's or Python's global generator: its draws are a function of `seed`
     and the step, by chunks of updates, and repeat at a resume with the same `checkpoint_every`. Read it with prefetch=0
     (the default without workers) or with workers; a thread of this process that read ahead would share those generators
@@ -97,6 +102,7 @@ def fit(
     return watch(begun, quiet=not progress, callback=in_evaluation(callback, model))
 
 
+@shows_knobs(Knobs)
 def steps(
     model: nn.Module,
     data: Any,

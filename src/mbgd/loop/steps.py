@@ -153,8 +153,5 @@ def diverged(
 
 
 def _row_numbers(rows: Sequence[int], *, most: int = 8) -> str:
-    return (
-        ("row " if len(rows) == 1 else "rows ")
-        + ", ".join(str(row) for row in rows[:most])
-        + (", ..." if len(rows) > most else "")
-    )
+    shown = ", ".join(map(str, rows[:most])) + (", ..." if len(rows) > most else "")
+    return f"row{'s' if len(rows) > 1 else ''} {shown}"
