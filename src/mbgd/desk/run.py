@@ -74,10 +74,10 @@ def fit(
     also with label_smoothing: l_i is the weighted mean over the row's positions and w_i times their sum of weights, so that
     m wbar is torch's divisor, the sum of weights in a batch, for a batch like all training rows. CrossEntropyLoss also takes
     class probabilities, y in the shape of the outputs. `metric` is a name or f(y_true, y_pred) of arrays as y and `predict`
-    have them: scikit-learn's functions, greater better where the name ends with _score, smaller with _error, _loss, _deviance;
-    any other as (f, "max") or (f, "min"). It gets probabilities where its second argument is y_score or y_proba.
-    `out` names a new folder for checkpoints, history and the model; `progress` shows how it goes. Raises PlanError, DataError;
-    DivergenceError before an update that would not be finite; KeyboardInterrupt after Ctrl-C, with all saved in `out`.
+    have them, probabilities where its second argument is y_score or y_proba: scikit-learn's functions, greater better where the
+    name ends with _score, smaller with _error, _loss, _deviance; any other as (f, "max") or (f, "min"). `out` names a new folder
+    for checkpoints, history and the model; `progress` shows how it goes. Raises PlanError, DataError; DivergenceError before an
+    update that would not be finite; KeyboardInterrupt after Ctrl-C, with all saved in `out`.
 
     `callback` is called at the end of each epoch with a `Look`: `epoch`, `epoch_loss` (weighted mean training loss over it),
     `learning_rate`, `scores` of the validation rows, `progress`, `seconds`. It returns True to stop. The model is in
@@ -88,9 +88,8 @@ def fit(
     says so, and they count neither in `seconds` nor against `time_limit`. `mbgd warmup` compiles them ahead.
 
     A dataset may draw at random, from torch's, NumPy's or Python's global generator: its draws are a function of `seed`
-    and the step, by chunks of updates, and repeat at a resume with the same `checkpoint_every`. Read it with prefetch=0
-    (the default without workers) or with workers; a thread of this process that read ahead would share those generators
-    with dropout, and neither would repeat.
+    and the step, by chunks of updates, and repeat at a resume with the same `checkpoint_every`. Read it with prefetch=0 (the
+    default) or with workers; a thread of this process that read ahead would share those generators with dropout.
     """
     plan = module_plan(knobs, data)
     check_callback(callback)
