@@ -67,23 +67,19 @@ def fit(
         theta := theta - eta * (1 / (m wbar)) * sum over the batch of w_i grad l_i
 
     with m the batch size (also of the short last batch of an epoch), l_i the loss of row i and wbar the mean row weight.
-    `loss` is a name, one of torch's losses, or a function loss(outputs, y) of one value a row, shape (B,), which gets what the
-    model returns and y holds, tuples and dicts as well; `predict` then returns the same of arrays. Of torch's losses
-    l_i is the mean over a row's elements. Labels may have positions, outputs (B, C, *) with y (B, *), an ignore_index and
-    weights of classes, also beside label_smoothing: l_i is then the weighted mean over the row's positions, and w_i is times
-    the sum of their weights, so that m wbar stands for torch's divisor, the sum of weights in a batch: it is that sum for a
-    batch like all training rows. CrossEntropyLoss also takes class probabilities, y in the shape of the outputs.
+    `loss` is a name, one of torch's losses, or a function loss(outputs, y) of one value a row, (B,), which gets what the model
+    returns and y holds, tuples and dicts as well; `predict` then returns the same of arrays. Of torch's losses l_i is the mean
+    over a row's elements. Labels may have positions, outputs (B, C, *) with y (B, *), an ignore_index and weights of classes,
+    also with label_smoothing: l_i is the weighted mean over the row's positions and w_i times their sum of weights, so that
+    m wbar is torch's divisor, the sum of weights in a batch, for a batch like all training rows. CrossEntropyLoss also takes
+    class probabilities, y in the shape of the outputs. `metric` is a name or f(y_true, y_pred) of arrays as y and `predict`
+    have them, probabilities where its second argument is y_score or y_proba: scikit-learn's functions, greater better where the
+    name ends with _score, smaller with _error, _loss, _deviance; any other as (f, "max") or (f, "min"). `out` names a new folder
+    for checkpoints, history and the model; `progress` shows how it goes. Raises PlanError, DataError; DivergenceError before an
+    update that would not be finite; KeyboardInterrupt after Ctrl-C, with all saved in `out`.
 
-    `metric` is a name, or a function f(y_true, y_pred) of arrays, (n,) or (n, T), as y and `predict` have them, a number out:
-    scikit-learn's are taken as they are, greater better where the name ends with _score, smaller with _error, _loss or
-    _deviance; others as (f, "max") or (f, "min"). It gets probabilities where its second argument is y_score or y_proba, and
-    sample_weight where it has that and rows weigh differently. `out` names a new
-    folder for checkpoints, history and the model; `progress` shows how it goes. Raises PlanError and DataError;
-    DivergenceError before an update that would not be finite; KeyboardInterrupt after Ctrl-C, with the weights on a step
-    boundary and, with `out`, saved.
-
-    `callback` is called at the end of each epoch with a `Look`: `epoch`, `epoch_loss` (weighted mean training loss over the
-    epoch), `learning_rate`, `scores` of the validation rows, `progress`, `seconds`. It returns True to stop. The model is in
+    `callback` is called at the end of each epoch with a `Look`: `epoch`, `epoch_loss` (weighted mean training loss over it),
+    `learning_rate`, `scores` of the validation rows, `progress`, `seconds`. It returns True to stop. The model is in
     evaluation mode meanwhile; a rate or momentum set on an optimizer of your own holds from the next update on. What it
     raises ends the training with the weights on a step boundary. It is not stored: give it again to `resume`.
 
@@ -91,9 +87,8 @@ def fit(
     says so, and they count neither in `seconds` nor against `time_limit`. `mbgd warmup` compiles them ahead.
 
     A dataset may draw at random, from torch's, NumPy's or Python's global generator: its draws are a function of `seed`
-    and the step, by chunks of updates, and repeat at a resume with the same `checkpoint_every`. Read it with prefetch=0
-    (the default without workers) or with workers; a thread of this process that read ahead would share those generators
-    with dropout, and neither would repeat.
+    and the step, by chunks of updates, and repeat at a resume with the same `checkpoint_every`. Read it with prefetch=0 (the
+    default) or with workers; a thread of this process that read ahead would share those generators with dropout.
     """
     plan = module_plan(knobs, data)
     check_callback(callback)
