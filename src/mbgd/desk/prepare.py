@@ -90,6 +90,14 @@ def _draws(data: Any, plan: Plan) -> Draws | None:
     return Draws(sampler, len(data.dataset), plan.seed)  # type: ignore[arg-type]  # its length is known here
 
 
+def _rows_of_a_sampler(given: Any, seed: int) -> IntArray | None:
+    """The validation rows that a loader's own sampler draws once, as a SubsetRandomSampler its subset; None where they are all."""
+    if not isinstance(given, DataLoader) or (found := loading(given)).own is None:
+        return None
+    draws = Draws(found.own, len(given.dataset), seed)  # type: ignore[arg-type]  # its length is known here
+    return np.sort(draws.rows(0) if found.batch_sampler is None else np.concatenate(draws.batches(0)))
+
+
 def _loss_spec(plan: Plan) -> Any:
     if plan.loss is None:
         raise PlanError("loss must be given, got none; 'squared_error' for numbers, 'log_loss' for classes")
@@ -185,7 +193,7 @@ def _validation(
     if mask is None:
         own = as_source(given, workers=plan.workers)
         own, _ = fitting_inputs(model, own, device=device, name="X of validation")
-        return None, Held(prepared(own, loss, device), None)
+        return None, Held(prepared(own, loss, device), _rows_of_a_sampler(given, plan.seed))
     if mask.shape != (source.n_rows,) or mask.all() or not mask.any():
         demand = f"a boolean mask of shape ({source.n_rows},) that leaves rows on both sides"
         raise PlanError(
