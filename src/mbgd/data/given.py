@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from mbgd.data.dataset import DatasetSource, length, split_target
 from mbgd.data.loader import loading, makes_its_own, streams
-from mbgd.data.source import ArraySource, Inputs, Rows, Source, WeightedSource
+from mbgd.data.source import ArraySource, Inputs, Rows, Source, Targets, WeightedSource
 from mbgd.data.sparse import SparseSource, csr_tensor, is_sparse, pieces_of
 from mbgd.data.tensors import as_tensor, is_array, is_frame, weights
 from mbgd.errors import DataError
@@ -144,7 +144,7 @@ def _from_arrays(parts: tuple[Any, ...], *, need_target: bool) -> Rows:
             f"{demand}, got a {type(parts).__name__} of {len(parts)}; several inputs go in a tuple: ((a, b), y)"
         )
     weight = weights(parts[2]) if len(parts) == 3 else None
-    return checked(Rows(_inputs(parts[0]), as_tensor(parts[1], "y"), weight))
+    return checked(Rows(_inputs(parts[0]), _targets(parts[1]), weight))
 
 
 def _source_of(rows: Rows) -> Source:
@@ -160,6 +160,15 @@ def _inputs(x: Any) -> Inputs:
     if isinstance(x, tuple):
         return tuple(as_tensor(part, f"X[{i}]") for i, part in enumerate(x))
     return as_tensor(x, "X")
+
+
+def _targets(y: Any) -> Targets:
+    """One array of targets, or a tuple of arrays or a dict of them for a loss that takes several."""
+    if isinstance(y, Mapping) and not is_sparse(y):
+        return {str(name): as_tensor(part, f"y[{name!r}]") for name, part in y.items()}
+    if isinstance(y, tuple) and y and all(is_array(part) and np.ndim(part) for part in y):
+        return tuple(as_tensor(part, f"y[{i}]") for i, part in enumerate(y))
+    return as_tensor(y, "y")
 
 
 def sparse_tensor(matrix: Any, name: str) -> Tensor:

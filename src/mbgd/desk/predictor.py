@@ -16,7 +16,7 @@ from torch import nn
 
 from mbgd.data.files import Dialect
 from mbgd.data.given import as_inputs
-from mbgd.data.source import ArraySource, Rows, Source
+from mbgd.data.source import ArraySource, Rows, Source, leaves_of, mapped
 from mbgd.desk.inputs import as_the_model_takes_them, checked_outputs
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
@@ -29,7 +29,7 @@ from mbgd.measure.quantiles import middle
 from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import save_model
 from mbgd.step.loss import Loss, make_loss
-from mbgd.step.targets import is_scalar
+from mbgd.step.targets import Shape, is_scalar, shape_from_json
 from mbgd.step.torch_loss import TORCH_LOSSES
 
 if TYPE_CHECKING:  # Arrow takes a fifth of a second to load, and a model of arrays needs none of these
@@ -47,7 +47,7 @@ class Predictor:
 
     model: nn.Module
     loss: Loss
-    output_shape: tuple[int, ...]
+    output_shape: Shape
     encoder: Encoder | None = None
     target: Target | Targets | None = None
     facts: Mapping[str, Any] | None = None
@@ -94,7 +94,8 @@ class Predictor:
 
     def predict(self, data: Any) -> NDArray[Any]:
         """Shape (n,): the mean in the target's own units, the median of quantiles, or the class of highest probability, or
-        that by the threshold; (n, T) of several targets; labels 0 and 1 (n, L) of several a row."""
+        that by the threshold; (n, T) of several targets; labels 0 and 1 (n, L) of several a row. Of a module that returns a
+        tuple or dict the same of arrays."""
         return self.decide(self.outputs(data))
 
     def predict_quantiles(self, data: Any) -> NDArray[np.float64]:
@@ -151,7 +152,7 @@ class Predictor:
         return np.stack([1.0 - outputs, outputs], axis=1) if outputs.ndim == 1 else outputs
 
     @after_fork()
-    def outputs(self, data: Any) -> NDArray[np.float64]:
+    def outputs(self, data: Any) -> Any:
         """What the loss makes of the model's outputs: means (n,), probabilities of class 1 (n,), or of all (n, C); quantiles
         (n, Q)."""
         if self.encoder is None:
@@ -169,14 +170,15 @@ class Predictor:
     def of_encoded(self, encoded: Encoded) -> NDArray[np.float64]:
         """The same of rows that its encoder has encoded."""
         x = (torch.from_numpy(encoded.numbers), torch.from_numpy(encoded.codes))
-        return self._of_source(ArraySource(Rows(x, None, None)))
+        found: NDArray[np.float64] = self._of_source(ArraySource(Rows(x, None, None)))
+        return found
 
     def means(self, encoded: Encoded) -> NDArray[np.float64]:
         """Of rows that its encoder has encoded: `numbers` in the target's own units, or probabilities as `outputs`."""
         outputs = self.of_encoded(encoded)
         return outputs if self.classes else self.numbers(outputs)
 
-    def _of_arrays(self, data: Any) -> NDArray[np.float64]:
+    def _of_arrays(self, data: Any) -> Any:
         """Of inputs alone. Raises DataError for those that the model refuses, as a tuple (X, y)."""
         source = as_the_model_takes_them(self.model, as_inputs(data), device=self._device)
         return checked_outputs(source, lambda: self._of_source(source))
@@ -185,11 +187,14 @@ class Predictor:
     def _device(self) -> torch.device:
         return next((p.device for p in self.model.parameters()), torch.device("cpu"))
 
-    def _of_source(self, source: Source) -> NDArray[np.float64]:
+    def _of_source(self, source: Source) -> Any:
         loss = tempered(self.loss, self.temperature)
-        parts = [p.double().cpu().numpy() for p, _, _ in predict(self.model, source, loss=loss, device=self._device)]
-        shape = (0,) if is_scalar(self.output_shape) else (0, *self.output_shape)
-        return np.concatenate(parts) if parts else np.zeros(shape)
+        parts = [p for p, _, _ in predict(self.model, source, loss=loss, device=self._device)]
+        if not parts:
+            return np.zeros((0,) if is_scalar(self.output_shape) else (0, *self.output_shape))
+        leaves = zip(*(leaves_of(part) for part in parts), strict=True)
+        whole = iter([torch.cat(leaf).double().numpy() for leaf in leaves])
+        return mapped(parts[0], lambda _: next(whole))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled and copied as its fields are, its loss by name as in a file: a `Loss` is made of functions inside others."""
@@ -208,7 +213,7 @@ class Predictor:
             "kind": "module" if self.encoder is None else "table",
             "class": f"{type(self.model).__module__}.{type(self.model).__qualname__}",
             "loss": f"own:{self.loss.name}" if self.loss.own else self.loss.name,
-            "output_shape": list(self.output_shape),
+            "output_shape": self.output_shape if isinstance(self.output_shape, dict) else list(self.output_shape),
             "encoder": None if self.encoder is None else self.encoder.to_json(),
             "target": None if self.target is None else self.target.to_json(),
             "temperature": self.temperature,
@@ -243,7 +248,7 @@ def of_arrays(facts: Mapping[str, Any], model: nn.Module) -> Predictor:
     from mbgd.data.encode.targets import target_from_json
 
     target = None if facts.get("target") is None else target_from_json(facts["target"])
-    shape, labels = tuple(facts["output_shape"]), bool(facts.get("multilabel"))
+    shape, labels = shape_from_json(facts["output_shape"]), bool(facts.get("multilabel"))
     return Predictor(model, loss_of(facts), shape, target=target, facts=facts, multilabel=labels)
 
 
@@ -256,7 +261,7 @@ def dialect_of(facts: Mapping[str, Any], targets: tuple[str, ...]) -> Dialect:
 
 def loss_of(facts: Mapping[str, Any]) -> Loss:
     """The loss by its name, ours or torch's; one of the user's own is not needed for predicting: outputs stand as they are."""
-    shape = tuple(facts["output_shape"])
+    shape = shape_from_json(facts["output_shape"])
     name, levels = str(facts["loss"]), tuple(facts.get("quantiles", ()))
     try:
         return make_loss(TORCH_LOSSES[name]() if name in TORCH_LOSSES else name, output_shape=shape, levels=levels)

@@ -22,6 +22,7 @@ from mbgd.estimators.arrays import AsTheyAre, Entries, Numbers, learn_entries, l
 from mbgd.estimators.frames import Columns, learn_columns
 from mbgd.estimators.labels import Labels, Scale
 from mbgd.estimators.read import Rows, n_rows
+from mbgd.estimators.running import Seen
 from mbgd.forks import after_fork
 from mbgd.model.build import mlp
 from mbgd.model.table import TableModel
@@ -36,7 +37,8 @@ Road = Numbers | Columns | AsTheyAre | Entries
 
 @dataclass(frozen=True)
 class Network:
-    """A trained network. `road` turns rows into inputs, `target` outputs into answers; `stand` is what goes on from here."""
+    """A trained network. `road` turns rows into inputs, `target` outputs into answers; `stand` is what goes on from here, `seen`
+    what scales go on from."""
 
     road: Road
     module: nn.Module
@@ -44,6 +46,7 @@ class Network:
     loss: str
     dtype: np.dtype[Any]
     stand: Stand | None = None
+    seen: Seen | None = None  # by partial_fit
 
     @after_fork()
     def outputs(self, rows: Rows) -> Array:
