@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch.utils.data import DataLoader
-
-from mbgd.data.loader import check_words, loading, streams
 from mbgd.desk.knobs import Knobs
+from mbgd.desk.loaders import words_of
 from mbgd.desk.plan import Plan, make_plan
-from mbgd.errors import DataError, PlanError
+from mbgd.errors import PlanError
 
 _ELSEWHERE = {  # knobs of a table -> what to do with a module of one's own
     "target": "pass (X, y)",
@@ -30,29 +28,9 @@ _ELSEWHERE = {  # knobs of a table -> what to do with a module of one's own
 
 def module_plan(words: Mapping[str, Any], data: Any) -> Plan:
     """A checked plan for a module of the user's own. Raises PlanError also for what only a table has."""
-    plan = make_plan({**_of_loader(data, words), **words})
+    plan = make_plan({**words_of(data, words), **words})
     for word in words:
         if word not in Knobs.__annotations__:
             remedy = _ELSEWHERE.get(word, "leave it out")
             raise PlanError(f"{word} belongs to fit_table, got it with a module of your own; {remedy}")
     return plan
-
-
-def _of_loader(data: Any, words: Mapping[str, Any]) -> dict[str, Any]:
-    """What a DataLoader was made to do, as words of a plan; its sampler draws the rows where it is one of your own."""
-    if not isinstance(data, DataLoader):
-        return {}
-    found = loading(data)
-    if found.batch_sampler is not None:
-        raise DataError(
-            f"data must be a DataLoader whose batches are cut from the rows of a sampler, got {type(found.batch_sampler).__name__} "
-            "as its batch_sampler; give its sampler and batch_size, or write the loop around mbgd.batches, which takes it"
-        )
-    check_words(found, words)
-    drops = found.words["tail"] == "drop" and not {"batch_size", "tail"} & set(words)
-    if drops and not streams(data.dataset) and not len(data):
-        raise DataError(
-            f"data must have at least one batch, got a DataLoader with drop_last and batch_size={found.words['batch_size']} "
-            "over fewer rows; give a smaller one"
-        )
-    return {word: value for word, value in found.words.items() if value is not None}

@@ -58,11 +58,12 @@ def fit(
 ) -> Run:
     """Train `model` in place on the rows of `data` by mini-batch gradient descent.
 
-    data: (X, y), (X, y, weight), a TensorDataset, a map-style dataset, or a DataLoader, which stands for its dataset,
-    batch_size, drop_last, shuffle and workers where the knobs say nothing else. X is an array or tensor (n, ...), or a
-    tuple or dict of them, and so is y where `loss` is a function of your own. The knobs are those of `Plan`: loss (must be
-    given), optimizer ("sgd"), learning_rate, batch_size (32; "full" is batch gradient descent, 1 is SGD), epochs (10 where
-    nothing else ends the run), momentum, schedule, validation, patience, seed and so on. Each update is
+    data: a tuple (X, y) or (X, y, weight), a TensorDataset, a map-style dataset, which a list of items is, too, or a
+    DataLoader, which stands for its dataset, batch_size, drop_last, shuffle, sampler, collate_fn and workers where the knobs
+    say nothing else; docs/data.md has a table. X is an array, tensor or frame (n, ...), or a tuple or dict of them, and so
+    is y where `loss` is a function of your own. The knobs are those of `Plan`: loss (must be given), optimizer ("sgd"),
+    learning_rate, batch_size (32; "full" is batch gradient descent, 1 is SGD), epochs (10 where nothing else ends the run),
+    momentum, schedule, validation, patience, seed and so on. Each update is
 
         theta := theta - eta * (1 / (m wbar)) * sum over the batch of w_i grad l_i
 
