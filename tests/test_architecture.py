@@ -39,7 +39,8 @@ MAY_IMPORT: dict[str, str] = {
 OPTIONAL = {"numba", "scipy", "sklearn", "threadpoolctl", "plotly", "matplotlib", "tensorboard", "mlflow", "psutil"}
 KERNELS = {"mbgd.data.columns", "mbgd.data.swaps"}  # they bring Numba with them
 LATE = {
-    "data": OPTIONAL | {"pyarrow", "narwhals", "pandas", "polars", *KERNELS},
+    "data": OPTIONAL
+    | {"pyarrow", "narwhals", "pandas", "polars", *KERNELS, "mbgd.data.odd_columns"},  # it brings Arrow
     "estimators": KERNELS,
     "record": OPTIONAL | {"pyarrow"},
 }

@@ -87,7 +87,7 @@ REFUSED: list[tuple[str, bytes, tuple[str, ...], str]] = [
     ("an escape in a cell", text(*ROWS, f"{ESCAPE}red,1,2"), (),
      r"row 62, column 'x': '\x1b[31mred' is not a number; correct the cell, or read the column as text: --categorical x"),
     ("two columns without a name", text(*(f"{row},," for row in ROWS), header="x,z,y,,"), (),
-     "row 1: the column '' stands twice in the header; rename one of them"),
+     "row 1: the column '' stands twice in the header; rename one of them, or, if there is no header, give --no-header"),
     ("one number as target", text(*(f"{i},{i},1.5" for i in range(N))), (),
      "column 'y': every target is 1.5, there is nothing to learn; name another column"),
     ("one label as target", text(*(f"{i},{i},a" for i in range(N))), (),

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from pyarrow import feather
 
 from mbgd.data import csv_file
+from mbgd.data.files import Dialect
 from mbgd.data.table import Table, check_column, open_table, read_batches
 from mbgd.errors import DataError, PlanError, StorageError
 
@@ -139,7 +140,7 @@ def test_any_text_written_by_pandas_comes_back(
 ) -> None:
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     pd.DataFrame(rows, columns=["a", "b"]).to_csv(path, index=False, sep=delimiter, quoting=1)
-    table = open_table(path, delimiter=delimiter, categorical=["a", "b"])
+    table = open_table(path, dialect=Dialect(delimiter), categorical=["a", "b"])
     expected = [tuple(None if cell in csv_file.NA_WORDS else cell for cell in row) for row in rows]
     assert list(zip(table.column("a").to_pylist(), table.column("b").to_pylist(), strict=True)) == expected
 
@@ -179,7 +180,8 @@ MESSAGES = [
     ("short", GOOD + "3\n", "t.csv: row 7: 1 cell, the header has 2; quote a cell that holds the delimiter, or correct the row"),
     ("long", GOOD + "3,4,5\n",
      "t.csv: row 7: 3 cells, the header has 2; quote a cell that holds the delimiter, or correct the row"),
-    ("double", "a,b,a\n1,2,3\n", "t.csv: row 1: the column 'a' stands twice in the header; rename one of them"),
+    ("double", "a,b,a\n1,2,3\n",
+     "t.csv: row 1: the column 'a' stands twice in the header; rename one of them, or, if there is no header, give --no-header"),
     ("row 2", "a,b\nx,1\n" + "2,3\n" * 9,
      "t.csv: row 2, column 'a': 'x' is not a number; correct the cell, or read the column as text: --categorical a"),
     ("latin-1", b"a,b\n1,caf\xe9\n",
@@ -433,7 +435,7 @@ def test_an_absent_column_is_named_with_its_nearest(tmp_path: Path) -> None:
 def test_wrong_arguments_are_plan_errors(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", GOOD)
     with pytest.raises(PlanError, match="delimiter must be one character, got ';;'"):
-        open_table(path, delimiter=";;")
+        open_table(path, dialect=Dialect(";;"))
     with pytest.raises(PlanError, match="must name different columns, got 'a' in both"):
         open_table(path, numeric=["a"], categorical=["a"])
 

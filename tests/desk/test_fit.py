@@ -263,7 +263,8 @@ class Pairs(Dataset[Any]):
 
 HOLDERS: dict[str, Any] = {
     "arrays": (X.numpy(), Y.numpy()),
-    "a list of arrays": [X.numpy(), Y.numpy()],
+    "a list of pairs": list(zip(X, Y, strict=True)),
+    "a DataLoader of pairs": DataLoader(list(zip(X, Y, strict=True)), batch_size=M, shuffle=True),  # type: ignore[arg-type]
     "lists": (X.tolist(), Y.tolist()),
     "y in a column": (X, Y[:, None]),
     "a frame and a series": (pd.DataFrame(X.numpy()), pd.Series(Y.numpy())),
@@ -648,12 +649,10 @@ def _held_out(share: float) -> Any:
 
 
 def test_a_score_that_is_not_a_number_is_never_the_best() -> None:
-    """One class alone in validation: the area under the curve is undefined, and patience must not wait for it for ever."""
+    """One class alone in validation: the area under the curve is undefined at every look, and that is said at the first."""
     words: Any = {**WORDS, "loss": "log_loss", "epochs": 9, "metric": "roc_auc"}
-    run = mbgd.fit(net(), (X, LABELS), validation=(X[:3], torch.zeros(3)), patience=2, **words)
-    assert run.ending.reason is StopReason.NO_PROGRESS
-    assert run.history["validation_roc_auc"] == [None, None]
-    assert run.resolved["best_step"] is None
+    with pytest.raises(PlanError, match="metric must be defined for the validation rows, got 'roc_auc'"):
+        mbgd.fit(net(), (X, LABELS), validation=(X[:3], torch.zeros(3)), patience=2, **words)
     best = Best().after(float("nan"), steps_done=1, epoch=1, greater_is_better=True)
     best = best.after(0.3, steps_done=2, epoch=2, greater_is_better=True)
     assert best == Best(0.3, 2, 2, 0)
@@ -1039,12 +1038,33 @@ BAD: dict[str, tuple[Any, Any, dict[str, Any], type[Exception], str]] = {
         DataError,
         "data must have a length and rows by number, got Endless; ",
     ),
-    "a loader with a sampler": (
+    "a sampler and a share": (
         None,
         DataLoader(Pairs(), sampler=WeightedRandomSampler([1.0] * N, N)),
+        {"validation": 0.2},
+        PlanError,
+        "validation must be (X, y) for a loader with WeightedRandomSampler, which would draw the rows held out, got a share",
+    ),
+    "a sampler and sampling": (
+        None,
+        DataLoader(Pairs(), sampler=WeightedRandomSampler([1.0] * N, N)),
+        {"sampling": "iid"},
+        PlanError,
+        "sampling is what the loader's WeightedRandomSampler does, got 'iid' as well; leave one out",
+    ),
+    "batches of one's own": (
+        None,
+        DataLoader(Pairs(), batch_sampler=[[0, 1], [2]]),
         {},
         DataError,
-        "data must be a DataLoader with shuffle=True or False alone, got one with WeightedRandomSampler, whose batches would",
+        "data must be a DataLoader whose batches are cut from the rows of a sampler, got list as its batch_sampler; give its",
+    ),
+    "a loader without batches": (
+        None,
+        DataLoader(Pairs(), batch_size=None),
+        {},
+        DataError,
+        "data must be a DataLoader that makes batches, got batch_size=None; give it one, or pass its dataset",
     ),
     "items of text": (
         two_inputs(),

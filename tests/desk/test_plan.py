@@ -35,6 +35,9 @@ SET: dict[str, Any] = {  # every knob at something else than its default
     "categorical": ("c",),
     "numeric": ("d",),
     "delimiter": ";",
+    "header": False,
+    "columns": ("y", "x"),
+    "comment": "#",
     "split": "time:t",
     "test": 0.3,
     "validation": 0.1,
@@ -127,7 +130,7 @@ GOLDEN = {  # word, value -> the whole sentence
         "metric",
         "auc",
     ): "metric must be one of 'loss', 'r2', 'rmse', 'mae', 'accuracy', 'balanced_accuracy', 'log_loss', "
-    "'roc_auc', 'pinball', got 'auc'; say 'roc_auc' here",
+    "'roc_auc', 'pinball' or a function f(y_true, y_pred), or (function, 'max') or (function, 'min'), got 'auc'; say 'roc_auc' here",
     ("quantiles", (0.5,)): "quantiles must be at least two rising levels above 0 and below 1, got (0.5,); "
     "0.05,0.5,0.95 is usual; for one alone give loss='quantile' and quantile=0.9",
     ("quantiles", (0.9, 0.1)): "quantiles must be at least two rising levels above 0 and below 1, got (0.9, 0.1); "
@@ -252,7 +255,7 @@ def test_foreign_words_lead_to_words_that_exist() -> None:
 
 def test_names_that_stand_in_two_places_agree() -> None:
     assert KNOBS["schedule"].metadata["bound"].words == tuple(SCHEDULES)
-    assert set(KNOBS["metric"].metadata["bound"].words) == {"loss", *METRICS}
+    assert set(KNOBS["metric"].metadata["bound"].bounds[0].words) == {"loss", *METRICS}
 
 
 # --- Knobs, what an editor completes, against Plan, what is checked -----------------------------------------------------

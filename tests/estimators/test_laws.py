@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import pickle
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import nn
 
 import mbgd
-from mbgd import MBGDClassifier, MBGDEstimator, MBGDRegressor, Plan, PlanError
+from mbgd import DataError, MBGDClassifier, MBGDEstimator, MBGDRegressor, Plan, PlanError
 from mbgd.errors import SavedFileError
 from mbgd.estimators import arrays, fitting
 from mbgd.estimators.arrays import learn_numbers
@@ -588,3 +589,19 @@ def test_images_embeddings_and_two_outputs() -> None:
     with pytest.raises(PlanError, match="loss must be given"):
         MBGDEstimator(bag).fit(words, words.sum(1))
     assert not hasattr(numbers, "predict_proba")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_targets_beyond_the_square_root_of_a_float_are_refused_and_others_are_met(dtype: type) -> None:
+    """As `fit_table` has it: 1e150 is the last whose square is a number."""
+    x = np.random.default_rng(0).normal(size=(65, 2)).astype(dtype)
+    for y in (x[:, 0] * np.float64(1e300), np.stack([x[:, 0], x[:, 1].astype(np.float64) * 1e200], axis=1)):
+        row, column = (int(place[0]) for place in np.nonzero(np.abs(y.reshape(65, -1)) > 1e150))
+        shown = f"{y.reshape(65, -1)[row, column]:g}"
+        with pytest.raises(DataError, match=re.escape(f"row {row} of y: {shown} is too large for a target; give it")):
+            MBGDRegressor(hidden_layer_sizes=(4,), epochs=1).fit(x, y)
+    wide = x[:, 0].astype(np.float64) * 1e100  # beyond float32's range, which is that of x
+    found = MBGDRegressor(hidden_layer_sizes=(), epochs=200, learning_rate=0.05).fit(x, wide).predict(x)
+    np.testing.assert_allclose(
+        found / 1e100, x[:, 0], atol=0.05
+    )  # a linear target: what is left is how far it was trained

@@ -25,6 +25,19 @@ Data = Annotated[
 ]
 OneRun = Annotated[Path, typer.Argument(metavar="RUN", help="run folder, or a model file")]
 Delimiter = Annotated[str | None, typer.Option(help="what separates CSV columns")]
+Header = Annotated[
+    bool | None,
+    typer.Option(
+        "--header/--no-header", help="whether the first row of a CSV file is a header (default: as in training)"
+    ),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(help="names for a CSV file without a header: a,b,c (default: those of training)"),
+]
+Comment = Annotated[
+    str | None, typer.Option(help="character from which on a line of a CSV file is skipped (default: as in training)")
+]
 _OUTPUT = "Output"  # the panels of the help, besides those of the knobs
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else", rich_help_panel=_OUTPUT)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="no progress, no notices", rich_help_panel=_OUTPUT)]
@@ -105,12 +118,16 @@ def predict(
     ] = None,
     keep: Annotated[list[str] | None, typer.Option(help="column to carry along; may be repeated")] = None,
     delimiter: Delimiter = None,
+    header: Header = None,
+    columns: Columns = None,
+    comment: Comment = None,
     force: Force = False,
 ) -> None:
     """Predict for the rows of DATA, in their order, with columns found by name."""
     from mbgd.cli.predict import predict_file
 
-    predict_file(run, _one(data), out=out, keep=keep or [], delimiter=delimiter, force=force)
+    written = {"delimiter": delimiter, "header": header, "columns": columns, "comment": comment}
+    predict_file(run, _one(data), out=out, keep=keep or [], written=written, force=force)
 
 
 @app.command("evaluate")
@@ -119,13 +136,17 @@ def evaluate(
     data: Data,
     *,
     delimiter: Delimiter = None,
+    header: Header = None,
+    columns: Columns = None,
+    comment: Comment = None,
     weight: Annotated[str | None, typer.Option(help="column of row weights")] = None,
     json: Json = False,
 ) -> None:
     """Score a trained model on the rows of DATA that have a target."""
     from mbgd.cli.predict import evaluate_file
 
-    evaluate_file(run, _one(data), delimiter=delimiter, weight=weight, json=json)
+    written = {"delimiter": delimiter, "header": header, "columns": columns, "comment": comment}
+    evaluate_file(run, _one(data), written=written, weight=weight, json=json)
 
 
 @app.command("explain")
@@ -141,6 +162,8 @@ def explain(
     seed: Annotated[str, typer.Option(metavar="N", help="what all chance depends on")] = "0",
     column: Annotated[list[str] | None, typer.Option(help="column to explain alone; may be repeated")] = None,
     delimiter: Delimiter = None,
+    header: Header = None,
+    comment: Comment = None,
     json: Json = False,
     force: Force = False,
 ) -> None:
@@ -148,7 +171,7 @@ def explain(
     model of one number, of classes, or of quantiles by their median; not of several targets."""
     from mbgd.cli.explain import explain_file
 
-    how: dict[str, Any] = {"columns": column or [], "delimiter": delimiter}
+    how: dict[str, Any] = {"columns": column or [], "delimiter": delimiter, "header": header, "comment": comment}
     numbers = {"rows": rows, "repeats": repeats, "seed": seed}
     explain_file(run, _one(data), numbers=numbers, out=out, json=json, force=force, **how)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Mapping
 from dataclasses import Field, fields
 from inspect import Parameter, Signature, signature
@@ -16,9 +17,10 @@ HIDDEN = {
     "workers",
     "prefetch",
     "allow_batch_norm",
+    "schedule_every",
 }  # of data sets and modules of one's own, which the command has none of
 _LISTS = ("hidden_layer_sizes", "quantiles")  # of numbers, with commas between them
-_TEXT = ("target", "weight", "delimiter", "split")  # names of columns, which may look like numbers
+_TEXT = ("target", "weight", "delimiter", "comment", "split")  # names of columns, which may look like numbers
 PANELS = {
     "first": "Most used",
     "Data": "Data",
@@ -84,10 +86,17 @@ def _value(knob: Field[Any], given: Any) -> Any:
         return given
     if not isinstance(given, list):
         return given if knob.name in _TEXT else _number(given)
+    if knob.name == "columns":
+        return names_in(given)
     if not given or knob.name not in _LISTS:
         return tuple(given) or None
     parts = [part for text in given for part in text.split(",") if part]
     return () if parts == ["none"] else tuple(_number(part) for part in parts)
+
+
+def names_in(given: list[str] | None) -> tuple[str, ...] | None:
+    """The names between the commas of an option, which may stand in quotes as in a CSV file; None of no option."""
+    return tuple(name for row in csv.reader(given or []) for name in row) or None
 
 
 def _number(text: str) -> Any:

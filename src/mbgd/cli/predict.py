@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
+from mbgd.cli.options import names_in
 from mbgd.cli.show import print_json
 from mbgd.cli.streams import tell
 from mbgd.data.encode.targets import have_targets
 from mbgd.data.encode.weights import row_weights
+from mbgd.data.files import Dialect
 from mbgd.data.table import open_table, read_batches
 from mbgd.desk.ensemble import Predicting, blocks, columns_of
 from mbgd.desk.load import load_table
@@ -28,17 +30,22 @@ ROWS = 65_536  # rows read, predicted and written at once
 
 
 def predict_file(
-    run: Path, data: Any, *, out: Path | None, keep: list[str], delimiter: str | None, force: bool
+    run: Path, data: Any, *, out: Path | None, keep: list[str], written: Mapping[str, Any], force: bool
 ) -> None:
     """Read, predict and write block by block: memory does not grow with the file; nothing is left of a failed attempt."""
     predictor = load_table(run)
-    coming = _predicted(predictor, data, keep=keep, delimiter=delimiter)
+    coming = _predicted(predictor, data, keep=keep, dialect=_dialect(predictor, written))
     if out is None:
         _write_csv(coming, sys.stdout.buffer)
         return
     write = writer(out, force=force)
     with writing(out) as temporary, temporary.open("wb") as file:
         write(coming, file)
+
+
+def _dialect(predictor: Predicting, written: Mapping[str, Any]) -> Dialect:
+    """How the options say that CSV files are written, and else as the model was trained."""
+    return predictor.dialect.but(**{**written, "columns": names_in(written["columns"])})
 
 
 def writer(out: Path, *, force: bool) -> Callable[[Iterator[pa.Table], Any], None]:
@@ -52,7 +59,7 @@ def writer(out: Path, *, force: bool) -> Callable[[Iterator[pa.Table], Any], Non
     return kinds[out.suffix]
 
 
-def _predicted(predictor: Predicting, data: Any, *, keep: list[str], delimiter: str | None) -> Iterator[pa.Table]:
+def _predicted(predictor: Predicting, data: Any, *, keep: list[str], dialect: Dialect) -> Iterator[pa.Table]:
     columns = list(dict.fromkeys([*predictor.columns, *keep]))
     written = columns_of(predictor, np.zeros((0, *predictor.output_shape)))
     if twice := [name for name in keep if name in written]:
@@ -60,7 +67,7 @@ def _predicted(predictor: Predicting, data: Any, *, keep: list[str], delimiter: 
     schema = predictor.inputs
     carried = [pa.field(name, pa.string()) for name in keep if name not in predictor.columns]
     schema = pa.schema([*schema, *carried])  # of a CSV file as they stand: an id 007 stays 007
-    tables = read_batches(data, delimiter=delimiter, columns=columns, schema_like=schema, rows=ROWS)
+    tables = read_batches(data, dialect=dialect, columns=columns, schema_like=schema, rows=ROWS)
     for table, found in blocks(predictor, tables):
         along = {name: table.column(name) for name in keep}
         yield pa.table({**along, **{name: pa.array(values) for name, values in found.items()}})
@@ -106,12 +113,12 @@ def _write_arrow(tables: Iterator[pa.Table], file: Any) -> None:
         writer.close()
 
 
-def evaluate_file(run: Path, data: Any, *, delimiter: str | None, weight: str | None, json: bool) -> None:
+def evaluate_file(run: Path, data: Any, *, written: Mapping[str, Any], weight: str | None, json: bool) -> None:
     """Scores on the rows that have a target."""
     predictor = load_table(run)
     assert predictor.target is not None
     target = predictor.target
-    table = open_table(data, delimiter=delimiter, schema_like=predictor.schema)
+    table = open_table(data, dialect=_dialect(predictor, written), schema_like=predictor.schema)
     there = have_targets(table, target.names)
     if not there.any():
         raise DataError(

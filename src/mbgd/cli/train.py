@@ -9,6 +9,7 @@ from typing import Any
 from mbgd.cli.info import show_plan
 from mbgd.cli.show import print_json, print_run
 from mbgd.cli.stopped import stopped
+from mbgd.data.files import Dialect
 from mbgd.data.table import column_names
 from mbgd.desk.ended import read_result
 from mbgd.desk.folder import PLAN, RESULT, free_name, read_plan
@@ -89,9 +90,7 @@ def _plan(words: dict[str, Any], *, data: Any, plan_file: Path | None, plain: bo
     if "," in words.get("target", ""):
         words = {
             **words,
-            "target": _targets(
-                words["target"], data, delimiter=words.get("delimiter") or (like or {}).get("delimiter")
-            ),
+            "target": _targets(words["target"], data, dialect=_dialect({**(like or {}), **words})),
         }
     plan = table_plan(words, plain=plain, like=like)
     if plan.target is None:
@@ -99,9 +98,14 @@ def _plan(words: dict[str, Any], *, data: Any, plan_file: Path | None, plain: bo
     return plan
 
 
-def _targets(text: str, data: Any, *, delimiter: str | None) -> Any:
+def _dialect(words: dict[str, Any]) -> Dialect:
+    named = {word: words[word] for word in ("delimiter", "header", "columns", "comment") if words.get(word) is not None}
+    return Dialect().but(**named)
+
+
+def _targets(text: str, data: Any, *, dialect: Dialect) -> Any:
     """The columns between the commas of a text, or the one column whose name it is."""
-    if text in column_names(data, delimiter=delimiter):
+    if text in column_names(data, dialect=dialect):
         return text
     return tuple(name for part in text.split(",") if (name := part.strip()))
 

@@ -7,11 +7,16 @@ import gzip
 import io
 import re
 import sys
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
-from mbgd.data.files import TableFile
+import pyarrow as pa
+
+from mbgd.data.comments import without_comments
+from mbgd.data.files import TableFile, read_failure
 from mbgd.errors import DataError
 
 LONGEST = 1 << 24  # characters of one line or cell: beyond it a quote was lost, or the file is no table
@@ -32,7 +37,13 @@ class BadToken:
 
 
 def open_bytes(file: TableFile) -> BinaryIO:
-    """The bytes of a CSV file, unpacked where it is gzipped."""
+    """The bytes of a CSV file, unpacked where it is gzipped, from the header or first row on, without comments."""
+    raw = _unpacked(file)
+    raw.read(file.skipped)
+    return raw if file.comment is None else without_comments(raw, comment=file.comment, delimiter=file.delimiter)
+
+
+def _unpacked(file: TableFile) -> BinaryIO:
     return cast(BinaryIO, gzip.open(file.path, "rb") if file.gzipped else file.path.open("rb"))
 
 
@@ -105,9 +116,12 @@ def _complaint(file: TableFile, *, row: int, cells: list[str], names: list[str],
         if "\0" in cells[number]:
             return f"{column}: a NUL byte stands here; remove it, or convert the file to UTF-8 text"
         return f"{column}: the bytes are not UTF-8 text; {_convert(file, 'ISO-8859-1')}"
+    if row == 1 and file.header:
+        return ""
     if len(cells) != len(names):
         count = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
-        return f": {count}, the header has {len(names)}; {_other_delimiter(file, names)}"
+        names_of = "the header has" if file.header else "the first row has"
+        return f": {count}, {names_of} {len(names)}; {_remedy(file, names, cells)}"
     if bad and (token := cells[bad.column].strip()) == bad.token.strip():
         kind = next((said for key, said in _KINDS.items() if bad.type.startswith(key)), None)
         name = names[bad.column]
@@ -118,7 +132,9 @@ def _complaint(file: TableFile, *, row: int, cells: list[str], names: list[str],
     return ""
 
 
-def _other_delimiter(file: TableFile, names: list[str]) -> str:
+def _remedy(file: TableFile, names: list[str], cells: list[str]) -> str:
+    if file.comment is None and cells[0].lstrip().startswith("#"):
+        return "is it a comment? --comment '#'"
     joined = file.delimiter.join(names)
     other = max((c for c in ",;\t|" if c != file.delimiter), key=joined.count)
     if joined.count(other) >= len(names):
@@ -128,3 +144,16 @@ def _other_delimiter(file: TableFile, names: list[str]) -> str:
 
 def _convert(file: TableFile, encoding: str) -> str:
     return f"convert it, for example: iconv -f {encoding} -t UTF-8 {file.path.name}"
+
+
+@contextmanager
+def announced(file: TableFile) -> Iterator[None]:
+    """Turns what the operating system and gzip say into an announced failure."""
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{file.path}: the gzip data is damaged or cut off ({error}); copy the file again") from None
+    except OSError as error:
+        if isinstance(error, pa.ArrowException) or error.errno is None:
+            raise
+        raise read_failure(error, file.path) from None

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -13,11 +10,11 @@ from typing import BinaryIO
 import pyarrow as pa
 from pyarrow import csv
 
-from mbgd.data.csv_errors import BadToken, bad_token, encoding_error, explain, open_bytes, records
-from mbgd.data.files import TableFile, read_failure
+from mbgd.data.csv_errors import BadToken, announced, bad_token, explain, open_bytes, records
+from mbgd.data.files import TableFile
+from mbgd.data.header import read_header
 from mbgd.data.lent import lent
 from mbgd.data.slips import first_slip, is_number
-from mbgd.errors import DataError
 
 BLOCK = 1 << 22  # bytes: what decides the types, and the most that one row may take
 NA_WORDS = (
@@ -35,39 +32,20 @@ class CsvStream:
     batches: Iterator[pa.RecordBatch]
 
 
-def read_header(file: TableFile) -> list[str]:
-    """The column names; raises DataError where they are absent, double, not UTF-8 or split at another delimiter."""
-    with _announced(file):
-        with open_bytes(file) as raw:
-            head = raw.read(4)
-        if error := encoding_error(file, head):
-            raise error
-        names = next((cells for _, cells in records(file)), None)
-    if names is None:
-        raise DataError(f"{file.path}: the file is empty; a table needs a header and at least one row")
-    if "\0" in "".join(names) or any("\udc80" <= c <= "\udcff" for c in "".join(names)):
-        raise explain(file, reason="header", names=names)
-    if double := [name for name, count in Counter(names).items() if count > 1]:
-        raise DataError(f"{file.path}: row 1: the column {double[0]!r} stands twice in the header; rename one of them")
-    if len(names) == 1 and (other := [c for c in ",;\t|" if c != file.delimiter and c in names[0]]):
-        raise DataError(
-            f"{file.path}: row 1: one column only, {names[0]!r}; is the delimiter {other[0]!r}? --delimiter {other[0]!r}"
-        )
-    return names
-
-
 def stream_csv(file: TableFile, *, types: Types, columns: Sequence[str] | None = None) -> CsvStream:
     """The blocks of a file; `types` are forced, all others fixed by the first block.
 
     Raises DataError, here or at a later block, with the row of the first cell that breaks the types or the shape.
     """
-    names = read_header(file)
+    header = read_header(file)
+    file, names = header.file, list(header.names)
     return _stream(file, names=names, types=types, columns=columns)
 
 
 def read_csv(file: TableFile, *, types: Types, columns: Sequence[str] | None = None) -> pa.Table:
     """The whole file; whole numbers in the first block may be followed by fractions, an empty first block by anything."""
-    names = read_header(file)
+    header = read_header(file)
+    file, names = header.file, list(header.names)
     stream = _stream(file, names=names, types=types, columns=columns, may_widen=True)
     open_ended = {f.name for f in stream.schema if f.name not in types and _may_widen(f.type)}
     try:
@@ -118,7 +96,7 @@ class _Watched:
 def _stream(
     file: TableFile, *, names: list[str], types: Types, columns: Sequence[str] | None, may_widen: bool = False
 ) -> CsvStream:
-    with _announced(file):
+    with announced(file):
         watched, reader = _Watched(open_bytes(file)), None
         try:
             with _explained(file, names=names, types=types, may_widen=False):
@@ -142,7 +120,7 @@ def _blocks(
     may_widen: bool,
 ) -> Iterator[pa.RecordBatch]:
     try:
-        with _announced(file), _explained(file, names=names, types=types, may_widen=may_widen):
+        with announced(file), _explained(file, names=names, types=types, may_widen=may_widen):
             for batch in reader:
                 _check_text(file, schema=reader.schema, watched=watched, names=names)
                 if batch.num_rows:
@@ -157,7 +135,7 @@ def _read_wide(
     file: TableFile, *, names: list[str], types: Types, first: pa.Schema, columns: Sequence[str] | None
 ) -> pa.Table:
     with (
-        _announced(file),
+        announced(file),
         _explained(file, names=names, types=types, may_widen=False),
         closing(_Watched(open_bytes(file))) as watched,
     ):
@@ -187,7 +165,9 @@ def _first_non_number(column: pa.ChunkedArray) -> str:
 
 def _options(file: TableFile, *, types: Types, columns: Sequence[str] | None) -> dict[str, object]:
     return {
-        "read_options": csv.ReadOptions(block_size=BLOCK),
+        "read_options": csv.ReadOptions(
+            block_size=BLOCK, column_names=list(file.columns) or None, skip_rows=file.lines
+        ),
         "parse_options": csv.ParseOptions(delimiter=file.delimiter, newlines_in_values=True),
         "convert_options": csv.ConvertOptions(
             null_values=list(NA_WORDS),
@@ -223,16 +203,3 @@ def _explained(file: TableFile, *, names: list[str], types: Types, may_widen: bo
         if may_widen and bad and names[bad.column] not in types and bad.type in ("int64", "null"):
             raise _Narrow from None
         raise explain(file, reason=str(error).splitlines()[0], names=names, bad=bad) from None
-
-
-@contextmanager
-def _announced(file: TableFile) -> Iterator[None]:
-    """Turns what the operating system and gzip say into an announced failure."""
-    try:
-        yield
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{file.path}: the gzip data is damaged or cut off ({error}); copy the file again") from None
-    except OSError as error:
-        if isinstance(error, pa.ArrowException) or error.errno is None:
-            raise
-        raise read_failure(error, file.path) from None

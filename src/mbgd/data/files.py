@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import glob
+import gzip
+import re
+import zlib
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from mbgd.errors import DataError, MBGDError, PlanError, StorageError, did_you_mean
+from mbgd.errors import DataError, MBGDError, PlanError, StorageError, did_you_mean, listed
 
 Format = Literal["csv", "parquet", "arrow"]
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
@@ -18,34 +22,92 @@ FORMATS: dict[str, Format] = {
     **dict.fromkeys((".parquet", ".pq"), "parquet"),
     **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
 }  # fmt: skip
+_SEPARATOR = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([\t -~])"?(?:\r\n|\n|\r)', re.IGNORECASE)
 KNOWN = ".csv, .csv.gz, .tsv, .parquet, .arrow or .feather"
 
 
 @dataclass(frozen=True)
+class Dialect:
+    """How a CSV file is written; its suffix says the delimiter where None stands. Raises PlanError for what is no dialect.
+
+    columns: names for the cells of a row, where there is no header. comment: the character from which on the rest of a
+    line is skipped. known: lists of names of which the first that has a name for each cell stands in for `columns`.
+    """
+
+    delimiter: str | None = None
+    header: bool = True
+    columns: tuple[str, ...] = ()
+    comment: str | None = None
+    known: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.delimiter is not None and not _separates(self.separator):
+            raise PlanError(f"delimiter must be one character, got {self.delimiter!r}; give ';' or a tab as '\\t'")
+        if self.comment is not None and not (_separates(self.comment) and self.comment != self.separator):
+            raise PlanError(
+                f"comment must be one character, other than quotes and the delimiter, got {self.comment!r}; '#' is usual"
+            )
+        if self.columns and self.header:
+            raise PlanError(
+                f"columns name the cells of a file without a header, got {listed(self.columns)} for one with a header; "
+                "give header=False, or leave columns out"
+            )
+        if double := [name for name, count in Counter(self.columns).items() if count > 1]:
+            raise PlanError(f"columns must be different names, got {double[0]!r} twice; name each cell of a row once")
+
+    def but(
+        self,
+        *,
+        delimiter: str | None = None,
+        header: bool | None = None,
+        columns: Iterable[str] | None = None,
+        comment: str | None = None,
+    ) -> Dialect:
+        """With what is given in place of its own."""
+        return replace(
+            self,
+            delimiter=self.delimiter if delimiter is None else delimiter,
+            header=self.header if header is None else header,
+            columns=self.columns if columns is None else tuple(columns),
+            comment=self.comment if comment is None else comment,
+        )
+
+    @property
+    def separator(self) -> str:
+        """The delimiter as it stands in the file, or nothing."""
+        return {"\\t": "\t", "tab": "\t"}.get(self.delimiter or "", self.delimiter or "")
+
+
+@dataclass(frozen=True)
 class TableFile:
-    """One file of rows; `delimiter` and `gzipped` have a meaning for the format csv alone."""
+    """One file of rows; all but the first two have a meaning for the format csv alone."""
 
     path: Path
     format: Format
     delimiter: str = ","
     gzipped: bool = False
+    skipped: int = 0  # bytes in front of the table: a first line as 'sep=;'
+    header: bool = True
+    columns: tuple[str, ...] = ()  # names of the cells, where the header is not to be read for them
+    lines: int = 0  # then, the lines that come before the first row
+    comment: str | None = None
+    known: tuple[tuple[str, ...], ...] = ()
 
 
-def find_files(data: str | Path | Iterable[str | Path], *, delimiter: str | None = None) -> tuple[TableFile, ...]:
+def find_files(data: str | Path | Iterable[str | Path], *, dialect: Dialect | None = None) -> tuple[TableFile, ...]:
     """The files behind `data`: those of a list in its order, those of a folder or glob by name.
 
-    A folder is read with its subfolders, without names that begin with '.' or '_'. Raises DataError for a missing
-    file, a folder without tables, a glob without match and an unknown suffix; StorageError where a file may not be read.
+    A folder is read with its subfolders, without names that begin with '.' or '_' (but '_key=value'). Raises DataError for
+    a missing file, a folder without tables, a glob without match and an unknown suffix; StorageError where a file may not
+    be read.
     """
-    if delimiter is not None and not _separates(delimiter := {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)):
-        raise PlanError(f"delimiter must be one character, got {delimiter!r}; give ';' or a tab as '\\t'")
     named = [data] if isinstance(data, str | Path) else list(data)
     if not named:
         raise DataError("data must name at least one file, got an empty list; give a file, a folder or a glob")
     if "" in named:  # a shell's variable that was never set: not the folder that one happens to be in
         raise DataError("data must name a file, got ''; give a file, a folder or a glob, '.' is this folder")
     paths = [path for one in named for path in _paths(one)]
-    return tuple(_described(path, delimiter) for path in paths)
+    return tuple(_described(path, dialect or Dialect()) for path in paths)
 
 
 def _separates(delimiter: str) -> bool:
@@ -90,7 +152,7 @@ def _folder(folder: Path) -> list[Path]:
         for path in folder.rglob("*")
         if path.is_file()
         and _suffix(path) in FORMATS
-        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+        and not any(_is_hidden(part) for part in path.relative_to(folder).parts)
     )
     if not found:
         raise DataError(f"{folder}: the folder holds no table; a table ends in {KNOWN}")
@@ -98,16 +160,20 @@ def _folder(folder: Path) -> list[Path]:
     if len(kinds) > 1:
         raise DataError(
             f"{folder}: the folder mixes formats ({', '.join(sorted(kinds))}), which may be the same rows twice; "
-            f"name one of them by a glob such as '{folder}/*{found[0].suffix}'"
+            f"name one of them by a glob such as '{folder}/**/*{found[0].suffix}'"
         )
     return found
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)
 
 
 def _suffix(path: Path) -> str:
     return path.with_suffix("").suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
 
 
-def _described(path: Path, delimiter: str | None) -> TableFile:
+def _described(path: Path, dialect: Dialect) -> TableFile:
     try:
         if not path.is_file():  # it would be empty when it is read for the second time
             raise DataError(f"{path}: a pipe or device can be read only once; write what it gives to a file first")
@@ -116,12 +182,38 @@ def _described(path: Path, delimiter: str | None) -> TableFile:
     except OSError as error:
         raise read_failure(error, path) from None
     suffix, gzipped = _suffix(path), head[:2] == b"\x1f\x8b"
-    kind = FORMATS.get(suffix) or ("csv" if delimiter else None)
+    kind = FORMATS.get(suffix) or ("csv" if dialect.delimiter else None)
     if kind is None:
         raise DataError(f"{path}: the suffix {path.suffix!r} names no table format; a table ends in {KNOWN}")
     if not head:
         raise DataError(f"{path}: the file is empty (0 bytes); a table needs a header and at least one row")
-    return TableFile(path, kind, delimiter or DELIMITERS.get(suffix, ","), gzipped and kind == "csv")
+    if kind != "csv":
+        return TableFile(path, kind)
+    said, skipped = _separator_line(path, gzipped)
+    delimiter = dialect.separator or said or DELIMITERS.get(suffix, ",")
+    return TableFile(
+        path,
+        kind,
+        delimiter,
+        gzipped,
+        skipped,
+        header=dialect.header,
+        columns=dialect.columns,
+        comment=dialect.comment,
+        known=dialect.known,
+    )
+
+
+def _separator_line(path: Path, gzipped: bool) -> tuple[str, int]:
+    """(the delimiter that Excel's first line 'sep=;' names, the bytes of that line); nothing of any other file."""
+    try:
+        with gzip.open(path, "rb") if gzipped else path.open("rb") as file:
+            found = _SEPARATOR.match(file.read(32))
+    except (EOFError, gzip.BadGzipFile, zlib.error):  # said when it is read
+        return "", 0
+    except OSError as error:
+        raise read_failure(error, path) from None
+    return (found[1].decode(), len(found[0])) if found else ("", 0)
 
 
 def _neighbour(path: Path) -> str:

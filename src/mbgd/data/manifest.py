@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from mbgd.data.files import read_failure
+from mbgd.data.folders import keys_of
 from mbgd.data.table import Table
 from mbgd.errors import DataError, SavedFileError, taken_at_its_word
 
@@ -95,7 +96,8 @@ def _file(path: Path, *, rows: int) -> dict[str, Any]:
                 digest.update(file.read(ENDS))
     except OSError as error:
         raise read_failure(error, path) from None
-    return {"name": path.name, "bytes": size, "rows": rows, "sha256": digest.hexdigest(), "hashed": hashed}
+    name = "/".join([*(f"{key}={value}" for key, value in keys_of(path).items()), path.name])
+    return {"name": name, "bytes": size, "rows": rows, "sha256": digest.hexdigest(), "hashed": hashed}
 
 
 def _type_name(kind: pa.DataType) -> str:

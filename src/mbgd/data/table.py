@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from mbgd.data.columnar import read_columns, schema_of, stream_columns
-from mbgd.data.csv_file import read_csv, read_header, stream_csv
-from mbgd.data.files import TableFile, find_files
+from mbgd.data.files import Dialect, TableFile, find_files
+from mbgd.data.folders import check_keys, keys_of, types_of
 from mbgd.data.frames import FRAME, frame_to_arrow
+from mbgd.data.header import NO_HEADER, reads_like_data
+from mbgd.data.index import nameless, names_of_index, stored_index
 from mbgd.data.order import IntArray
 from mbgd.data.places import Part, Places
+from mbgd.data.table_file import Columns, Reading, columns_of, read_streamed, read_whole
 from mbgd.errors import DataError, PlanError, did_you_mean, listed
 
 
@@ -26,6 +28,9 @@ class Table:
     arrow: pa.Table
     parts: tuple[Part, ...]
     taken: IntArray | None = None  # the original row numbers, where some rows were picked
+    unused: Mapping[str, str] = field(default_factory=dict)  # column -> why it is no input unless asked for
+    remarks: Mapping[str, str] = field(default_factory=dict)  # column -> what to know of it as an input
+    notices: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -43,6 +48,12 @@ class Table:
     def places(self) -> Places:
         """Where its rows came from, without the rows."""
         return Places(self.n_rows, self.parts, self.taken)
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The names of what stands in a row of its files: all but the columns that folders give."""
+        given = keys_of(self.files[0]) if self.files else {}
+        return tuple(name for name in self.names if name not in given)
 
     def column(self, name: str) -> pa.ChunkedArray:
         """The column, or a DataError with the nearest name."""
@@ -76,7 +87,7 @@ class Table:
 def open_table(
     data: Any,
     *,
-    delimiter: str | None = None,
+    dialect: Dialect | None = None,
     numeric: Sequence[str] = (),
     categorical: Sequence[str] = (),
     schema_like: pa.Schema | None = None,
@@ -84,29 +95,30 @@ def open_table(
 ) -> Table:
     """All rows of a file, a folder, a glob, a list of them, a frame or a mapping of columns.
 
-    `numeric`, `categorical` and `schema_like` (by name) force the type of CSV columns; `columns` reads these alone, in this
-    order. Types of
-    several files are brought together where numbers stay numbers. Raises DataError for what cannot be a table,
-    StorageError where the disk refuses.
+    `dialect` says how CSV files are written; `numeric`, `categorical` and `schema_like` (by name) force the type of their
+    columns and of those that folders give; `columns` reads these alone, in this order. Types of several files are brought
+    together where numbers stay numbers. Raises DataError for what cannot be a table, StorageError where the disk refuses.
     """
     if not _is_files(data):
         table = _of_frame(data, columns=columns)
     else:
-        files = find_files(data, delimiter=delimiter)
+        files = find_files(data, dialect=dialect)
         forced = _forced(numeric=numeric, categorical=categorical, schema_like=schema_like)
-        wanted = _common_columns(files, columns=columns, forced=(*numeric, *categorical))
-        table = _joined(str(data) if isinstance(data, str | Path) else str(files[0].path), files, [
-            _whole(file, columns=wanted, types=forced) for file in files
-        ])  # fmt: skip
+        found = _common_columns(files, columns=columns, forced=(*numeric, *categorical))
+        reading = Reading(found.names, forced, types_of(files, forced=forced))
+        name = str(data) if isinstance(data, str | Path) else str(files[0].path)
+        table = _joined(name, files, [read_whole(file, reading) for file in files])
+        table = replace(table, unused=found.unused, notices=found.notices)
     if not table.n_rows:
         raise DataError(f"{table.name}: there are no rows; a table needs at least one")
-    return table
+    unused, remarks = nameless(table.arrow)
+    return replace(table, unused={**unused, **table.unused}, remarks=remarks)
 
 
 def read_batches(
     data: Any,
     *,
-    delimiter: str | None = None,
+    dialect: Dialect | None = None,
     numeric: Sequence[str] = (),
     categorical: Sequence[str] = (),
     schema_like: pa.Schema | None = None,
@@ -123,13 +135,14 @@ def read_batches(
             part = replace(whole.parts[0], start=-start)
             yield replace(whole, arrow=whole.arrow.slice(start, rows), parts=(part,))
         return
-    files = find_files(data, delimiter=delimiter)
+    files = find_files(data, dialect=dialect)
     forced = _forced(numeric=numeric, categorical=categorical, schema_like=schema_like)
-    wanted = _common_columns(files, columns=columns, forced=(*numeric, *categorical))
+    found = _common_columns(files, columns=columns, forced=(*numeric, *categorical))
+    reading = Reading(found.names, forced, types_of(files, forced=forced))
     seen = 0
     for file in files:
         start = 0
-        for batch in _streamed(file, columns=wanted, types=forced, rows=rows):
+        for batch in read_streamed(file, reading, rows=rows):
             yield Table(
                 str(file.path), pa.Table.from_batches([batch]), (_part(file, start=-start, rows=batch.num_rows),)
             )
@@ -139,26 +152,23 @@ def read_batches(
         raise DataError(f"{files[0].path}: there are no rows; a table needs at least one")
 
 
-def column_names(data: Any, *, delimiter: str | None = None) -> tuple[str, ...]:
-    """The columns of a file, of the first of several, or of a frame; no row of a file is read."""
+def column_names(data: Any, *, dialect: Dialect | None = None) -> tuple[str, ...]:
+    """The columns of a file, of the first of several, or of a frame; no row of a file is read but the first ones."""
     if not _is_files(data):
         return tuple(frame_to_arrow(data).column_names)
-    return tuple(_names_of(find_files(data, delimiter=delimiter)[0]))
-
-
-def _names_of(file: TableFile) -> list[str]:
-    return read_header(file) if file.format == "csv" else list(schema_of(file).names)
+    return tuple(columns_of(find_files(data, dialect=dialect)[0]).names)
 
 
 def check_column(table: Table, name: str) -> None:
     """Raises DataError, with the nearest name, where the table has no such column."""
     if name not in table.names:
-        raise _absent(table.name, name, table.names)
+        raise _absent(table.name, name, table.names, is_csv=any(part.header_rows for part in table.parts))
 
 
-def _absent(where: str, name: str, known: Sequence[str]) -> DataError:
+def _absent(where: str, name: str, known: Sequence[str], *, is_csv: bool = False) -> DataError:
     near = did_you_mean(name, known)
-    return DataError(f"{where}: there is no column {name!r}{near or f'; it has {listed(known)}'}")
+    data = f"; its header reads like a row of values: {NO_HEADER}" if is_csv and reads_like_data(known) else ""
+    return DataError(f"{where}: there is no column {name!r}{near or f'; it has {listed(known)}'}{data}")
 
 
 def _is_files(data: Any) -> bool:
@@ -173,7 +183,11 @@ def _of_frame(data: Any, *, columns: Sequence[str] | None) -> Table:
         if name not in arrow.column_names:
             raise _absent(FRAME, name, arrow.column_names)
     arrow = arrow.select(list(columns)) if columns is not None else arrow
-    return Table(FRAME, _contiguous(arrow), (Part(FRAME, 0, arrow.num_rows),))
+    notices = tuple(
+        f"the index {name!r} of {FRAME} is no input; reset_index() makes it one" for name in names_of_index(data)
+    )
+    part = Part(FRAME, 0, arrow.num_rows)
+    return Table(FRAME, _contiguous(arrow), (part,), unused=stored_index(arrow.schema), notices=notices)
 
 
 def _forced(
@@ -185,47 +199,32 @@ def _forced(
     return {**like, **dict.fromkeys(numeric, pa.float64()), **dict.fromkeys(categorical, pa.string())}
 
 
-def _common_columns(files: Sequence[TableFile], *, columns: Sequence[str] | None, forced: Sequence[str]) -> list[str]:
+def _common_columns(files: Sequence[TableFile], *, columns: Sequence[str] | None, forced: Sequence[str]) -> Columns:
     """The columns to read: those asked for, or the first file's; every file must have the same ones."""
-    first: list[str] = []
-    for file in files:
-        names = _names_of(file)
+    check_keys(files)
+    each = [columns_of(file) for file in files]
+    first = each[0].names
+    for file, found in zip(files, each, strict=True):
         for name in columns or ():
-            if name not in names and not (first and name in first):
-                raise _absent(str(file.path), name, names)
-        first = first or names
+            if name not in found.names and name not in (first if file is not files[0] else ()):
+                raise _absent(str(file.path), name, found.names, is_csv=file.format == "csv")
         wanted = first if columns is None else list(columns)
-        for name in (*wanted, *(names if columns is None else ())):
-            if (name in names) != (name in first):
+        for name in (*wanted, *(found.names if columns is None else ())):
+            if (name in found.names) != (name in first):
                 has, lacks = (files[0], file) if name in first else (file, files[0])
                 raise DataError(
                     f"{lacks.path}: column {name!r} is missing, {has.path} has it; all files of one table need the same"
                 )
     for name in forced:
         if name not in first:
-            raise _absent(str(files[0].path), name, first)
-    return first if columns is None else list(columns)
-
-
-def _whole(file: TableFile, *, columns: list[str], types: Mapping[str, pa.DataType]) -> pa.Table:
-    if file.format != "csv":
-        return read_columns(file, columns=columns)
-    return read_csv(file, types={k: v for k, v in types.items() if k in columns}, columns=columns)
-
-
-def _streamed(
-    file: TableFile, *, columns: list[str], types: Mapping[str, pa.DataType], rows: int
-) -> Iterator[pa.RecordBatch]:
-    if file.format != "csv":
-        yield from stream_columns(file, columns=columns, rows=rows)
-        return
-    for block in stream_csv(file, types={k: v for k, v in types.items() if k in columns}, columns=columns).batches:
-        for start in range(0, block.num_rows, rows):
-            yield block.slice(start, rows)
+            raise _absent(str(files[0].path), name, first, is_csv=files[0].format == "csv")
+    names = first if columns is None else list(columns)
+    unused = {name: why for found in each for name, why in found.unused.items() if name in names}
+    return Columns(names, unused, tuple(dict.fromkeys(said for found in each for said in found.notices)))
 
 
 def _part(file: TableFile, *, start: int, rows: int) -> Part:
-    return Part(str(file.path), start, rows, int(file.format == "csv"), file.path)
+    return Part(str(file.path), start, rows, int(file.format == "csv" and file.header), file.path)
 
 
 def _joined(name: str, files: Sequence[TableFile], tables: list[pa.Table]) -> Table:

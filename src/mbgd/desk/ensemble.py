@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from mbgd.data.files import Dialect
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
-from mbgd.desk.predictor import Predictor
+from mbgd.desk.predictor import Predictor, dialect_of
 from mbgd.errors import PlanError
 from mbgd.measure.conformal import Pair, Widening
 from mbgd.measure.quantiles import middle
@@ -56,7 +57,8 @@ class Ensemble:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        return self.predictors[0].output_shape
+        shape: tuple[int, ...] = self.predictors[0].output_shape  # of a table's model
+        return shape
 
     @property
     def target(self) -> Target | Targets | None:
@@ -99,6 +101,11 @@ class Ensemble:
         """The same of inputs and target."""
         return _united([predictor.schema for predictor in self.predictors])
 
+    @property
+    def dialect(self) -> Dialect:
+        """How CSV files to predict are taken to be written, where nothing else is said: header and comments as in training."""
+        return dialect_of(self.facts or {}, () if self.target is None else self.target.names)
+
     def predict(self, data: Any) -> NDArray[Any]:
         """Shape (n,): the mean in the target's own units, the median of quantiles, or the class of highest mean probability, or
         that by the threshold; (n, T) of several targets."""
@@ -121,7 +128,7 @@ class Ensemble:
         (n, C)."""
         from mbgd.data.table import open_table
 
-        return self.of_table(open_table(data, schema_like=self.inputs))
+        return self.of_table(open_table(data, dialect=self.dialect, schema_like=self.inputs))
 
     def of_table(self, table: Table) -> NDArray[np.float64]:
         """The same of an opened table, which is encoded once for all models that share an encoder."""

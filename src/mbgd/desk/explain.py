@@ -52,6 +52,8 @@ def explain(
     repeats: int = 5,
     seed: int = 0,
     delimiter: str | None = None,
+    header: bool | None = None,
+    comment: str | None = None,
 ) -> Explanation:
     """What each column is worth to a model of a table, what it does, and what it adds to the prediction of single rows.
 
@@ -61,7 +63,8 @@ def explain(
     intervals; where the data has no target, how far the predictions move. `dependence`: mean predictions with a column
     set to each of some values, of the five most important columns; of `columns`, if given, which alone are measured then.
     `contributions`: of the first `rows` rows, Shapley values against background rows of the same data. All chance is a
-    function of `seed`. Raises PlanError, DataError, SavedFileError.
+    function of `seed`. `delimiter`, `header` and `comment` say how a CSV file is written, as in `fit_table`, where it is not as
+    in training. Raises PlanError, DataError, SavedFileError.
     """
     rows, repeats, seed = (
         int(check(Whole(least), name, value, hint=f"{usual} is usual"))
@@ -69,7 +72,8 @@ def explain(
     )
     predictor = _predictor(model)
     chosen = _chosen(columns, predictor)
-    asked = Asked(predictor, open_table(data, delimiter=delimiter, schema_like=predictor.schema))
+    dialect = predictor.dialect.but(delimiter=delimiter, header=header, comment=comment)
+    asked = Asked(predictor, open_table(data, dialect=dialect, schema_like=predictor.schema))
     asked.check()
     sample, y, notices = _sample(asked, columns=len(chosen or asked.columns), repeats=repeats, seed=seed)
     inputs = asked.inputs(sample)

@@ -26,6 +26,7 @@ FOREIGN = {
     "drop_last": "tail ('short', 'even' or 'drop')",
     "n_iter_no_change": "patience",
     "early_stopping": "patience with validation",
+    "tol": "min_delta (with patience)",
     "validation_split": "validation",
     "validation_fraction": "validation",
     "validation_data": "validation",
@@ -50,4 +51,7 @@ FOREIGN = {
     "num_threads": "threads",
     "hidden_sizes": "hidden_layer_sizes",
     "nesterovs_momentum": "nesterov",
+    "sep": "delimiter",
+    "names": "columns",
+    "comment_char": "comment",
 }

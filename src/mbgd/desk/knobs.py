@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 
 class Knobs(TypedDict, total=False):
@@ -21,11 +21,13 @@ class Knobs(TypedDict, total=False):
     time_limit: float | str | None
     target_loss: float | None
     patience: int | str | None
+    min_delta: float
     on_divergence: str
-    metric: str | None
+    metric: Any
     restore_best: bool
     validation: Any
-    schedule: str
+    schedule: Any
+    schedule_every: Literal["epoch", "step"] | None
     warmup: float
     sampling: str
     tail: str
@@ -61,6 +63,9 @@ class TableKnobs(Knobs, total=False):
     categorical: tuple[str, ...]
     numeric: tuple[str, ...]
     delimiter: str | None
+    header: bool
+    columns: tuple[str, ...]
+    comment: str | None
     split: str
     test: float | str
     refit: bool

@@ -43,7 +43,7 @@ def open_rows(
     if plan.target is None:
         raise PlanError("target must name the column to predict, got none; give --target COLUMN")
     check_words(plan)
-    table = open_table(data, delimiter=plan.delimiter, numeric=plan.numeric, categorical=plan.categorical)
+    table = open_table(data, dialect=plan.dialect, numeric=plan.numeric, categorical=plan.categorical)
     said = manifest.describe(table)
     others = {name: _other(name, plan, like=table) for name in ("validation", "test")}
     _check_once({"data": table, **{name: other for name, other in others.items() if other is not None}})
@@ -60,6 +60,7 @@ def open_rows(
     sets = _with_files(split(table, plan, labels=labels), table, files)
     if plan.refit and not len(sets.validation):
         raise PlanError("refit needs validation rows to take in, got none; give validation=0.1, or leave refit out")
+    notices = (*table.notices, *notices)
     return Opened(parts, y, target, folded(table, plan, sets, labels=labels), notices, said)
 
 
@@ -100,7 +101,7 @@ def _other(name: str, plan: Plan, *, like: Table) -> Table | None:
     if given == "none":
         return None
     forced = {"numeric": plan.numeric, "categorical": plan.categorical, "schema_like": like.kinds(besides=plan.targets)}
-    return open_table(given, delimiter=plan.delimiter, **forced)
+    return open_table(given, dialect=plan.dialect, **forced)
 
 
 def _with_files(sets: Sets, table: Table, files: list[Table | None]) -> Sets:

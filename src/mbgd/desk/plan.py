@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
+from mbgd.data.files import Dialect
 from mbgd.desk.bounds import (
     Bound,
     Choice,
@@ -25,6 +26,7 @@ from mbgd.desk.bounds import (
 )
 from mbgd.desk.foreign import FOREIGN
 from mbgd.errors import PlanError, did_you_mean
+from mbgd.measure.own_metric import OwnBound, OwnMetric
 
 METRIC_NAMES = ("loss", "r2", "rmse", "mae", "accuracy", "balanced_accuracy", "log_loss", "roc_auc", "pinball")
 THRESHOLD_NAMES = ("f1", "balanced_accuracy")
@@ -76,6 +78,13 @@ class Plan:
     categorical: tuple[str, ...] = _knob((), Names(many=True), "column to read as categories", group="Data")
     numeric: tuple[str, ...] = _knob((), Names(many=True), "column to read as numbers", group="Data")
     delimiter: str | None = _knob(None, Names(), "what separates CSV columns", group="Data")
+    header: bool = _knob(
+        True, Switch(), "whether the first row of a CSV file is a header, with the names", group="Data"
+    )
+    columns: tuple[str, ...] = _knob((), Names(many=True), "names for a CSV file without a header: a,b,c", group="Data")
+    comment: str | None = _knob(
+        None, Names(), "character from which on a line of a CSV file is skipped", group="Data", hint="'#' is usual"
+    )
     split: str = _knob(
         "random", Names(), "random, time:COLUMN, group:COLUMN or column:COLUMN", group="Data", first=True
     )
@@ -179,10 +188,27 @@ class Plan:
         group="Limits",
         hint="10 is usual",
     )
+    min_delta: float = _knob(
+        0.0, Number(0, math.inf), "gain of the score, in its units, that patience takes for one", group="Limits"
+    )
     on_divergence: str = _knob("stop", Choice("stop", "recover"), "what a number not finite does", group="Limits")
-    metric: str | None = _knob(None, Choice(*METRIC_NAMES), "what is scored, stops and picks weights", group="Limits")
+    metric: Any = _knob(
+        None,
+        Either(Choice(*METRIC_NAMES), OwnBound()),
+        f"what is scored, stops and picks weights: {', '.join(METRIC_NAMES[:-1])} or {METRIC_NAMES[-1]}",
+        group="Limits",
+    )
     restore_best: bool = _knob(True, Switch(), "end with the weights of the best validation score", group="Limits")
-    schedule: str = _knob("constant", Choice(*SCHEDULE_NAMES), "how the learning rate moves")
+    schedule: Any = _knob(
+        "constant",
+        Either(Choice(*SCHEDULE_NAMES), Given("a function of updates done, or a torch.optim.lr_scheduler")),
+        "how the learning rate moves: constant, step, cosine or one_cycle over the planned training",
+    )
+    schedule_every: Literal["epoch", "step"] | None = _knob(
+        None,
+        Choice("epoch", "step"),
+        "when a torch scheduler is stepped; OneCycleLR and CyclicLR each step, others each epoch",
+    )
     warmup: float = _knob(0.0, Share(zero=True), "share of training with a rising learning rate", hint="0.05 is usual")
     sampling: str = _knob("reshuffle", Choice("reshuffle", "iid", "natural"), "how batches are drawn")
     tail: str = _knob("auto", Choice("auto", "short", "even", "drop"), "what becomes of the last, short batch")
@@ -226,6 +252,11 @@ class Plan:
     log: str | None = _knob(None, Choice("tensorboard", "mlflow"), "where history.jsonl goes as well", group="Output")
 
     @property
+    def dialect(self) -> Dialect:
+        """How its CSV files are written. Raises PlanError where they cannot be written so."""
+        return Dialect(self.delimiter, self.header, self.columns, self.comment)
+
+    @property
     def targets(self) -> tuple[str, ...]:
         """The columns to predict: one, or several of numbers."""
         return () if self.target is None else (self.target,) if isinstance(self.target, str) else self.target
@@ -264,12 +295,17 @@ def unknown(word: str, known: Mapping[str, Any]) -> str:
 
 def _check_together(plan: Plan) -> None:
     """What two knobs exclude together."""
+    _ = plan.dialect  # which raises where its parts exclude each other
     if plan.nesterov and not plan.momentum:
         raise PlanError("nesterov needs momentum above 0, got momentum=0.0; give momentum=0.9")
     if plan.target is not None and len({*plan.targets}) != max(1, len(plan.targets)):
         raise PlanError(f"target must name different columns, got {shown(plan.target)}; name each of them once")
     if plan.patience not in (None, "auto") and plan.validation is None and plan.folds is None:
         raise PlanError("patience needs validation rows to look at, got none; give validation=0.1")
+    if plan.min_delta and plan.patience is None:
+        raise PlanError(
+            f"min_delta needs patience, which it is for, got min_delta={plan.min_delta:g} alone; give patience=10"
+        )
     if plan.metric is not None and plan.validation is None and plan.target is None:
         raise PlanError("metric needs validation rows to score, got none; give validation=0.1")
 
@@ -279,5 +315,6 @@ def plain(value: Any) -> Any:
         return list(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    value = value.unwrapped if isinstance(value, OwnMetric) else value
     named = value if hasattr(value, "__qualname__") else type(value)  # a class or function, else what it is one of
     return {"object": f"{named.__module__}.{named.__qualname__}"}

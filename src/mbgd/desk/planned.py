@@ -30,6 +30,15 @@ def from_json(saved: Mapping[str, Any], **given: Any) -> Plan:
     return make_plan(words)
 
 
+def check_same_objects(now: Mapping[str, Any], then: Mapping[str, Any]) -> None:
+    """What plan.json names and cannot hold is of the same kind as when the run was begun: raises PlanError with both names."""
+    for word in ("optimizer", "schedule"):
+        if word in then and now[word] != then[word]:
+            raise PlanError(
+                f"{word} must stay what the run was begun with, {then[word]}, got {now[word]}; give that again, or begin a new run"
+            )
+
+
 def _check_given(word: str, value: Any, saved: Mapping[str, Any]) -> None:
     known = {knob.name: knob for knob in fields(Plan)}
     if word not in known:

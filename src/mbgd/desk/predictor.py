@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mbgd.data.given import as_source
-from mbgd.data.source import ArraySource, Rows, Source
+from mbgd.data.files import Dialect
+from mbgd.data.given import as_inputs
+from mbgd.data.source import ArraySource, Rows, Source, leaves_of, mapped
 from mbgd.data.sparse import SparseSource
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
@@ -28,7 +29,7 @@ from mbgd.measure.quantiles import middle
 from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import save_model
 from mbgd.step.loss import Loss, make_loss
-from mbgd.step.targets import is_scalar
+from mbgd.step.targets import Shape, is_scalar, shape_from_json
 from mbgd.step.torch_loss import TORCH_LOSSES
 
 if TYPE_CHECKING:  # Arrow takes a fifth of a second to load, and a model of arrays needs none of these
@@ -46,7 +47,7 @@ class Predictor:
 
     model: nn.Module
     loss: Loss
-    output_shape: tuple[int, ...]
+    output_shape: Shape
     encoder: Encoder | None = None
     target: Target | Targets | None = None
     facts: Mapping[str, Any] | None = None
@@ -86,9 +87,15 @@ class Predictor:
         target = [] if kind is None else [pa.field(name, kind) for name in self.target.names]
         return pa.schema([*self.inputs, *target])
 
+    @property
+    def dialect(self) -> Dialect:
+        """How CSV files to predict are taken to be written, where nothing else is said: header and comments as in training."""
+        return dialect_of(self.facts or {}, () if self.target is None else self.target.names)
+
     def predict(self, data: Any) -> NDArray[Any]:
         """Shape (n,): the mean in the target's own units, the median of quantiles, or the class of highest probability, or
-        that by the threshold; (n, T) of several targets; labels 0 and 1 (n, L) of several a row."""
+        that by the threshold; (n, T) of several targets; labels 0 and 1 (n, L) of several a row. Of a module that returns a
+        tuple or dict the same of arrays."""
         return self.decide(self.outputs(data))
 
     def predict_quantiles(self, data: Any) -> NDArray[np.float64]:
@@ -145,14 +152,14 @@ class Predictor:
         return np.stack([1.0 - outputs, outputs], axis=1) if outputs.ndim == 1 else outputs
 
     @after_fork()
-    def outputs(self, data: Any) -> NDArray[np.float64]:
+    def outputs(self, data: Any) -> Any:
         """What the loss makes of the model's outputs: means (n,), probabilities of class 1 (n,), or of all (n, C); quantiles
         (n, Q)."""
         if self.encoder is None:
             return self._of_source(self._inputs(data))
         from mbgd.data.table import open_table
 
-        return self.of_table(open_table(data, schema_like=self.encoder.schema))
+        return self.of_table(open_table(data, dialect=self.dialect, schema_like=self.encoder.schema))
 
     def of_table(self, table: Table) -> NDArray[np.float64]:
         """The same of an opened table, its columns found by name."""
@@ -163,7 +170,8 @@ class Predictor:
     def of_encoded(self, encoded: Encoded) -> NDArray[np.float64]:
         """The same of rows that its encoder has encoded."""
         x = (torch.from_numpy(encoded.numbers), torch.from_numpy(encoded.codes))
-        return self._of_source(ArraySource(Rows(x, None, None)))
+        found: NDArray[np.float64] = self._of_source(ArraySource(Rows(x, None, None)))
+        return found
 
     def means(self, encoded: Encoded) -> NDArray[np.float64]:
         """Of rows that its encoder has encoded: `numbers` in the target's own units, or probabilities as `outputs`."""
@@ -171,18 +179,21 @@ class Predictor:
         return outputs if self.classes else self.numbers(outputs)
 
     def _inputs(self, data: Any) -> Source:
-        source = as_source(data, need_target=False)
+        source = as_inputs(data)
         dtype = next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.get_default_dtype())
         if isinstance(source, (ArraySource, SparseSource)):
             return type(source)(source.data.map(lambda t: t.to(dtype) if t.is_floating_point() else t))
         return source
 
-    def _of_source(self, source: Source) -> NDArray[np.float64]:
+    def _of_source(self, source: Source) -> Any:
         device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
         loss = tempered(self.loss, self.temperature)
-        parts = [p.double().cpu().numpy() for p, _, _ in predict(self.model, source, loss=loss, device=device)]
-        shape = (0,) if is_scalar(self.output_shape) else (0, *self.output_shape)
-        return np.concatenate(parts) if parts else np.zeros(shape)
+        parts = [p for p, _, _ in predict(self.model, source, loss=loss, device=device)]
+        if not parts:
+            return np.zeros((0,) if is_scalar(self.output_shape) else (0, *self.output_shape))
+        leaves = zip(*(leaves_of(part) for part in parts), strict=True)
+        whole = iter([torch.cat(leaf).double().numpy() for leaf in leaves])
+        return mapped(parts[0], lambda _: next(whole))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled and copied as its fields are, its loss by name as in a file: a `Loss` is made of functions inside others."""
@@ -201,7 +212,7 @@ class Predictor:
             "kind": "module" if self.encoder is None else "table",
             "class": f"{type(self.model).__module__}.{type(self.model).__qualname__}",
             "loss": f"own:{self.loss.name}" if self.loss.own else self.loss.name,
-            "output_shape": list(self.output_shape),
+            "output_shape": self.output_shape if isinstance(self.output_shape, dict) else list(self.output_shape),
             "encoder": None if self.encoder is None else self.encoder.to_json(),
             "target": None if self.target is None else self.target.to_json(),
             "temperature": self.temperature,
@@ -236,13 +247,20 @@ def of_arrays(facts: Mapping[str, Any], model: nn.Module) -> Predictor:
     from mbgd.data.encode.targets import target_from_json
 
     target = None if facts.get("target") is None else target_from_json(facts["target"])
-    shape, labels = tuple(facts["output_shape"]), bool(facts.get("multilabel"))
+    shape, labels = shape_from_json(facts["output_shape"]), bool(facts.get("multilabel"))
     return Predictor(model, loss_of(facts), shape, target=target, facts=facts, multilabel=labels)
+
+
+def dialect_of(facts: Mapping[str, Any], targets: tuple[str, ...]) -> Dialect:
+    """Of files for a model: without a header their cells have the names of training, with or without the targets."""
+    plan, cells = facts.get("plan") or {}, tuple(facts.get("cells") or ())
+    known = (cells, tuple(name for name in cells if name not in targets)) if cells else ()
+    return Dialect(header=plan.get("header", True), comment=plan.get("comment"), known=known)
 
 
 def loss_of(facts: Mapping[str, Any]) -> Loss:
     """The loss by its name, ours or torch's; one of the user's own is not needed for predicting: outputs stand as they are."""
-    shape = tuple(facts["output_shape"])
+    shape = shape_from_json(facts["output_shape"])
     name, levels = str(facts["loss"]), tuple(facts.get("quantiles", ()))
     try:
         return make_loss(TORCH_LOSSES[name]() if name in TORCH_LOSSES else name, output_shape=shape, levels=levels)
@@ -262,6 +280,6 @@ def _unreduced(output: Any, y: Any) -> Any:
 def sparse_outputs(model: nn.Module, matrix: Any) -> NDArray[np.float64]:
     """What a model's last layer makes of SciPy's sparse rows, float64; (n,) also where it gives one column."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    source = as_source(matrix, need_target=False)
+    source = as_inputs(matrix)
     found = torch.cat([output for output, _, _ in outputs(model, source, device=device)])
     return (found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found).numpy()

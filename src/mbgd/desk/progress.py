@@ -6,10 +6,11 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Protocol
 
 from mbgd.compiled.news import told_of_compiling
+from mbgd.desk.callback import Callback, asks_to_stop
 from mbgd.desk.notebook import NotebookDisplay, in_notebook
 from mbgd.desk.result import Run
 from mbgd.desk.shown import Done, trained
@@ -32,17 +33,27 @@ class Display(Protocol):
         ...
 
 
-def watch(fitting: Generator[Any, None, Run], *, models: int = 1, quiet: bool) -> Run:
-    """Let a training go to its end, shown as it goes: it yields a `Look`, or a `Done` where one of several is trained."""
-    with _display(models, quiet=quiet) as display, told_of_compiling(Compiling(display.wait)):
+def watch(
+    fitting: Generator[Any, bool | None, Run], *, models: int = 1, quiet: bool, callback: Callback | None = None
+) -> Run:
+    """Let a training go to its end, shown as it goes: it yields a `Look`, or a `Done` where one of several is trained. After
+    each epoch `callback` is called; what it raises ends the training on a step boundary."""
+    with (
+        _display(models, quiet=quiet) as display,
+        told_of_compiling(Compiling(display.wait)),
+        closing(fitting),
+    ):
+        stop = None
         while True:
             try:
-                look = next(fitting)
+                look = fitting.send(stop)
             except StopIteration as ended:
                 run: Run = ended.value
                 return run
+            stop = None
             if isinstance(look, Look):
                 display.show(look)
+                stop = look.ends_epoch and asks_to_stop(callback, look)
             else:
                 display.next(look)
 

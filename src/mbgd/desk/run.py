@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from torch import nn
-from torch.utils.data import DataLoader, SequentialSampler
+from torch.utils.data import DataLoader
 
+from mbgd.data.loader import check_words, loading, streams
+from mbgd.desk.bounds import Choice, Either, Whole, check
+from mbgd.desk.callback import Callback, check_callback, in_evaluation
 from mbgd.desk.card import write_card
 from mbgd.desk.ended import write_result
 from mbgd.desk.engine import check_engine
@@ -18,25 +22,27 @@ from mbgd.desk.folder import MODEL, go_on, new_recorder, open_existing, open_new
 from mbgd.desk.going import borrowed, going
 from mbgd.desk.knobs import Knobs
 from mbgd.desk.machine import computing
-from mbgd.desk.parts import Parts
+from mbgd.desk.parts import EACH_EPOCH, Parts
 from mbgd.desk.plan import Plan, make_plan
-from mbgd.desk.planned import from_json
+from mbgd.desk.planned import check_same_objects, from_json
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.prepare import prepare
 from mbgd.desk.progress import watch
 from mbgd.desk.recorder import Recorder
 from mbgd.desk.recover import recovered
 from mbgd.desk.result import Run
+from mbgd.desk.resumed import check_same_rate
 from mbgd.desk.standing import Standing
 from mbgd.desk.train import Look, Trained, scored
-from mbgd.errors import PlanError
+from mbgd.errors import DataError, DivergenceError, PlanError
 from mbgd.loop.progress import Progress
-from mbgd.loop.steps import Steps
+from mbgd.loop.steps import Steps, joined
 from mbgd.loop.steps import steps as loop_steps
 from mbgd.record.loggers import check_logger
 from mbgd.step.update import take_average
 
-Fitting = Generator[Look, None, Run]
+Fitting = Generator[Look, bool | None, Run]
+EVERY = Either(Whole(1), Choice("epoch"))  # updates between two yields of `steps`
 
 
 def fit(
@@ -46,22 +52,39 @@ def fit(
     out: str | os.PathLike[str] | None = None,
     sample_weight: Any = None,
     progress: bool = False,
+    callback: Callback | None = None,
     **knobs: Unpack[Knobs],
 ) -> Run:
     """Train `model` in place on the rows of `data` by mini-batch gradient descent.
 
     data: (X, y), (X, y, weight), a TensorDataset, a map-style dataset, or a DataLoader, which stands for its dataset,
     batch_size, drop_last, shuffle and workers where the knobs say nothing else. X is an array or tensor (n, ...), or a
-    tuple or dict of them. The knobs are those of `Plan`: loss (must be given), optimizer
-    ("sgd"), learning_rate, batch_size (32; "full" is batch gradient descent, 1 is SGD), epochs (10 where nothing else
-    ends the run), momentum, schedule, validation, patience, seed and so on. Each update is
+    tuple or dict of them, and so is y where `loss` is a function of your own. The knobs are those of `Plan`: loss (must be
+    given), optimizer ("sgd"), learning_rate, batch_size (32; "full" is batch gradient descent, 1 is SGD), epochs (10 where
+    nothing else ends the run), momentum, schedule, validation, patience, seed and so on. Each update is
 
         theta := theta - eta * (1 / (m wbar)) * sum over the batch of w_i grad l_i
 
-    with m the batch size (also of the short last batch of an epoch) and wbar the mean row weight. `out` names a new
+    with m the batch size (also of the short last batch of an epoch), l_i the loss of row i and wbar the mean row weight.
+    `loss` is a name, one of torch's losses, or a function loss(outputs, y) of one value a row, shape (B,), which gets what the
+    model returns and y holds, tuples and dicts as well; `predict` then returns the same of arrays. Of torch's losses
+    l_i is the mean over a row's elements. Labels may have positions, outputs (B, C, *) with y (B, *), an ignore_index and
+    weights of classes, also beside label_smoothing: l_i is then the weighted mean over the row's positions, and w_i is times
+    the sum of their weights, so that m wbar stands for torch's divisor, the sum of weights in a batch: it is that sum for a
+    batch like all training rows. CrossEntropyLoss also takes class probabilities, y in the shape of the outputs.
+
+    `metric` is a name, or a function f(y_true, y_pred) of arrays, (n,) or (n, T), as y and `predict` have them, a number out:
+    scikit-learn's are taken as they are, greater better where the name ends with _score, smaller with _error, _loss or
+    _deviance; others as (f, "max") or (f, "min"). It gets probabilities where its second argument is y_score or y_proba, and
+    sample_weight where it has that and rows weigh differently. `out` names a new
     folder for checkpoints, history and the model; `progress` shows how it goes. Raises PlanError and DataError;
     DivergenceError before an update that would not be finite; KeyboardInterrupt after Ctrl-C, with the weights on a step
     boundary and, with `out`, saved.
+
+    `callback` is called at the end of each epoch with a `Look`: `epoch`, `epoch_loss` (weighted mean training loss over the
+    epoch), `learning_rate`, `scores` of the validation rows, `progress`, `seconds`. It returns True to stop. The model is in
+    evaluation mode meanwhile; a rate or momentum set on an optimizer of your own holds from the next update on. What it
+    raises ends the training with the weights on a step boundary. It is not stored: give it again to `resume`.
 
     A dataset may draw at random, from torch's, NumPy's or Python's global generator: its draws are a function of `seed`
     and the step, by chunks of updates, and repeat at a resume with the same `checkpoint_every`. Read it with prefetch=0
@@ -69,40 +92,77 @@ def fit(
     with dropout, and neither would repeat.
     """
     plan = module_plan(knobs, data)
-    return watch(fitting(model, data, plan=plan, out=out, sample_weight=sample_weight), quiet=not progress)
+    check_callback(callback)
+    begun = fitting(model, data, plan=plan, out=out, sample_weight=sample_weight, each_epoch=callback is not None)
+    return watch(begun, quiet=not progress, callback=in_evaluation(callback, model))
 
 
 def steps(
-    model: nn.Module, data: Any, *, sample_weight: Any = None, **knobs: Unpack[Knobs]
+    model: nn.Module,
+    data: Any,
+    *,
+    every: int | Literal["epoch"] | None = None,
+    sample_weight: Any = None,
+    **knobs: Unpack[Knobs],
 ) -> Generator[Steps, None, None]:
-    """The loop that `fit` goes round: yields one `Steps` a chunk of updates, with losses, rates and the position after it.
+    """The loop that `fit` goes round: yields one `Steps` for some updates, with losses, rates and the position after them.
 
-    Between two of them look at the model, score it, save it or stop; it ends with the planned steps. Threads and random
-    numbers are yours there: they change only while the loop computes. The model is in training mode. After the last of
-    them averaged weights (`ema_decay`) take their place in the model.
+    every: how many updates lie between two yields, or "epoch" for one yield at the end of each epoch; the last comes with
+    the last planned update in any case. By default the loop chooses what is quickest: some hundreds or thousands of updates,
+    which of a small data set may be all of the training. How often it yields changes no bit of the result, unless the data
+    set draws at random (see `fit`).
+
+    Between two of them look at the model, score it, save it or stop; it ends with the planned steps. What you set there on
+    the optimizer that you gave (its rate, momentum, weight decay, parameter groups) holds from the next update on, with
+    either engine; a rate raises PlanError where `schedule` or `warmup` sets it. Threads and random numbers are yours there:
+    they change only while the loop computes. The model is in training mode. After the last of them averaged weights
+    (`ema_decay`) take their place in the model.
     """
+    check(EVERY, "every", every, hint="'epoch' is once an epoch, 100 every hundred updates")
     plan = module_plan(knobs, data)
     for word in ("validation", "patience", "target_loss", "time_limit", "checkpoint_every", "metric", "log"):
         if getattr(plan, word) is not None:
             raise PlanError(f"{word} belongs to fit, got it with steps; look and stop between two steps instead")
     parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
-    return _steps(parts)
+    if every == "epoch":
+        parts = replace(parts, ends=replace(parts.ends, at_epoch_end=True))
+    elif every is not None:
+        parts = replace(parts, ends=replace(parts.ends, every_steps=(*parts.ends.every_steps, every)))
+    return _steps(parts, every)
 
 
-def _steps(parts: Parts) -> Generator[Steps, None, None]:
+def _steps(parts: Parts, every: int | str | None) -> Generator[Steps, None, None]:
     coming = parts.chunks(Progress())
     going = loop_steps(coming, parts.engine, rate_factor=parts.rate_factor)
+    unseen: list[Steps] = []  # a chunk may end before anybody looks
     try:
         with borrowed(parts):
             while True:
-                with computing(parts.threads):
-                    done = next(going)
-                yield done
-                if done.progress.steps_done == parts.total_steps:
+                try:
+                    with computing(parts.threads):
+                        unseen.append(next(going))
+                except DivergenceError:
+                    if unseen:
+                        yield joined(unseen)
+                    raise
+                at = unseen[-1].progress
+                if parts.scheduler is not None and parts.scheduler.is_due(at):
+                    parts.scheduler.step()
+                    parts.engine.updater.take_rates()
+                if at.steps_done == parts.total_steps or _is_looked_at(at, every):
+                    yield joined(unseen)
+                    unseen = []
+                if at.steps_done == parts.total_steps:
                     return take_average(parts.engine.updater)
     finally:
         going.close()
         coming.close()
+
+
+def _is_looked_at(at: Progress, every: int | str | None) -> bool:
+    if every is None:
+        return True
+    return at.cursor.row == 0 if isinstance(every, str) else at.steps_done % every == 0
 
 
 _ELSEWHERE = {  # knobs of a table -> what to do with a module of one's own
@@ -123,7 +183,7 @@ _ELSEWHERE = {  # knobs of a table -> what to do with a module of one's own
 
 def module_plan(words: Mapping[str, Any], data: Any) -> Plan:
     """A checked plan for a module of the user's own. Raises PlanError also for what only a table has."""
-    plan = make_plan({**_of_loader(data), **words})
+    plan = make_plan({**_of_loader(data, words), **words})
     for word in words:
         if word not in Knobs.__annotations__:
             remedy = _ELSEWHERE.get(word, "leave it out")
@@ -131,23 +191,40 @@ def module_plan(words: Mapping[str, Any], data: Any) -> Plan:
     return plan
 
 
-def _of_loader(data: Any) -> dict[str, Any]:
-    """What a DataLoader was made to do, as words of a plan."""
+def _of_loader(data: Any, words: Mapping[str, Any]) -> dict[str, Any]:
+    """What a DataLoader was made to do, as words of a plan; its sampler draws the rows where it is one of your own."""
     if not isinstance(data, DataLoader):
         return {}
-    return {
-        "batch_size": data.batch_size,
-        "tail": "drop" if data.drop_last else "auto",
-        "sampling": "natural" if isinstance(data.sampler, SequentialSampler) else "reshuffle",
-        "workers": data.num_workers,
-    }
+    found = loading(data)
+    if found.batch_sampler is not None:
+        raise DataError(
+            f"data must be a DataLoader whose batches are cut from the rows of a sampler, got {type(found.batch_sampler).__name__} "
+            "as its batch_sampler; give its sampler and batch_size, or write the loop around mbgd.batches, which takes it"
+        )
+    check_words(found, words)
+    drops = found.words["tail"] == "drop" and not {"batch_size", "tail"} & set(words)
+    if drops and not streams(data.dataset) and not len(data):
+        raise DataError(
+            f"data must have at least one batch, got a DataLoader with drop_last and batch_size={found.words['batch_size']} "
+            "over fewer rows; give a smaller one"
+        )
+    return {word: value for word, value in found.words.items() if value is not None}
 
 
-def fitting(model: nn.Module, data: Any, *, plan: Plan, out: Any = None, sample_weight: Any = None) -> Fitting:
-    """`fit`, look by look."""
+def fitting(
+    model: nn.Module,
+    data: Any,
+    *,
+    plan: Plan,
+    out: Any = None,
+    sample_weight: Any = None,
+    each_epoch: bool = False,
+) -> Fitting:
+    """`fit`, look by look; sending True after a look ends it there. With `each_epoch` every epoch's end is looked at."""
     path = None if out is None else Path(out)
     check_logger(plan.log, path)
     parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
+    parts = parts.looked_at_each_epoch() if each_epoch else parts
     with open_new(path) as folder:
         recorder = new_recorder(folder, plan)
         with recorder.at_work():
@@ -160,16 +237,27 @@ def fitting(model: nn.Module, data: Any, *, plan: Plan, out: Any = None, sample_
         return _run(parts, plan, trained, recorder=recorder, folder=folder)
 
 
-def resuming(model: nn.Module, data: Any, *, folder: Path, sample_weight: Any, again: dict[str, Any]) -> Fitting:
+def resuming(
+    model: nn.Module,
+    data: Any,
+    *,
+    folder: Path,
+    sample_weight: Any,
+    again: dict[str, Any],
+    each_epoch: bool = False,
+) -> Fitting:
     """A run of `fit` gone on with, look by look; the model and rows are given again."""
     with open_existing(folder, command="fit") as saved:
         then = saved["resolved"]
         plan = from_json(saved["plan"], **{"threads": then["threads"], **again})
         check_logger(plan.log, folder)
         parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
+        parts = parts.looked_at_each_epoch() if each_epoch or then.get(EACH_EPOCH) else parts
         check_same(then.get("data"), fingerprint(parts.source, parts.validation))
+        check_same_objects(parts.resolved, then)
         check_engine(model, parts.resolved["engine"], then["engine"])
         start, recorder, notices = go_on(folder, parts, plan, saved)
+        check_same_rate(parts, start, recorder.lines)
         notices += tuple(
             f"{name} is {parts.resolved[name]}, the run was begun with {then[name]}: bits may differ"
             for name in ("device", "threads", "engine")
@@ -201,7 +289,7 @@ def _run(
         resolved=parts.resolved,
         seconds=trained.standing.seconds,
         folder=folder,
-        notices=(*notices, *recovered(trained.standing), *recorder.notices),
+        notices=(*parts.notices, *notices, *recovered(trained.standing), *recorder.notices),
     )
     if folder is not None:
         with recorder.last_step_named():

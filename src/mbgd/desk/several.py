@@ -59,7 +59,7 @@ class One:
     notices: tuple[str, ...] = ()
 
 
-Turns = Generator[Look | ModelTrained, None, Run]
+Turns = Generator[Look | ModelTrained, bool | None, Run]
 
 
 def how_many(plan: Plan) -> int:
@@ -106,10 +106,10 @@ def _numbered(run: TableRun, rows: TableRows, number: int) -> TableRun:
         time_limit=None if limit is None else limit / how_many(plan),
     )
     folder = None if run.folder is None else run.folder / MODELS / str(number + 1)
-    return TableRun(rows, plan, None, folder, alone=False)
+    return TableRun(rows, plan, None, folder, alone=False, each_epoch=run.each_epoch)
 
 
-def _one(run: TableRun, parts: Parts | None, *, saved: Mapping[str, Any] | None) -> Generator[Look, None, One]:
+def _one(run: TableRun, parts: Parts | None, *, saved: Mapping[str, Any] | None) -> Generator[Look, bool | None, One]:
     """Train one of the models, go on with it, or read it where it is done: result.json is written last."""
     folder, rows = run.folder, run.rows
     if folder is not None and (folder / RESULT).exists():
@@ -159,9 +159,10 @@ def _finished(
     threshold, said = _cut(run, held, means)
     predictor = Ensemble(tuple(one.predictor for one in models), threshold=threshold)
     scores = {name: _scores(rows, predictor, which, means[which]) for name, which in held.items()}
+    facts = {"plan": run.plan.to_json(), "scores": scores, "cells": list(rows.cells)}
     columns = out_of_fold(rows, opened.sets, means, predictor) if of_folds else None
     finished = Run(
-        predictor=replace(predictor, facts={"plan": run.plan.to_json(), "scores": scores}),
+        predictor=replace(predictor, facts=facts),
         plan=run.plan,
         history=History({"model": k, **record} for k, one in enumerate(models, 1) for record in one.history),
         ending=Ending(StopReason.MODELS, {"models": len(models)}),

@@ -59,6 +59,7 @@ class TableRows:
     sets: Sets
     notices: tuple[str, ...]
     manifest: dict[str, Any]
+    cells: tuple[str, ...]  # the columns of a row as it stands in a file of the table
     places: tuple[Places, ...]  # of the table, the validation file and the test file, one behind the other
 
 
@@ -106,7 +107,8 @@ def encode_rows(opened: Opened, plan: Plan, *, sets: Sets, init: Predictor | Non
     taught_w = _taught(w, plan, target, targets, sets)
     places = tuple(part.places for part in opened.parts)
     notices = (*opened.notices, *encoder.notices)
-    return TableRows(table.name, encoder, target, encoded, targets, w, taught_w, sets, notices, opened.manifest, places)
+    learned = (table.name, encoder, target, encoded, targets, w, taught_w, sets, notices, opened.manifest)
+    return TableRows(*learned, table.cells, places)
 
 
 def _check_sets(table: Table, target: Target | Targets, y: NDArray[Any], sets: Sets) -> None:
@@ -177,7 +179,7 @@ def by_size(plan: Plan, rows: TableRows) -> Plan:
     )
 
 
-def _metric(plan: Plan, rows: TableRows) -> str | None:
+def _metric(plan: Plan, rows: TableRows) -> Any:
     """What stops a training and picks its weights; None for the loss."""
     if plan.metric is None and len(plan.targets) > 1:
         return "r2"  # units do not add up
@@ -252,6 +254,7 @@ def parts_of(
         validation=held_of(rows, source, validation) if len(validation) else None,
         device=device,
         stop_after=stop_after,
+        classes=rows.target.classes,
         n_classes=max(2, len(rows.target.classes)),
         target_scale=(rows.target.center, rows.target.scale),
         target_range=(rows.target.low, rows.target.high),

@@ -66,10 +66,11 @@ class MBGDClassifier(ClassifierMixin, BaseEstimator):
         time_limit: float | str | None = None,
         target_loss: float | None = None,
         patience: int | None = None,
-        metric: str | None = None,
+        min_delta: float = 0.0,
+        metric: Any = None,
         restore_best: bool = True,
         validation: float | None = None,
-        schedule: str = "one_cycle",
+        schedule: Any = "one_cycle",
         warmup: float = 0.0,
         sampling: str = "reshuffle",
         tail: str = "auto",
@@ -105,6 +106,7 @@ class MBGDClassifier(ClassifierMixin, BaseEstimator):
         self.time_limit = time_limit
         self.target_loss = target_loss
         self.patience = patience
+        self.min_delta = min_delta
         self.metric = metric
         self.restore_best = restore_best
         self.validation = validation

@@ -85,10 +85,12 @@ class MBGDEstimator(BaseEstimator):
         time_limit: float | str | None = None,
         target_loss: float | None = None,
         patience: int | None = None,
-        metric: str | None = None,
+        min_delta: float = 0.0,
+        metric: Any = None,
         restore_best: bool = True,
         validation: float | None = None,
-        schedule: str = "constant",
+        schedule: Any = "constant",
+        schedule_every: str | None = None,
         warmup: float = 0.0,
         dropout_fades: bool = False,
         sampling: str = "reshuffle",
@@ -125,10 +127,12 @@ class MBGDEstimator(BaseEstimator):
         self.time_limit = time_limit
         self.target_loss = target_loss
         self.patience = patience
+        self.min_delta = min_delta
         self.metric = metric
         self.restore_best = restore_best
         self.validation = validation
         self.schedule = schedule
+        self.schedule_every = schedule_every
         self.warmup = warmup
         self.dropout_fades = dropout_fades
         self.sampling = sampling
@@ -201,7 +205,7 @@ class MBGDEstimator(BaseEstimator):
         rows = read_more(self, X, network.road)
         if isinstance(network.target, Labels):
             return network.target.decide(network.outputs(rows))
-        return network.means(rows).astype(network.dtype)
+        return network.predicted(rows)
 
     @available_if(_for_classes)
     def decision_function(self, X: Any) -> NDArray[Any]:

@@ -20,7 +20,7 @@ from mbgd.desk.machine import cores
 from mbgd.desk.plan import Plan
 from mbgd.errors import DataError, PlanError
 from mbgd.estimators.arrays import AsTheyAre
-from mbgd.estimators.labels import Labels, Scale
+from mbgd.estimators.labels import Labels, Scale, in_own_words
 from mbgd.estimators.network import Array, Network, check_same_shape, learn_road, new_module
 from mbgd.estimators.read import Rows, n_rows, read_more, read_training, read_weight
 from mbgd.estimators.running import scaled_anew, seen_in
@@ -93,6 +93,8 @@ def train(
         encoded = _encoded(network, y)
     if again is not None:
         estimator.network_ = network  # with the weights that are now in its scales, whatever comes of the training
+    if not isinstance(plan.metric, str | None):
+        plan = replace(plan, metric=in_own_words(plan.metric, network.target))
     if isinstance(held, tuple):
         plan = replace(plan, validation=_inputs(estimator, network, *held))
     inputs = network.inputs(rows, kernels=True)

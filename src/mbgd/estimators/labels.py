@@ -5,7 +5,7 @@ n rows · C classes · L labels a row, each 0 or 1 · T targets
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -110,6 +110,21 @@ def _indicator(y: Any, n_labels: int | None = None) -> NDArray[Any]:
     if array.ndim != 2 or (n_labels is not None and array.shape[1] != n_labels):
         raise DataError(f"y must have a column for each of {n_labels} labels, got shape {array.shape}; as in training")
     return array
+
+
+def in_own_words(metric: Any, target: Labels | Scale) -> Any:
+    """The user's own metric over what a network learns, handed on as `predict` and y have it: labels, or numbers in their units."""
+
+    def measured(y: Any, found: Any, **weight: Any) -> Any:
+        if isinstance(target, Scale):
+            return metric.function(target.restore(y), target.restore(found), **weight)
+        if target.kind == "multilabel":
+            p = 1 / (1 + np.exp(-found))
+            return metric.function(y.astype(np.int64), p if metric.of_probabilities else target.decide(found), **weight)
+        labels = found if metric.of_probabilities else target.classes[found]
+        return metric.function(target.classes[y], labels, **weight)
+
+    return replace(metric, function=measured)
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,13 @@ class Network:
         z = self.outputs(rows)
         return self.target.restore(np.exp(z) if prediction_word(self.loss, several=z.ndim > 1) == "exp" else z)
 
+    def predicted(self, rows: Rows) -> NDArray[Any]:
+        """The same in the network's own precision, or in float64 where that cannot hold them."""
+        means = self.means(rows)
+        with np.errstate(over="ignore"):
+            found: NDArray[Any] = means.astype(self.dtype)
+        return found if np.isfinite(found).all() else means
+
     def linear(self) -> tuple[Array, Array] | None:
         """(coefficients (K, F), intercepts (K,)) in the units of X and y, float64, of a linear model of an array."""
         layers = [layer for layer in self.module.modules() if isinstance(layer, nn.Linear)]

@@ -58,10 +58,11 @@ class MBGDRegressor(RegressorMixin, BaseEstimator):
         time_limit: float | str | None = None,
         target_loss: float | None = None,
         patience: int | None = None,
-        metric: str | None = None,
+        min_delta: float = 0.0,
+        metric: Any = None,
         restore_best: bool = True,
         validation: float | None = None,
-        schedule: str = "one_cycle",
+        schedule: Any = "one_cycle",
         warmup: float = 0.0,
         sampling: str = "reshuffle",
         tail: str = "auto",
@@ -97,6 +98,7 @@ class MBGDRegressor(RegressorMixin, BaseEstimator):
         self.time_limit = time_limit
         self.target_loss = target_loss
         self.patience = patience
+        self.min_delta = min_delta
         self.metric = metric
         self.restore_best = restore_best
         self.validation = validation
@@ -166,7 +168,7 @@ class MBGDRegressor(RegressorMixin, BaseEstimator):
         """Means (medians, quantiles: by the loss), (n,) or (n, T), in the units of y."""
         check_is_fitted(self)
         network: Network = self.network_
-        return network.means(read_more(self, X, network.road)).astype(network.dtype)
+        return network.predicted(read_more(self, X, network.road))
 
     @property
     def coef_(self) -> NDArray[np.float64]:

@@ -214,9 +214,12 @@ def _learn(
         seen = as_floats(table, name)[training_rows]
         if tells_time(seen, times[training_rows]):
             learned = replace(learned, part=None, why=AS_TIME)
+    if name in table.unused and not keep:
+        learned = replace(learned, part=None, why=table.unused[name])
+    why = learned.why or table.remarks.get(name, "")
     shown = kind if learned.part is not None else "left out"
     type_name = plain_name(table.column(name).type)
-    return learned.part, ColumnFacts(name, type_name, shown, learned.missing, learned.distinct, learned.why)
+    return learned.part, ColumnFacts(name, type_name, shown, learned.missing, learned.distinct, why)
 
 
 def _kind(table: Table, name: str, *, numeric: Sequence[str], categorical: Sequence[str]) -> str:

@@ -16,15 +16,17 @@ from torch import Tensor
 
 from mbgd.data.chunk import Chunk
 from mbgd.data.sparse import SparseSource, csr_of
+from mbgd.errors import PlanError
 from mbgd.step.fused.arena import NUMPY, edges_of, uses_blas
-from mbgd.step.fused.binding import UNDECAYED, Binding
+from mbgd.step.fused.binding import REMEDY, UNDECAYED, Binding
 from mbgd.step.fused.blas_threads import blas_threads
+from mbgd.step.fused.door import Door
 from mbgd.step.fused.finite import all_finite
 from mbgd.step.fused.layout import Batches, Data, Floats, Memory, Moves, Net, Sparse
 from mbgd.step.fused.program import Program
 from mbgd.step.fused.sparse_linear import is_same, run_sparse_linear, write_out
 from mbgd.step.fused.sparse_net import run_sparse_net
-from mbgd.step.fused.sparse_program import weight_of
+from mbgd.step.fused.sparse_program import weight_of, why_all_move
 from mbgd.step.fused.step import FusedEngine, batches_of, calls_of, is_linear, moves_of, net_of
 from mbgd.step.gradient import Forward, GradientRule
 from mbgd.step.state import State, capture, is_finite, restore
@@ -60,6 +62,7 @@ class SparseEngine:
         self._dense, self._fades_over, self._decay_fades_over = dense, fades_over, decay_fades_over
         self._weight, self._by_blas = weight_of(program), uses_blas(program)
         self._calls = calls_of(NUMPY[program.dtype], by_blas=self._by_blas)
+        self._door = Door(program, updater.model)
         self._binding: Binding | None = None
 
     @contextmanager
@@ -68,6 +71,7 @@ class SparseEngine:
         if self._binding is not None:
             yield
             return
+        self._door.check_model()
         self._binding = Binding(self.program, self.updater)
         try:
             self._binding.attach()
@@ -91,9 +95,12 @@ class SparseEngine:
             del state[self._weight]
 
     def run(self, chunk: Chunk, batches: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Tensor:
+        self._door.check_model()
         with self.bound():
             binding = self._binding
             assert binding is not None  # bound() has made it
+            if why := why_all_move(self.program, self.updater):
+                raise PlanError(f"sparse rows must move their own columns alone between two steps, but {why}; {REMEDY}")
             binding.attach()
             batch = batches_of(
                 chunk,
@@ -155,16 +162,18 @@ class SparseEngine:
         """Targets and weights, row behind row."""
         y, w, places = chunk.data.y, chunk.data.w, torch.from_numpy(chunk.places)
         assert y is not None  # the desk refuses data without targets
-        dtype = self.program.dtype
-        empty, labels = np.zeros(0, NUMPY[dtype]), y.dtype == torch.int64
-        return Data(
+        dtype, labels = self.program.dtype, self.program.by_label
+        empty = np.zeros(0, NUMPY[dtype])
+        data = Data(
             x=empty,
             codes=_NO_LABELS,
             y=empty if labels else y[places].to(dtype).numpy().reshape(-1),
-            labels=y[places].numpy() if labels else _NO_LABELS,
+            labels=y[places].to(torch.int64).numpy() if labels else _NO_LABELS,
             w=empty if w is None else w[places].to(dtype).numpy(),
             picked=_NO_LABELS,
         )
+        self._door.check_chunk(chunk, data)
+        return data
 
     def predicting(self) -> Forward:
         return self.updater.model
