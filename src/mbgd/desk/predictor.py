@@ -16,7 +16,9 @@ from torch import nn
 
 from mbgd.data.files import Dialect
 from mbgd.data.given import as_inputs
-from mbgd.data.source import ArraySource, Rows, Source, leaves_of, mapped
+from mbgd.data.source import ArraySource, Rows, Source
+from mbgd.data.sparse import SparseSource
+from mbgd.desk.array_rows import answers, by_name, check_fits, has_columns
 from mbgd.desk.inputs import as_the_model_takes_them, checked_outputs
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
@@ -24,12 +26,12 @@ from mbgd.errors import PlanError
 from mbgd.forks import after_fork
 from mbgd.measure.calibrate import tempered
 from mbgd.measure.conformal import Widening
-from mbgd.measure.evaluate import outputs, predict
+from mbgd.measure.evaluate import outputs
 from mbgd.measure.quantiles import middle
 from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import save_model
 from mbgd.step.loss import Loss, make_loss
-from mbgd.step.targets import Shape, is_scalar, shape_from_json
+from mbgd.step.targets import Shape, shape_from_json
 from mbgd.step.torch_loss import TORCH_LOSSES
 
 if TYPE_CHECKING:  # Arrow takes a fifth of a second to load, and a model of arrays needs none of these
@@ -54,6 +56,7 @@ class Predictor:
     temperature: float = 1.0  # probabilities are those of outputs / temperature
     widening: Widening | None = None  # of quantiles, by validation rows
     threshold: Threshold | None = None  # where it is not the likelier class that is predicted
+    names: tuple[str, ...] = ()  # of the columns of the frame that a model of arrays was trained on
     multilabel: bool = False  # each output is the probability of a label by itself, of those above 1/2 the row has
 
     @property
@@ -180,21 +183,17 @@ class Predictor:
 
     def _of_arrays(self, data: Any) -> Any:
         """Of inputs alone. Raises DataError for those that the model refuses, as a tuple (X, y)."""
-        source = as_the_model_takes_them(self.model, as_inputs(data), device=self._device)
+        if self.names and has_columns(data):
+            data = by_name(data, self.names, model=self.model)
+        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
+        source = as_inputs(data)
+        if isinstance(source, (ArraySource, SparseSource)):
+            check_fits(self.model, source.data.x, names=self.names)
+        source = as_the_model_takes_them(self.model, source, device=device)
         return checked_outputs(source, lambda: self._of_source(source))
 
-    @property
-    def _device(self) -> torch.device:
-        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
-
     def _of_source(self, source: Source) -> Any:
-        loss = tempered(self.loss, self.temperature)
-        parts = [p for p, _, _ in predict(self.model, source, loss=loss, device=self._device)]
-        if not parts:
-            return np.zeros((0,) if is_scalar(self.output_shape) else (0, *self.output_shape))
-        leaves = zip(*(leaves_of(part) for part in parts), strict=True)
-        whole = iter([torch.cat(leaf).double().numpy() for leaf in leaves])
-        return mapped(parts[0], lambda _: next(whole))
+        return answers(self.model, source, loss=tempered(self.loss, self.temperature), output_shape=self.output_shape)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled and copied as its fields are, its loss by name as in a file: a `Loss` is made of functions inside others."""
@@ -221,6 +220,7 @@ class Predictor:
             "widening": None if self.widening is None else self.widening.to_json(),
             "threshold": None if self.threshold is None else asdict(self.threshold),
             **({"multilabel": True} if self.multilabel else {}),
+            **({"names": list(self.names)} if self.names else {}),
         }
 
 
@@ -248,8 +248,9 @@ def of_arrays(facts: Mapping[str, Any], model: nn.Module) -> Predictor:
     from mbgd.data.encode.targets import target_from_json
 
     target = None if facts.get("target") is None else target_from_json(facts["target"])
-    shape, labels = shape_from_json(facts["output_shape"]), bool(facts.get("multilabel"))
-    return Predictor(model, loss_of(facts), shape, target=target, facts=facts, multilabel=labels)
+    shape, names = shape_from_json(facts["output_shape"]), tuple(facts.get("names", ()))
+    said: dict[str, Any] = {"facts": facts, "names": names, "multilabel": bool(facts.get("multilabel"))}
+    return Predictor(model, loss_of(facts), shape, target=target, **said)
 
 
 def dialect_of(facts: Mapping[str, Any], targets: tuple[str, ...]) -> Dialect:
