@@ -211,7 +211,7 @@ class Plan:
             Choice(*get_args(typed.Schedule)),
             Given("a function of updates done or a torch.optim.lr_scheduler"),
         ),
-        "how the learning rate moves over the planned training",
+        "how the learning rate moves",
     )
     schedule_every: typed.ScheduleEvery | None = _knob(
         None,
