@@ -7,12 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from mbgd.data.csv_errors import announced, encoding_error, explain, open_bytes, records
 from mbgd.data.files import TableFile
 from mbgd.data.slips import is_number
 from mbgd.errors import DataError, listed
 
 HEAD = 20  # rows looked at
+SEARCHED = 10_000  # rows in which a name is looked for
 ROW_NAMES = "row.names"  # what R calls a column that it writes without a name
 NO_HEADER = "--no-header reads a file without a header; in Python header=False, or a frame that pandas read"
 
@@ -65,6 +69,17 @@ def reads_like_data(names: Sequence[str]) -> bool:
         return False
     rise = all(a < b for a, b in pairwise(numbers)) and all(number.is_integer() for number in numbers)
     return len(numbers) == len(there) or not rise
+
+
+def value_in_header(file: TableFile, table: pa.Table) -> tuple[str, ...]:
+    """A sentence on the first column of text whose name is one of its own values, as where a row was taken for the header."""
+    for name in table.column_names:
+        column = table.column(name).slice(0, SEARCHED)
+        kind = column.type
+        if (pa.types.is_string(kind) or pa.types.is_large_string(kind)) and pc.any(pc.equal(column, name)).as_py():
+            what = f"the first row of {file.path} is taken for the header and holds {name!r}, which is also a value of that column"
+            return (f"{what}; {NO_HEADER}",)
+    return ()
 
 
 def _without_header(file: TableFile, first: list[str]) -> Header:

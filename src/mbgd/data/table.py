@@ -12,7 +12,7 @@ import pyarrow as pa
 from mbgd.data.files import Dialect, TableFile, find_files
 from mbgd.data.folders import check_keys, keys_of, types_of
 from mbgd.data.frames import FRAME, frame_to_arrow
-from mbgd.data.header import NO_HEADER, reads_like_data
+from mbgd.data.header import NO_HEADER, reads_like_data, value_in_header
 from mbgd.data.index import nameless, names_of_index, stored_index
 from mbgd.data.order import IntArray
 from mbgd.data.places import Part, Places
@@ -104,11 +104,12 @@ def open_table(
     else:
         files = find_files(data, dialect=dialect)
         forced = _forced(numeric=numeric, categorical=categorical, schema_like=schema_like)
-        found = _common_columns(files, columns=columns, forced=(*numeric, *categorical))
+        files, found = _common_columns(files, columns=columns, forced=(*numeric, *categorical))
         reading = Reading(found.names, forced, types_of(files, forced=forced))
         name = str(data) if isinstance(data, str | Path) else str(files[0].path)
         table = _joined(name, files, [read_whole(file, reading) for file in files])
-        table = replace(table, unused=found.unused, notices=found.notices)
+        said = found.notices or (value_in_header(files[0], table.arrow) if table.parts[0].header_rows else ())
+        table = replace(table, unused=found.unused, notices=said)
     if not table.n_rows:
         raise DataError(f"{table.name}: there are no rows; a table needs at least one")
     unused, remarks = nameless(table.arrow)
@@ -137,7 +138,7 @@ def read_batches(
         return
     files = find_files(data, dialect=dialect)
     forced = _forced(numeric=numeric, categorical=categorical, schema_like=schema_like)
-    found = _common_columns(files, columns=columns, forced=(*numeric, *categorical))
+    files, found = _common_columns(files, columns=columns, forced=(*numeric, *categorical))
     reading = Reading(found.names, forced, types_of(files, forced=forced))
     seen = 0
     for file in files:
@@ -199,8 +200,11 @@ def _forced(
     return {**like, **dict.fromkeys(numeric, pa.float64()), **dict.fromkeys(categorical, pa.string())}
 
 
-def _common_columns(files: Sequence[TableFile], *, columns: Sequence[str] | None, forced: Sequence[str]) -> Columns:
-    """The columns to read: those asked for, or the first file's; every file must have the same ones."""
+def _common_columns(
+    files: Sequence[TableFile], *, columns: Sequence[str] | None, forced: Sequence[str]
+) -> tuple[tuple[TableFile, ...], Columns]:
+    """The columns to read: those asked for, or the first file's; every file must have the same ones. With the files, of which
+    is known now whether they have a header."""
     check_keys(files)
     each = [columns_of(file) for file in files]
     first = each[0].names
@@ -220,7 +224,8 @@ def _common_columns(files: Sequence[TableFile], *, columns: Sequence[str] | None
             raise _absent(str(files[0].path), name, first, is_csv=files[0].format == "csv")
     names = first if columns is None else list(columns)
     unused = {name: why for found in each for name, why in found.unused.items() if name in names}
-    return Columns(names, unused, tuple(dict.fromkeys(said for found in each for said in found.notices)))
+    headed = tuple(replace(file, header=found.has_header) for file, found in zip(files, each, strict=True))
+    return headed, Columns(names, unused, tuple(dict.fromkeys(said for found in each for said in found.notices)))
 
 
 def _part(file: TableFile, *, start: int, rows: int) -> Part:

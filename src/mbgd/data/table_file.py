@@ -18,11 +18,13 @@ from mbgd.errors import DataError
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a file, those of its folders last; `unused` says why some are no inputs unless asked for."""
+    """The columns of a file, those of its folders last; `unused` says why some are no inputs unless asked for. `has_header`
+    may differ from what was said of a file whose first row holds names that are known."""
 
     names: list[str]
     unused: Mapping[str, str]
     notices: tuple[str, ...] = ()
+    has_header: bool = True
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,17 @@ def columns_of(file: TableFile) -> Columns:
     """Read from the first rows or the footer alone. Raises DataError for a column that a folder gives as well."""
     if file.format == "csv":
         header = read_header(file)
-        names, unused, notices = list(header.names), {**header.unused}, header.notices
+        names, unused, notices, has_header = list(header.names), {**header.unused}, header.notices, header.file.header
     else:
         schema = schema_of(file)
-        names, unused, notices = list(schema.names), stored_index(schema), ()
+        names, unused, notices, has_header = list(schema.names), stored_index(schema), (), True
     keys = keys_of(file.path)
     if both := [name for name in keys if name in names]:
         raise DataError(
             f"{file.path}: the column {both[0]!r} stands in the file and in the name of a folder above it; rename one of them"
         )
-    return Columns([*names, *keys], {**unused, **stored_index(pa.schema(dict.fromkeys(names, pa.null())))}, notices)
+    stored = stored_index(pa.schema(dict.fromkeys(names, pa.null())))
+    return Columns([*names, *keys], {**unused, **stored}, notices, has_header)
 
 
 def read_whole(file: TableFile, reading: Reading) -> pa.Table:
