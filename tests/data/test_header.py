@@ -138,6 +138,25 @@ def test_the_line_for_excel_is_no_header_and_names_the_delimiter(tmp_path: Path,
         open_table(path)
 
 
+def test_the_usual_delimiter_is_that_of_a_file_which_shows_it(tmp_path: Path) -> None:
+    for text, names in [
+        ("x;y\n1;2\n", ("x", "y")),
+        ("x,y\n1,2\n", ("x", "y")),
+        ("x,y;z\n1,2\n", ("x", "y;z")),
+        ("x\n1\n", ("x",)),
+    ]:
+        assert read(write(tmp_path / "t.csv", text), usual=";").names == names
+    assert read(write(tmp_path / "t.csv", "x,y;z\na,b;3\n"), delimiter=";", usual=",").names == ("x,y", "z")
+    assert read(write(tmp_path / "t.tsv", "x\ty\n1\t2\n"), usual=";").names == ("x", "y")
+
+
+def test_names_for_what_has_names_are_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "t.parquet")
+    for data in (tmp_path / "t.parquet", pd.DataFrame({"x": [1]})):
+        with pytest.raises(PlanError, match="columns name the cells of a CSV file without a header, got a for"):
+            open_table(data, dialect=Dialect(header=False, columns=("a",)))
+
+
 R_TABLES = [
     ('"x","y"\n"Mazda RX4",1,2\n"Datsun 710",3,4\n', ["Mazda RX4", "Datsun 710"]),
     ('"x","y"\n"1",1,2\n"2",3,4\n', [1, 2]),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -23,6 +24,7 @@ STORED: dict[str, Callable[[pd.DataFrame, Path], Any]] = {
     "feather": lambda frame, folder: (feather.write_feather(pa.Table.from_pandas(frame), folder / "t.feather"),
                                       folder / "t.feather")[1],
     "arrow in memory": lambda frame, folder: pa.Table.from_pandas(frame),
+    "narwhals": lambda frame, folder: nw.from_native(pa.Table.from_pandas(frame)),
     "record batch": lambda frame, folder: pa.RecordBatch.from_pandas(frame),
     "parquet by polars": lambda frame, folder: pl.from_arrow(pa.Table.from_pandas(frame)),
 }  # fmt: skip

@@ -104,6 +104,15 @@ def test_rows_without_a_header_are_the_same_rows_at_every_door(
     assert command(["explain", f"{tmp_path}/s", str(bare), "--repeats", "1", "--rows", "1"]) == 0
 
 
+def test_a_model_reads_the_delimiter_of_its_training_where_a_file_shows_it(tmp_path: Path) -> None:
+    frame = plain_table()
+    semicolons, commas = written(tmp_path / "s.csv", frame, sep=";"), written(tmp_path / "c.csv", frame)
+    run = mbgd.fit_table(semicolons, "y", delimiter=";", out=tmp_path / "r", **QUICK)
+    for data in (semicolons, commas, written(tmp_path / "t.tsv", frame, sep="\t")):
+        assert np.array_equal(run.predict(data), run.predict(frame))
+    assert command(["predict", f"{tmp_path}/r", str(semicolons), "--out", f"{tmp_path}/p.csv"]) == 0
+
+
 def test_a_run_without_a_header_is_gone_on_with(tmp_path: Path) -> None:
     bare = written(tmp_path / "t.csv", plain_table(), header=False)
     how = {**QUICK, "header": False, "columns": ["y", "x", "c"], "checkpoint_every": 1}

@@ -22,7 +22,7 @@ FORMATS: dict[str, Format] = {
     **dict.fromkeys((".parquet", ".pq"), "parquet"),
     **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
 }  # fmt: skip
-_SEPARATOR = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([\t -~])"?(?:\r\n|\n|\r)', re.IGNORECASE)
+_SEPARATOR = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([\t -~])"?(?:\r\n|\n|\r)', re.IGNORECASE)  # Excel's first line
 KNOWN = ".csv, .csv.gz, .tsv, .parquet, .arrow or .feather"
 
 
@@ -31,7 +31,8 @@ class Dialect:
     """How a CSV file is written; its suffix says the delimiter where None stands. Raises PlanError for what is no dialect.
 
     columns: names for the cells of a row, where there is no header. comment: the character from which on the rest of a
-    line is skipped. known: lists of names of which the first that has a name for each cell stands in for `columns`.
+    line is skipped. known: lists of names of which the first that has a name for each cell stands in for `columns`. usual:
+    the delimiter of a file whose first line holds it, and not the one that the suffix says.
     """
 
     delimiter: str | None = None
@@ -39,6 +40,7 @@ class Dialect:
     columns: tuple[str, ...] = ()
     comment: str | None = None
     known: tuple[tuple[str, ...], ...] = ()
+    usual: str | None = None
 
     def __post_init__(self) -> None:
         if self.delimiter is not None and not _separates(self.separator):
@@ -189,8 +191,16 @@ def _described(path: Path, dialect: Dialect) -> TableFile:
         raise DataError(f"{path}: the file is empty (0 bytes); a table needs a header and at least one row")
     if kind != "csv":
         return TableFile(path, kind)
-    said, skipped = _separator_line(path, gzipped)
-    delimiter = dialect.separator or said or DELIMITERS.get(suffix, ",")
+    line = _first_line(path, gzipped)
+    found = _SEPARATOR.match(line)
+    delimiter = dialect.separator or (found[1].decode() if found else DELIMITERS.get(suffix, ","))
+    if (
+        not (dialect.separator or found)
+        and delimiter.encode() not in line
+        and (dialect.usual or delimiter).encode() in line
+    ):
+        delimiter = dialect.usual or delimiter
+    skipped = len(found[0]) if found else 0
     return TableFile(
         path,
         kind,
@@ -204,16 +214,14 @@ def _described(path: Path, dialect: Dialect) -> TableFile:
     )
 
 
-def _separator_line(path: Path, gzipped: bool) -> tuple[str, int]:
-    """(the delimiter that Excel's first line 'sep=;' names, the bytes of that line); nothing of any other file."""
+def _first_line(path: Path, gzipped: bool) -> bytes:
     try:
         with gzip.open(path, "rb") if gzipped else path.open("rb") as file:
-            found = _SEPARATOR.match(file.read(32))
+            return file.readline(1 << 16)
     except (EOFError, gzip.BadGzipFile, zlib.error):  # said when it is read
-        return "", 0
+        return b""
     except OSError as error:
         raise read_failure(error, path) from None
-    return (found[1].decode(), len(found[0])) if found else ("", 0)
 
 
 def _neighbour(path: Path) -> str:

@@ -100,9 +100,11 @@ def open_table(
     together where numbers stay numbers. Raises DataError for what cannot be a table, StorageError where the disk refuses.
     """
     if not _is_files(data):
+        _check_columns(dialect, FRAME, ())
         table = _of_frame(data, columns=columns)
     else:
         files = find_files(data, dialect=dialect)
+        _check_columns(dialect, str(files[0].path), files)
         forced = _forced(numeric=numeric, categorical=categorical, schema_like=schema_like)
         files, found = _common_columns(files, columns=columns, forced=(*numeric, *categorical))
         reading = Reading(found.names, forced, types_of(files, forced=forced))
@@ -178,7 +180,17 @@ def _is_files(data: Any) -> bool:
     )
 
 
+def _check_columns(dialect: Dialect | None, name: str, files: Sequence[TableFile]) -> None:
+    """Raises PlanError where cells are named that have their names already."""
+    if dialect is not None and dialect.columns and not any(file.format == "csv" for file in files):
+        raise PlanError(
+            f"columns name the cells of a CSV file without a header, got {listed(dialect.columns)} for {name}; leave them out"
+        )
+
+
 def _of_frame(data: Any, *, columns: Sequence[str] | None) -> Table:
+    if type(data).__module__.partition(".")[0] == "narwhals":
+        data = data.to_native()
     arrow = frame_to_arrow(data)
     for name in columns or ():
         if name not in arrow.column_names:

@@ -102,7 +102,7 @@ class Ensemble:
 
     @property
     def dialect(self) -> Dialect:
-        """How CSV files to predict are taken to be written, where nothing else is said: header and comments as in training."""
+        """How CSV files to predict are taken to be written, where nothing else is said: as in training."""
         return dialect_of(self.facts or {}, () if self.target is None else self.target.names)
 
     def predict(self, data: Any) -> NDArray[Any]:

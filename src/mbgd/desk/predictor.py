@@ -87,7 +87,7 @@ class Predictor:
 
     @property
     def dialect(self) -> Dialect:
-        """How CSV files to predict are taken to be written, where nothing else is said: header and comments as in training."""
+        """How CSV files to predict are taken to be written, where nothing else is said: as in training."""
         return dialect_of(self.facts or {}, () if self.target is None else self.target.names)
 
     def predict(self, data: Any) -> NDArray[Any]:
@@ -235,7 +235,8 @@ def dialect_of(facts: Mapping[str, Any], targets: tuple[str, ...]) -> Dialect:
     """Of files for a model: without a header their cells have the names of training, with or without the targets."""
     plan, cells = facts.get("plan") or {}, tuple(facts.get("cells") or ())
     known = (cells, tuple(name for name in cells if name not in targets)) if cells else ()
-    return Dialect(header=plan.get("header", True), comment=plan.get("comment"), known=known)
+    header, usual = plan.get("header", True), Dialect(plan.get("delimiter")).separator or None
+    return Dialect(header=header, comment=plan.get("comment"), known=known, usual=usual)
 
 
 def loss_of(facts: Mapping[str, Any]) -> Loss:
