@@ -181,6 +181,8 @@ def test_a_header_of_one_name_fewer_leaves_the_first_column_to_row_names(
 
 
 def test_a_cell_cut_in_two_is_no_row_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="row 2: 3 cells, the header has 2; quote a cell"):
+        open_table(write(tmp_path / "t.csv", "code,price\n3,1,5\n"))
     path = write(tmp_path / "t.csv", "name,price\napple,1,5\npear,2,5\n")
     with pytest.raises(DataError) as caught:
         open_table(path)
