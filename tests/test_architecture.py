@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, str] = {
     "loading": "",
     "seeds": "",
     "threads": "",
+    "forks": "",
     "ranks": "errors",
     "store": "errors",
     "compiled": "",
@@ -28,8 +29,8 @@ MAY_IMPORT: dict[str, str] = {
     "measure": "errors seeds data model step loop",
     "tune": "errors seeds data step loop measure",
     "record": "errors threads store model",
-    "desk": "errors loading seeds ranks store compiled data model step loop measure tune record",
-    "estimators": "errors seeds data model record desk",
+    "desk": "errors loading seeds forks ranks store compiled data model step loop measure tune record",
+    "estimators": "errors seeds forks data model step record desk",
     "cli": "errors threads store compiled data model record measure desk",
     "__main__": "cli",
     "": "errors loading seeds data model step loop measure tune record desk estimators reference",  # the front door
@@ -38,7 +39,8 @@ MAY_IMPORT: dict[str, str] = {
 OPTIONAL = {"numba", "scipy", "sklearn", "threadpoolctl", "plotly", "matplotlib", "tensorboard", "mlflow", "psutil"}
 KERNELS = {"mbgd.data.columns", "mbgd.data.swaps"}  # they bring Numba with them
 LATE = {
-    "data": OPTIONAL | {"pyarrow", "narwhals", "pandas", "polars", *KERNELS},
+    "data": OPTIONAL
+    | {"pyarrow", "narwhals", "pandas", "polars", *KERNELS, "mbgd.data.odd_columns"},  # it brings Arrow
     "estimators": KERNELS,
     "record": OPTIONAL | {"pyarrow"},
 }

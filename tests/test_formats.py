@@ -25,10 +25,12 @@ from mbgd.data.order import Cursor, draw, shuffle
 from mbgd.data.table import open_table
 from mbgd.desk.ensemble import Ensemble
 from mbgd.desk.load import load
+from mbgd.desk.one_row import load_light
 from mbgd.desk.predictor import Predictor
 from mbgd.measure.conformal import Widening
 from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import load_model, restore, save_model
+from mbgd.model.scaled import ScaledMLP
 from mbgd.model.table import TableModel
 from mbgd.record import checkpoint
 from mbgd.record.history import HistoryWriter, read_history
@@ -158,6 +160,15 @@ def test_several_models_of_the_first_version_are_read_and_predict_their_mean() -
     assert golden_ensemble().predict(rows).tolist() == found.predict(rows).tolist()
 
 
+def test_a_golden_estimator_predicts_in_the_units_of_its_columns() -> None:
+    found, light = load(GOLDEN / "estimator"), load_light(GOLDEN / "estimator")
+    rows = np.array([[10.0, -1000.0], [14.0, -900.0], [8.0, -1050.0], [100.0, 1e9], [-1e9, -1e9]])
+    # (x - center) / scale: 0 0, 2 1, -1 -1/2, beyond the bounds 3 10 and -3 -10; then (z0 / 8 + z1 / 4 + 1) * 4 + 5
+    expected = [9.0, 11.0, 8.0, 20.5, -2.5]
+    assert found.predict(rows).tolist() == expected
+    assert [light.predict_one(row) for row in rows] == [found.predict_one(row) for row in rows] == expected
+
+
 # --- the order ----------------------------------------------------------------------------------------------------------
 
 
@@ -251,6 +262,18 @@ def golden_ensemble() -> Ensemble:
     return Ensemble(tuple(models), {"scores": {"test": {"r2": 0.9}}})
 
 
+def golden_estimator() -> Predictor:
+    """What an estimator of arrays saves: columns in their own units, weights 1/8, 2/8 and a bias of 1."""
+    made = ScaledMLP(2).double()
+    with torch.no_grad():
+        made.body[-1].weight.copy_(torch.arange(1, 3).reshape(1, 2) / 8)
+        made.body[-1].bias.fill_(1.0)
+    for buffer, values in ((made.center, [10.0, -1000.0]), (made.scale, [2.0, 100.0]), (made.bound, [3.0, 10.0])):
+        buffer.copy_(torch.tensor(values))
+    target = Target("y", "regression", center=5.0, scale=4.0)
+    return Predictor(made.eval(), make_loss("squared_error", output_shape=()), (), target=target)
+
+
 def golden_order() -> dict[str, Any]:
     rows = np.arange(3, dtype=np.int64)
     return {
@@ -273,4 +296,6 @@ if __name__ == "__main__":
     golden_run(GOLDEN)
     (GOLDEN / "ensemble").mkdir()
     golden_ensemble().save(GOLDEN / "ensemble" / "model.safetensors")
+    (GOLDEN / "estimator").mkdir()
+    golden_estimator().save(GOLDEN / "estimator" / "model.safetensors")
     write_json(GOLDEN / "order.json", golden_order())

@@ -52,7 +52,7 @@ class Together(Pairs):
 TX, TY = torch.tensor(X), torch.tensor(Y)
 HOLDERS: dict[str, Any] = {
     "arrays": (X, Y),
-    "a list": [X, Y],
+    "a list of pairs": list(zip(TX, TY, strict=True)),
     "lists of numbers": (X.tolist(), Y.tolist()),
     "tensors": (TX, TY),
     "a frame and a series": (pd.DataFrame(X, columns=list("abc")), pd.Series(Y)),

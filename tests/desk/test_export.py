@@ -216,14 +216,18 @@ def test_what_cannot_be_exported_is_said_and_nothing_is_written(
     named = mbgd.fit_table(frame()[["x", "z", "y"]].rename(columns={"x": ""}), "y", **QUICK)
     path = tmp_path / "m.onnx"
     for model, to, said in (
-        (own, path, "model must be one of mbgd's own, got Sequential; build it by mbgd.mlp, or use fit_table"),
+        (own, path, "model must be one of mbgd's own, got Sequential; build it by mbgd.mlp"),
         (named, path, "export needs columns with names, got one that is empty; rename it and train again"),
         (
             trained("a number"),
             tmp_path / "m.pt",
             f"path must end with .onnx, got {tmp_path / 'm.pt'}; name it model.onnx",
         ),
-        (3, path, "model must be a run, a loaded model or a path, got int; give one of those"),
+        (
+            3,
+            path,
+            "model must be a run, a fitted estimator of mbgd, a loaded model or a path, got int; give one of those",
+        ),
     ):
         with pytest.raises(PlanError) as caught:
             mbgd.export(model, to)

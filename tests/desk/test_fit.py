@@ -263,7 +263,8 @@ class Pairs(Dataset[Any]):
 
 HOLDERS: dict[str, Any] = {
     "arrays": (X.numpy(), Y.numpy()),
-    "a list of arrays": [X.numpy(), Y.numpy()],
+    "a list of pairs": list(zip(X, Y, strict=True)),
+    "a DataLoader of pairs": DataLoader(list(zip(X, Y, strict=True)), batch_size=M, shuffle=True),  # type: ignore[arg-type]
     "lists": (X.tolist(), Y.tolist()),
     "y in a column": (X, Y[:, None]),
     "a frame and a series": (pd.DataFrame(X.numpy()), pd.Series(Y.numpy())),
@@ -1039,12 +1040,33 @@ BAD: dict[str, tuple[Any, Any, dict[str, Any], type[Exception], str]] = {
         DataError,
         "data must have a length and rows by number, got Endless; ",
     ),
-    "a loader with a sampler": (
+    "a sampler and a share": (
         None,
         DataLoader(Pairs(), sampler=WeightedRandomSampler([1.0] * N, N)),
+        {"validation": 0.2},
+        PlanError,
+        "validation must be (X, y) for a loader with WeightedRandomSampler, which would draw the rows held out, got a share",
+    ),
+    "a sampler and sampling": (
+        None,
+        DataLoader(Pairs(), sampler=WeightedRandomSampler([1.0] * N, N)),
+        {"sampling": "iid"},
+        PlanError,
+        "sampling is what the loader's WeightedRandomSampler does, got 'iid' as well; leave one out",
+    ),
+    "batches of one's own": (
+        None,
+        DataLoader(Pairs(), batch_sampler=[[0, 1], [2]]),
         {},
         DataError,
-        "data must be a DataLoader with shuffle=True or False alone, got one with WeightedRandomSampler, whose batches would",
+        "data must be a DataLoader whose batches are cut from the rows of a sampler, got list as its batch_sampler; give its",
+    ),
+    "a loader without batches": (
+        None,
+        DataLoader(Pairs(), batch_size=None),
+        {},
+        DataError,
+        "data must be a DataLoader that makes batches, got batch_size=None; give it one, or pass its dataset",
     ),
     "items of text": (
         two_inputs(),

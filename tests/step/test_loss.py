@@ -330,12 +330,12 @@ def test_a_loss_that_cannot_be_is_refused_by_name(spec: object, settings: dict[s
 @pytest.mark.parametrize(
     ("module", "words"),
     [
-        (nn.CrossEntropyLoss(ignore_index=1), "must not ignore a class, got ignore_index=1"),
+        (nn.CrossEntropyLoss(weight=torch.ones(4)), "must have weight with one number a class, 3, got shape (4,)"),
         (
-            nn.CrossEntropyLoss(weight=torch.ones(3), label_smoothing=0.1),
-            "must not have both weight and label_smoothing",
+            nn.CrossEntropyLoss(weight=torch.tensor([1.0, 0.0, 1.0]), label_smoothing=0.1),
+            "must have weight above 0 where labels are smoothed, got 0; ignore_index leaves out a class",
         ),
-        (nn.MultiMarginLoss(weight=torch.ones(3)), "pass class_weight or row weights"),
+        (nn.CosineEmbeddingLoss(), "pass a callable loss(output, y) that returns one value a row"),
     ],
 )
 def test_settings_that_are_not_per_row_are_refused_by_name(module: nn.Module, words: str) -> None:
@@ -377,8 +377,9 @@ def test_class_weights_of_a_module_come_out_as_weights_of_rows(make: Callable[..
     weight = torch.tensor([1.0, 5.0, 0.2], dtype=torch.float64)
     output, y = torch.from_numpy(rng.normal(size=(9, 3))).log_softmax(1), torch.from_numpy(rng.integers(0, 3, 9))
     loss = make_loss(make(weight=weight), output_shape=(3,))
-    assert loss.class_weight is weight
-    w = weight[y]
+    assert loss.label_weights is not None
+    w = loss.label_weights.of_rows(y, torch.float64)
+    assert torch.equal(w, weight[y])
     mean = (w * loss.per_row(output, y)).sum() / w.sum()  # torch's own weighted mean over one batch
     torch.testing.assert_close(mean, make(weight=weight)(output, y), rtol=FLOAT64, atol=0)
 

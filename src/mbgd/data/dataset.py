@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,26 +36,113 @@ class DatasetSource:
         workers: int = 0,
         rows_per_task: int = 64,
         collate: Collate = default_collate,
+        batch_rows: int | None = None,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None,
     ) -> None:
-        self._dataset, self._rows_per_task, self._collate = dataset, rows_per_task, _Collated(collate)
+        self._dataset, self._collate = dataset, _Collated(collate)
+        self._rows_per_task = rows_per_task if batch_rows is None else 1 << 62
         self._tasks: list[_Task] = []  # what the loader's next pass reads; its workers stay alive
-        self._loader = _task_loader(dataset, self._tasks, workers=workers, collate=self._collate) if workers else None
+        self._loader: DataLoader[Any] | None = None
+        if workers:
+            self._loader = DataLoader(
+                _Seeded(dataset),
+                batch_sampler=_Tasks(self._tasks),  # type: ignore[arg-type]  # it asks for lists, and hands on whatever it gets
+                num_workers=workers,
+                collate_fn=self._collate,
+                worker_init_fn=_Begin(worker_init_fn),
+                generator=torch.Generator().manual_seed(0),  # its own: another thread must not touch that of dropout
+                persistent_workers=True,
+                timeout=timeout,
+                multiprocessing_context=multiprocessing_context,
+            )
         self._lock = Lock()  # the rows of validation are read while a thread reads those of the next chunk
+        self._kind: tuple[_Leaf, ...] | None = None  # of the first read: later ones must be like it
+        self._first: Rows | None = None  # a batch of the first rows, where batches are the collate function's own
+        self.batch_rows = batch_rows
         self.n_rows = length(dataset)
 
     def read(self, rows: IntArray | slice) -> Rows:
+        """The rows asked for, in that order. `batch_rows` is the size of a batch where a collate_fn of one's own makes it:
+        then whoever reads asks for the rows of one batch, and gets what that function makes of them; the first row or two,
+        which are looked at for their types, are those of such a batch."""
         wanted: list[int] = (np.arange(self.n_rows)[rows] if isinstance(rows, slice) else rows).tolist()
         with self._lock:
-            if self._loader is None:
-                return _as_rows(self._collate(_items(self._dataset, wanted)))
-            step = self._rows_per_task
-            cut = [wanted[at : at + step] for at in range(0, len(wanted), step)]
-            self._tasks[:] = [_Task(part, seed_of_task(number, part[0])) for number, part in enumerate(cut)]
-            try:
-                parts = [_as_rows(part) for part in self._loader]
-            except DataError as error:  # a worker's comes with its traceback, whose last line is the sentence
-                raise DataError(str(error).splitlines()[-1].removeprefix("mbgd.errors.DataError: ")) from error
+            if self.batch_rows is None or not isinstance(rows, slice) or wanted not in _LOOKED_AT:
+                return self._read(wanted)
+            if self._first is None:
+                self._first = self._read(list(range(min(max(2, self.batch_rows), self.n_rows))))
+            return self._first.map(lambda leaf: leaf[: len(wanted)])
+
+    def _read(self, wanted: list[int]) -> Rows:
+        if self._loader is None:
+            return self._checked(self._collate(_items(self._dataset, wanted)), wanted)
+        step = self._rows_per_task
+        cut = [wanted[at : at + step] for at in range(0, len(wanted), step)]
+        self._tasks[:] = [_Task(part, seed_of_task(number, part[0])) for number, part in enumerate(cut)]
+        try:
+            parts = [self._checked(found, task) for found, task in zip(self._loader, cut, strict=True)]
+        except DataError as error:  # a worker's comes with its traceback, whose last line is the sentence
+            raise DataError(str(error).splitlines()[-1].removeprefix("mbgd.errors.DataError: ")) from error
+        if len(parts) == 1:
+            return parts[0]
         return parts[0].filled(torch.cat(leaves) for leaves in zip(*(part.leaves() for part in parts), strict=True))
+
+    def _checked(self, found: Any, wanted: list[int]) -> Rows:
+        """What was collated, as rows; whoever reads it relies on their number, and on shapes and types that stay the same."""
+        rows, who = _as_rows(found), "a dataset" if self.batch_rows is None else "collate_fn"
+        leaves = _named(rows)
+        for name, leaf in leaves:
+            if leaf.ndim == 0 or len(leaf) != len(wanted):
+                given = "a single number" if leaf.ndim == 0 else f"{len(leaf)} rows"
+                raise DataError(
+                    f"{who} must give one row of {name} for each of the {len(wanted)} rows asked for, got {given}; "
+                    "leave out rows by a Subset of the dataset"
+                )
+        if self.batch_rows is not None:
+            return rows
+        kind = tuple(
+            _Leaf(name, str(leaf.dtype).removeprefix("torch."), tuple(leaf.shape[1:])) for name, leaf in leaves
+        )
+        self._kind = kind if self._kind is None else self._kind
+        if kind != self._kind:
+            raise DataError(_differs(self._kind, kind, wanted))
+        return rows
+
+
+_LOOKED_AT = ([0], [0, 1])
+
+
+class _Leaf(NamedTuple):
+    """A tensor of a read: where it stands, its type, and the shape of a row."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.dtype} of shape {self.shape}"
+
+
+def _differs(first: tuple[_Leaf, ...], now: tuple[_Leaf, ...], wanted: list[int]) -> str:
+    asked = ", ".join(map(str, wanted[:4])) + (", ..." if len(wanted) > 4 else "")
+    demand = "items of a dataset must have the same parts, shapes and types in each read"
+    if [leaf.name for leaf in first] != [leaf.name for leaf in now]:
+        was, is_now = (", ".join(leaf.name for leaf in kind) for kind in (first, now))
+    else:
+        was, is_now = next((f"{a.name} {a}", str(b)) for a, b in zip(first, now, strict=True) if a != b)
+    return f"{demand}, got {was} at first and {is_now} in rows {asked}; convert or pad them in the dataset"
+
+
+def _named(rows: Rows) -> list[tuple[str, Tensor]]:
+    """Every tensor with what a message calls it."""
+    x = rows.x
+    if isinstance(x, dict):
+        named = [(f"x[{key!r}]", leaf) for key, leaf in x.items()]
+    else:
+        named = [("x", x)] if isinstance(x, Tensor) else [(f"x[{i}]", leaf) for i, leaf in enumerate(x)]
+    return named + [(name, leaf) for name, leaf in (("y", rows.y), ("weight", rows.w)) if leaf is not None]
 
 
 @dataclass(frozen=True)
@@ -83,21 +170,17 @@ class _Task:
     seed: int | None
 
 
-def _task_loader(dataset: Dataset[Any], tasks: list[_Task], *, workers: int, collate: Collate) -> DataLoader[Any]:
-    return DataLoader(
-        _Seeded(dataset),
-        batch_sampler=_Tasks(tasks),  # type: ignore[arg-type]  # torch asks for lists of rows; it hands on whatever it gets
-        num_workers=workers,
-        collate_fn=collate,
-        worker_init_fn=_ignore_interrupts,
-        generator=torch.Generator().manual_seed(0),  # its own: from another thread it must not touch that of dropout
-        persistent_workers=True,
-    )
+@dataclass(frozen=True)
+class _Begin:
+    """What a worker does first. Ctrl-C reaches every process of a terminal; the one that trains needs its workers until it
+    has saved."""
 
+    own: Callable[[int], None] | None
 
-def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the one that trains needs its workers until it has saved."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    def __call__(self, worker: int) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if self.own is not None:
+            self.own(worker)
 
 
 class _Seeded(Dataset[Any]):
@@ -130,7 +213,14 @@ class _Tasks(Sampler[_Task]):
 
 def _items(dataset: Dataset[Any], rows: list[int]) -> list[Any]:
     together = getattr(dataset, "__getitems__", None)
-    return list(together(rows)) if together is not None else [dataset[row] for row in rows]
+    if together is None:
+        return [dataset[row] for row in rows]
+    items = list(together(rows))
+    if len(items) != len(rows):
+        raise DataError(
+            f"__getitems__ must give one item for each of the {len(rows)} rows asked for, got {len(items)} items"
+        )
+    return items
 
 
 def length(dataset: Any) -> int:

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from mbgd.data.odd_columns import NO_ARROW, not_arrow, odd_column, odd_objects
+from mbgd.data.masked import as_masked
+from mbgd.data.odd_columns import NO_ARROW, not_arrow, odd_column, odd_objects, plain_arrow
 from mbgd.errors import DataError
 
 FRAME = "the data frame"
@@ -23,12 +25,23 @@ def frame_to_arrow(frame: Any) -> pa.Table:
     """
     if isinstance(frame, pa.RecordBatch):
         frame = pa.Table.from_batches([frame])
+    if isinstance(frame, np.ndarray) and frame.dtype.names:
+        frame = {name: frame[name] for name in frame.dtype.names}
     if isinstance(frame, Mapping):
         return _from_mapping(frame)
     if not isinstance(frame, pa.Table):
         return _from_narwhals(frame)
     _check_names(frame.column_names)
-    return frame
+    return _plain(frame)
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """The table without run-end encoded columns and extension types."""
+    for place, field in enumerate(table.schema):
+        column = table.column(place)
+        if (found := plain_arrow(column, name=field.name)) is not column:
+            table = table.set_column(place, field.name, found)
+    return table
 
 
 def _from_narwhals(frame: Any) -> pa.Table:
@@ -49,7 +62,7 @@ def _from_narwhals(frame: Any) -> pa.Table:
     names = [str(name) for name in known.columns]
     _check_names(names)
     arrays = [_series(series, name=name) for name, series in zip(names, known.iter_columns(), strict=True)]
-    return pa.table(arrays, names=names)
+    return _plain(pa.table(arrays, names=names))
 
 
 def _series(series: Any, *, name: str) -> pa.Array | pa.ChunkedArray:
@@ -75,17 +88,45 @@ def _from_mapping(columns: Mapping[Any, Any]) -> pa.Table:
 
 def _column(values: Any, *, name: str) -> pa.Array:
     if isinstance(values, pa.Array | pa.ChunkedArray):
-        return values
+        return plain_arrow(values, name=name)
     if hasattr(values, "detach"):  # a tensor, wherever it lives
-        values = values.detach().cpu().numpy()
+        values = _of_tensor(values, name=name)
+    if type(getattr(values, "dtype", None)).__name__ == "ArrowDtype":  # a column of pandas that Arrow holds
+        return plain_arrow(pa.array(values.array), name=name)
+    values = as_masked(values)
     if (found := odd_column(values, name=name)) is not None:
         return found
+    mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
     if hasattr(values, "__array__") or isinstance(values, np.ndarray):
         array = np.asarray(values)
         if array.ndim != 1:
             raise DataError(f"column {name!r} must have one dimension, got shape {array.shape}; give a column each")
-        values = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return _read(partial(pa.array, values, from_pandas=True), values, name=name)
+        values = _known(array)
+    found = _read(partial(pa.array, values, from_pandas=True, mask=mask), values, name=name)
+    return plain_arrow(found, name=name)
+
+
+def _known(array: NDArray[Any]) -> NDArray[Any]:
+    """The same values in this machine's bytes, of a type that Arrow has."""
+    if array.dtype.kind == "T":  # NumPy's StringDType, which has bytes of its own
+        return array.astype(object)
+    if array.dtype.isbuiltin == 2:  # a type that a package brings to NumPy, as ml_dtypes does bfloat16
+        return array.astype(np.float32)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _of_tensor(tensor: Any, *, name: str) -> NDArray[Any]:
+    """A tensor's numbers; floats of a type that NumPy has not, as bfloat16, widened."""
+    kind = str(tensor.dtype).removeprefix("torch.")
+    narrow = tensor.is_floating_point() and kind not in {"float16", "float32", "float64"}
+    try:
+        found: NDArray[Any] = (tensor.detach().float() if narrow else tensor.detach()).cpu().numpy()
+    except (TypeError, RuntimeError, NotImplementedError):  # sparse, quantised, without values, of bits
+        given = f"{kind} of layout {tensor.layout} on {tensor.device}"
+        raise DataError(
+            f"column {name!r} must be a dense tensor of plain numbers, got {given}; convert it first"
+        ) from None
+    return found
 
 
 def _read(read: Callable[[], Any], values: Any, *, name: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mbgd.data.order import IntArray
 from mbgd.errors import DataError
@@ -38,6 +39,34 @@ def odd_column(values: Any, *, name: str) -> pa.Array | None:
     if type(labels.dtype).__name__ == "PeriodDtype":
         return _coded(array.codes, odd_column(labels, name=name))
     return None if _is_plain(labels) else _coded(array.codes, _texts(labels))
+
+
+def plain_arrow(column: Any, *, name: str = "") -> Any:
+    """An Arrow column without what only describes it: run ends spelt out, an extension type as what it stores, the periods
+    and intervals of pandas as `odd_column` reads them; any other, and what stores bytes or nested values, as it is."""
+    while True:
+        kind = column.type
+        if pa.types.is_run_end_encoded(kind):
+            column = pc.run_end_decode(column)
+        elif pa.types.is_dictionary(kind) and _name_of(kind.value_type):
+            chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+            column = pa.chunked_array([chunk.dictionary_decode() for chunk in chunks], kind.value_type)
+        elif _name_of(kind).startswith("pandas."):
+            return odd_column(column.to_pandas(), name=name)
+        elif isinstance(kind, pa.BaseExtensionType) and not _has_no_text(kind.storage_type):
+            column = column.cast(kind.storage_type) if isinstance(column, pa.ChunkedArray) else column.storage
+        else:
+            return column
+
+
+def _name_of(kind: pa.DataType) -> str:
+    """Of an extension type; else nothing."""
+    return str(getattr(kind, "extension_name", ""))
+
+
+def _has_no_text(kind: pa.DataType) -> bool:
+    binary = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    return bool(binary or pa.types.is_nested(kind))
 
 
 def odd_objects(values: Any, *, name: str) -> pa.Array | None:

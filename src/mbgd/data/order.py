@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbgd.data.shuffle import shuffle
+from mbgd.errors import DataError
 from mbgd.seeds import Purpose, counter
 
 IntArray = NDArray[np.int64]
@@ -30,15 +31,24 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Order:
-    """The row order of every epoch, over rows 0..n_rows-1 or over the `chosen` row ids."""
+    """The row order of every epoch, over rows 0..n_rows-1 or over the `chosen` row ids; or `n_rows` of them as somebody else
+    has drawn them for each epoch."""
 
     n_rows: int
     seed: int
     sampling: Sampling = "reshuffle"
     chosen: IntArray | None = None
+    drawn: Callable[[int], IntArray] | None = None
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether an epoch is every row once."""
+        return self.sampling != "iid" and self.drawn is None
 
     def rows(self, epoch: int) -> IntArray:
         """Row ids in the order of one epoch, shape (n_rows,)."""
+        if self.drawn is not None:
+            return self._drawn(self.drawn(epoch), epoch)
         if self.sampling == "natural":
             return self.natural()
         if self.sampling == "iid":
@@ -46,6 +56,14 @@ class Order:
         else:
             places = shuffle(self.n_rows, seed=self.seed, epoch=epoch)
         return places if self.chosen is None else self.chosen[places]
+
+    def _drawn(self, rows: IntArray, epoch: int) -> IntArray:
+        if len(rows) != self.n_rows:
+            raise DataError(
+                f"a sampler must draw as many rows each epoch as its len() says, {self.n_rows}, got {len(rows)} in epoch "
+                f"{epoch + 1}; give it that length"
+            )
+        return rows
 
     def natural(self) -> IntArray:
         """Row ids as they stand: the order of batch gradient descent, where a shuffle would change nothing."""

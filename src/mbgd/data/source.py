@@ -130,6 +130,15 @@ def first_row(source: Source) -> Rows:
         return source.read(slice(0, 1))
 
 
+def batch_rows(source: Any) -> int | None:
+    """The rows of a batch where a collate_fn of one's own makes each, so that they are read together and no others with
+    them; None where any number may be read at once."""
+    while hasattr(source, "rows"):  # a source over another
+        source = source.rows
+    found: int | None = getattr(source, "batch_rows", None)
+    return found
+
+
 def row_bytes(source: Source) -> int:
     """Bytes of one row: what decides how many are gathered at once."""
     return sum(leaf.numel() * leaf.element_size() for leaf in first_row(source).leaves())

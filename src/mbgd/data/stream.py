@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mbgd.data.chunk import Chunk, Stretch, aligned, gather
 from mbgd.data.order import BatchSize, Cursor, IntArray, Order, Tail, batch_sizes
-from mbgd.data.source import ArraySource, Rows, Source, row_bytes
+from mbgd.data.source import ArraySource, Rows, Source, batch_rows, row_bytes
 from mbgd.data.sparse import SparseSource
 from mbgd.errors import PlanError
 
@@ -20,8 +20,9 @@ IN_PLACE_ROWS, IN_PLACE_BYTES = 1 << 17, 64 << 20  # of a chunk whose rows are n
 
 
 def rows_of_a_chunk(source: Source) -> int:
-    """How many rows are gathered at once: arithmetic on shapes alone."""
-    return max(1, CHUNK_BYTES // max(1, row_bytes(source)))
+    """How many rows are gathered at once: arithmetic on shapes alone. Where a collate_fn of one's own makes each batch, no more
+    than one: a chunk has one batch at least."""
+    return 1 if batch_rows(source) else max(1, CHUNK_BYTES // max(1, row_bytes(source)))
 
 
 def rows_in_place(source: Source) -> int:
@@ -96,7 +97,7 @@ class _Cutter:
         end = cursor.row + int(sizes.sum())
         over = end == n or (self._tail == "drop" and n - end < size)
         after = Cursor(cursor.epoch + 1, 0) if over else Cursor(cursor.epoch, end)
-        whole = size == n and cursor.row == 0 and self._order.sampling != "iid"
+        whole = size == n and cursor.row == 0 and self._order.takes_all
         rows = self._order.natural() if whole else self._shuffled(cursor.epoch)[cursor.row : end]
         return Cut(rows, sizes, size, cursor, after, whole)
 

@@ -15,12 +15,14 @@ if TYPE_CHECKING:  # an optional package
 
 
 def export(model: Any, path: str | os.PathLike[str]) -> Path:
-    """Write a model of `fit_table`, or of `mbgd.mlp`, as an ONNX file that holds its encoder, networks and target.
+    """Write a model of `fit_table`, of an estimator, or of `mbgd.mlp`, as an ONNX file that holds its encoder or scales, networks
+    and target.
 
-    model: a run, a `Predictor` or `Ensemble`, a run folder or a model file. An input a column, each (rows, 1): numbers as
-    double with NaN for missing, labels as string, dates as int64 seconds since 1970 on the clock of training. Outputs are
-    `prediction` (rows,), or (rows, T) of several targets, with `quantiles` (rows, Q) where there are such; of classes `label`
-    (rows,) and `probabilities` (rows, C). Needs the package onnx. Raises PlanError and SavedFileError before anything is
+    model: a run, a fitted estimator, a `Predictor` or `Ensemble`, a run folder or a model file. An input a column, each
+    (rows, 1): numbers as double with NaN for missing, labels as string, dates as int64 seconds since 1970 on the clock of
+    training; a model of arrays has one input `x` (rows, F). Outputs are `prediction` (rows,), or (rows, T) of several targets,
+    with `quantiles` (rows, Q) where there are such; of classes `label` (rows,) and `probabilities` (rows, C), of several
+    labels a row both (rows, L). Needs the package onnx. Raises PlanError and SavedFileError before anything is
     written, StorageError.
     """
     place = checked_place(path)
@@ -43,9 +45,12 @@ def checked_place(path: str | os.PathLike[str]) -> Path:
 
 
 def _predictor(model: Any) -> Any:
+    if hasattr(type(model), "predictor_"):  # of an estimator, which says so where it is not fitted
+        return model.predictor_
     predictor = getattr(model, "predictor", model)  # of a run
     if not hasattr(predictor, "described"):
-        raise PlanError(f"model must be a run, a loaded model or a path, got {type(model).__name__}; give one of those")
+        kinds = "a run, a fitted estimator of mbgd, a loaded model or a path"
+        raise PlanError(f"model must be {kinds}, got {type(model).__name__}; give one of those")
     return predictor
 
 

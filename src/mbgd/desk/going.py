@@ -42,7 +42,7 @@ def going(parts: Parts, plan: Plan, *, recorder: Recorder, start: Standing) -> T
 @contextmanager
 def borrowed(parts: Parts) -> Iterator[None]:
     """The model in training mode and without gradients of the caller's; afterwards a model that was in evaluation mode has
-    each submodule in the mode it had, and an optimizer has the learning rates it had."""
+    each submodule in the mode it had."""
     model, updater = parts.model, parts.engine.updater
     modes = [] if model.training else [(module, module.training) for module in model.modules()]
     if modes:
@@ -54,8 +54,6 @@ def borrowed(parts: Parts) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-        for group, rate in zip(updater.optimizer.param_groups, updater.base_rates, strict=True):
-            group["lr"] = rate
 
 
 def _done(parts: Parts, standing: Standing) -> dict[str, Any]:

@@ -12,22 +12,25 @@ from mbgd.desk.ensemble import Ensemble, Predicting
 from mbgd.desk.plain import finished_model
 from mbgd.desk.predictor import of_a_table, of_arrays
 from mbgd.errors import DataError, PlanError, SavedFileError, taken_at_its_word
+from mbgd.forks import one_thread
 from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import SavedModel, load_model, put_into, restore
 
 
+@one_thread()  # a server forks after it: no thread of OpenMP may begin
 def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Predicting:
     """A trained model from a run folder or a model file, without pickle.
 
-    A table's model and an estimator's are built anew; several, of folds or members, come back as an `Ensemble`. A module
-    of your own was saved as weights alone: give `model`, an instance of it, which gets them. Raises SavedFileError for a
-    damaged, foreign or newer file, or another architecture.
+    A table's model, an estimator's and one of `mbgd.mlp` are built anew; several, of folds or members, come back as an
+    `Ensemble`. A module of your own was saved as weights alone: give `model`, an instance of it, which gets them. Raises
+    SavedFileError for a damaged, foreign or newer file, or another architecture.
     """
     saved = _read(Path(path))
     if saved.facts.get("kind") in _OF_TABLES:
         return _of_tables(saved)
-    if model is None and (saved.architecture or {}).get("kind") == "scaled_mlp":
-        return of_arrays(saved.facts, restore(saved))
+    if model is None and saved.architecture is not None:
+        with taken_at_its_word(saved.path):
+            return of_arrays(saved.facts, restore(saved))
     if model is None:
         what = f"{saved.path} holds the weights of a module of your own, {saved.facts.get('class')}"
         raise SavedFileError(f"{what}; give an instance of it: load({str(path)!r}, model)")
@@ -36,6 +39,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Predic
         return of_arrays(saved.facts, model)
 
 
+@one_thread()
 def load_table(path: str | os.PathLike[str]) -> Predicting:
     """`load` of a table's model or models, which know its columns. Raises SavedFileError for any other."""
     saved = _read(Path(path))

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from mbgd.errors import PlanError
+from mbgd.forks import torch_threads
 from mbgd.step.members import met_again
 
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # as a container sees its own group
@@ -105,7 +106,7 @@ def computing(device: torch.device, threads: int) -> Iterator[None]:
     cuda = [device] if device.type == "cuda" else []
     try:
         with torch.random.fork_rng(devices=cuda), torch.enable_grad():
-            torch.set_num_threads(threads)
+            torch.set_num_threads(torch_threads(threads))
             yield
     finally:
         torch.set_num_threads(before)

@@ -6,7 +6,7 @@ import torch
 
 from mbgd.data.chance import drawing
 from mbgd.data.order import IntArray
-from mbgd.data.source import ArraySource, Rows, Source, first_row
+from mbgd.data.source import ArraySource, Rows, Source, batch_rows, first_row
 from mbgd.data.sparse import SparseSource
 from mbgd.data.stream import rows_of_a_chunk
 from mbgd.errors import DataError
@@ -21,7 +21,8 @@ def mean_weight(source: Source, chosen: IntArray | None, *, seed: int) -> float:
         return 1.0
     if isinstance(source, SparseSource):  # a weight needs no dense row
         source = ArraySource(Rows(source.data.leaves()[-1], None, source.data.w))
-    n, step, total = source.n_rows if chosen is None else len(chosen), rows_of_a_chunk(source), 0.0
+    n, total = source.n_rows if chosen is None else len(chosen), 0.0
+    step = batch_rows(source) or rows_of_a_chunk(source)
     with drawing(step_seed(seed, OUTSIDE_OF_STEPS)):  # weights that are drawn at random have this mean at a resume, too
         for at in range(0, n, step):
             rows = source.read(slice(at, at + step) if chosen is None else chosen[at : at + step])

@@ -73,11 +73,14 @@ class RowPredictor:
     levels: tuple[float, ...]
     several: bool  # outputs a row
     threshold: Threshold | None
+    multilabel: bool = False  # each output is the probability of a label by itself
 
     def predict_one(self, row: Any) -> Any:
         """The mean in the target's own units, the median of quantiles, or the class, as `predict`; an array (T,) of several
-        targets. Raises DataError as that does."""
+        targets, (L,) of labels. Raises DataError as that does."""
         mean_O = self._means(row)
+        if self.multilabel:
+            return (mean_O > 0.5).astype(np.int64)
         if self.classes:
             return self.classes[self._best(mean_O)]
         if self.levels:
@@ -85,7 +88,9 @@ class RowPredictor:
         return mean_O if self.several else float(mean_O[0])
 
     def predict_proba_one(self, row: Any) -> Array:
-        """Shape (C,): the probability of each of `classes`."""
+        """Shape (C,): the probability of each of `classes`; (L,) of labels, each by itself."""
+        if self.multilabel:
+            return self._means(row)
         if not self.classes:
             raise PlanError(
                 "predict_proba_one needs a model of classes, got one that predicts numbers; use predict_one"
@@ -174,6 +179,7 @@ def row_predictor(plain: Plain) -> RowPredictor:
         levels=first.levels,
         several=first.several,
         threshold=None if threshold is None else Threshold.from_json(threshold),
+        multilabel=bool(first.facts.get("multilabel")),
     )
 
 

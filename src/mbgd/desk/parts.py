@@ -13,10 +13,12 @@ from torch import nn
 from mbgd.data.ahead import ahead
 from mbgd.data.chance import drawing
 from mbgd.data.chunk import Chunk
+from mbgd.data.loader import Draws
 from mbgd.data.order import IntArray, Order, Tail, steps_per_epoch
 from mbgd.data.source import ArraySource, Source, first_row
 from mbgd.data.sparse import SparseSource
 from mbgd.data.stream import ChunkEnds, chunks, rows_in_place, rows_of_a_chunk
+from mbgd.desk.batch_norm import check_batch_norm, chosen_tail
 from mbgd.desk.engine import make_engine
 from mbgd.desk.machine import WORK_OF_A_CHUNK
 from mbgd.desk.mean_weight import mean_weight
@@ -24,7 +26,7 @@ from mbgd.desk.plan import Plan
 from mbgd.desk.standing import SNAPSHOT_STEPS
 from mbgd.errors import PlanError
 from mbgd.loop.progress import Progress
-from mbgd.loop.steps import RateFactor
+from mbgd.loop.steps import Constant, RateFactor
 from mbgd.loop.stop import StopReason
 from mbgd.measure.evaluate import Ends
 from mbgd.measure.metrics import METRICS, check_metric, default_metric
@@ -70,6 +72,7 @@ class Parts:
     threads: int
     prefetch: int
     resolved: dict[str, Any]
+    notices: tuple[str, ...] = ()
     n_classes: int = 2
     target_scale: Ends = (0.0, 1.0)  # (center, scale) of a standardised target: scores are in its own units
     target_range: Ends = (-math.inf, math.inf)  # of its predictions, in those units
@@ -139,6 +142,9 @@ def assemble(
     chosen: IntArray | None,
     validation: Held | None,
     device: torch.device,
+    for_scores: Loss | None = None,
+    labels_weigh: bool = False,
+    draws: Draws | None = None,
     stop_after: int | None = None,
     n_classes: int = 2,
     target_scale: Ends = (0.0, 1.0),
@@ -146,21 +152,24 @@ def assemble(
 ) -> Parts:
     """The parts from a source whose rows are ready: batch size, length, schedule, optimizer, engine, machine.
 
-    `stop_after` steps it ends, and there the schedule ends, too: a rate that never came down leaves weights of one moment.
+    `for_scores` is the loss without what is for training alone, the same where None; `labels_weigh` says that row weights are
+    those of labels. After `stop_after` steps it ends, and there the schedule ends, too: a rate that never came down leaves
+    weights of one moment.
     """
     n_rows = source.n_rows if chosen is None else len(chosen)
+    n_rows = n_rows if draws is None else len(draws)
     batch_size = (
         n_rows if plan.batch_size == "full" else min(plan.batch_size if plan.batch_size != "auto" else 32, n_rows)
     )
-    tail = _tail(plan, model, n_rows, batch_size)
+    tail = chosen_tail(plan, model, n_rows, batch_size)
+    check_batch_norm(model, plan, source, n_rows=n_rows, batch_size=batch_size, tail=tail, device=device)
     per_epoch = steps_per_epoch(n_rows, batch_size=batch_size, tail=tail)
     planned, limit = _length(plan, per_epoch)
     total_steps = planned if stop_after is None else min(stop_after, planned or stop_after)
-    metric = _metric(plan, loss)
+    metric = _metric(plan, loss, output_shape)
     every = [plan.checkpoint_every] if isinstance(plan.checkpoint_every, int) else []
     every += [SNAPSHOT_STEPS] if plan.on_divergence == "recover" else []
     updater = _updater(model, plan)
-    _check_batch_norm(model, plan)
     in_memory = isinstance(source, (ArraySource, SparseSource))
     engine, reason, threads, work = make_engine(
         model,
@@ -173,6 +182,11 @@ def assemble(
         batch_size=batch_size,
         total_steps=total_steps,
     )
+    rate_factor = make_schedule(
+        plan.schedule, horizon_rows=_rows_planned(total_steps, n_rows, batch_size, tail), warmup=plan.warmup
+    )
+    if not isinstance(rate_factor, Constant):
+        updater.scheduled = f"schedule={plan.schedule!r}" + (f" with warmup={plan.warmup:g}" if plan.warmup else "")
     ends = ChunkEnds(
         max_batches=max(1, min(BATCHES_OF_A_CHUNK[engine.name], int(WORK_OF_A_CHUNK / work))),
         max_rows=rows_in_place(source) if in_place(engine, source) else rows_of_a_chunk(source),
@@ -182,22 +196,21 @@ def assemble(
     return Parts(
         model=model,
         source=source,
-        order=Order(n_rows, plan.seed, plan.sampling, chosen),  # type: ignore[arg-type]  # one of Sampling, by its bound
-        loss=loss,
+        order=Order(n_rows, plan.seed, plan.sampling, chosen, None if draws is None else draws.rows),  # type: ignore[arg-type]  # one of Sampling, by its bound
+        loss=for_scores or loss,
         output_shape=output_shape,
         n_classes=n_classes,
         target_scale=target_scale,
         target_range=target_range,
         engine=engine,
-        rate_factor=make_schedule(
-            plan.schedule, horizon_rows=_rows_planned(total_steps, n_rows, batch_size, tail), warmup=plan.warmup
-        ),
+        rate_factor=rate_factor,
         ends=ends,
         batch_size=batch_size,
         tail=tail,
         total_steps=total_steps,
         validation=validation,
         metric=metric,
+        notices=(_divisor_said(loss, engine.rule.mean_weight),) if labels_weigh else (),
         device=device,
         threads=threads,
         prefetch=plan.prefetch if plan.prefetch is not None else int(plan.workers > 0 and not in_memory),
@@ -220,32 +233,18 @@ def assemble(
     )
 
 
+def _divisor_said(loss: Loss, mean_weight: float) -> str:
+    return (
+        f"loss={loss.name}: a row weighs what its labels do (the weight of its class, 0 where it is ignored, the mean over its "
+        f"positions); an update divides by batch_size times the training rows' mean of that, {mean_weight:.4g}"
+    )
+
+
 def in_place(engine: Engine, source: Source) -> bool:
     """Whether rows are left where they lie, and read there."""
     if isinstance(source, SparseSource):
         return engine.reads_sparse
     return engine.reads_in_place and isinstance(source, ArraySource) and source.lies_by_rows
-
-
-def _tail(plan: Plan, model: nn.Module, n_rows: int, batch_size: int) -> Tail:
-    """`auto`: even sizes where BatchNorm would meet a single row in training, else a short last batch."""
-    if plan.tail != "auto":
-        return plan.tail  # type: ignore[return-value]  # one of Tail, by its bound
-    return "even" if has_batch_norm(model) and batch_size > 1 and n_rows % batch_size == 1 else "short"
-
-
-def has_batch_norm(model: nn.Module) -> bool:
-    """Whether some BatchNorm will take batch statistics: a model in evaluation mode is trained in training mode."""
-    kinds = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    return any(m.training or not model.training for m in kinds)
-
-
-def _check_batch_norm(model: nn.Module, plan: Plan) -> None:
-    if plan.micro_batch is not None and has_batch_norm(model) and not plan.allow_batch_norm:
-        raise PlanError(
-            f"micro_batch must be None for a model with BatchNorm, got {plan.micro_batch}: statistics of a part of the batch "
-            "are another model; use GroupNorm, or allow_batch_norm=True to take them so"
-        )
 
 
 def _length(plan: Plan, per_epoch: int) -> tuple[int | None, str]:
@@ -277,9 +276,9 @@ def _rows_planned(total_steps: int | None, n_rows: int, batch_size: int, tail: T
     return whole * (per_epoch * batch_size if tail == "drop" else n_rows) + rest * batch_size
 
 
-def _metric(plan: Plan, loss: Loss) -> str:
+def _metric(plan: Plan, loss: Loss, output_shape: tuple[int, ...]) -> str:
     if plan.metric is not None:
-        return check_metric(plan.metric, loss.kind)
+        return check_metric(plan.metric, loss.kind, ranked=len(output_shape) < 2)
     return "loss" if loss.kind == "custom" else default_metric(loss.kind)
 
 

@@ -86,9 +86,7 @@ def plain_model(predictor: Any) -> Plain:
     module = getattr(predictor.model, "_orig_mod", predictor.model)
     described = architecture(module)
     if described is None:
-        raise PlanError(
-            f"model must be one of mbgd's own, got {type(module).__name__}; build it by mbgd.mlp, or use fit_table"
-        )
+        raise PlanError(f"model must be one of mbgd's own, got {type(module).__name__}; build it by mbgd.mlp")
     arrays = {name: tensor.detach().cpu().numpy() for name, tensor in module.state_dict().items()}
     return _plain(predictor.described(), described, arrays)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mbgd.data.files import Dialect
-from mbgd.data.given import as_source
+from mbgd.data.given import as_inputs
 from mbgd.data.source import ArraySource, Rows, Source
 from mbgd.data.sparse import SparseSource
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
 from mbgd.errors import PlanError
+from mbgd.forks import after_fork
 from mbgd.measure.calibrate import tempered
 from mbgd.measure.conformal import Widening
 from mbgd.measure.evaluate import outputs, predict
@@ -53,6 +54,7 @@ class Predictor:
     temperature: float = 1.0  # probabilities are those of outputs / temperature
     widening: Widening | None = None  # of quantiles, by validation rows
     threshold: Threshold | None = None  # where it is not the likelier class that is predicted
+    multilabel: bool = False  # each output is the probability of a label by itself, of those above 1/2 the row has
 
     @property
     def classes(self) -> tuple[Any, ...]:
@@ -92,7 +94,7 @@ class Predictor:
 
     def predict(self, data: Any) -> NDArray[Any]:
         """Shape (n,): the mean in the target's own units, the median of quantiles, or the class of highest probability, or
-        that by the threshold; (n, T) of several targets."""
+        that by the threshold; (n, T) of several targets; labels 0 and 1 (n, L) of several a row."""
         return self.decide(self.outputs(data))
 
     def predict_quantiles(self, data: Any) -> NDArray[np.float64]:
@@ -104,8 +106,8 @@ class Predictor:
         return self.numbers(self.outputs(data))
 
     def predict_proba(self, data: Any) -> NDArray[np.float64]:
-        """Shape (n, C): the probability of each of `classes`."""
-        if not self.classes:
+        """Shape (n, C): the probability of each of `classes`; (n, L) of labels, each by itself."""
+        if not self.classes and not self.multilabel:
             raise PlanError("predict_proba needs a model of classes, got one that predicts numbers; use predict")
         return self.spread(self.outputs(data))
 
@@ -129,6 +131,8 @@ class Predictor:
 
     def decide(self, outputs: NDArray[np.float64]) -> NDArray[Any]:
         """Predictions from the loss's own predictions, as `outputs` gives them."""
+        if self.multilabel:
+            return (outputs > 0.5).astype(np.int64)
         if not self.classes:
             numbers = self.numbers(outputs)
             return middle(self.loss.levels, numbers) if self.loss.levels else numbers
@@ -146,6 +150,7 @@ class Predictor:
         """Probabilities (n, C), of both classes where the model gives one."""
         return np.stack([1.0 - outputs, outputs], axis=1) if outputs.ndim == 1 else outputs
 
+    @after_fork()
     def outputs(self, data: Any) -> NDArray[np.float64]:
         """What the loss makes of the model's outputs: means (n,), probabilities of class 1 (n,), or of all (n, C); quantiles
         (n, Q)."""
@@ -160,6 +165,7 @@ class Predictor:
         assert self.encoder is not None
         return self.of_encoded(self.encoder.encode(table))
 
+    @after_fork()
     def of_encoded(self, encoded: Encoded) -> NDArray[np.float64]:
         """The same of rows that its encoder has encoded."""
         x = (torch.from_numpy(encoded.numbers), torch.from_numpy(encoded.codes))
@@ -171,7 +177,7 @@ class Predictor:
         return outputs if self.classes else self.numbers(outputs)
 
     def _inputs(self, data: Any) -> Source:
-        source = as_source(data, need_target=False)
+        source = as_inputs(data)
         dtype = next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.get_default_dtype())
         if isinstance(source, (ArraySource, SparseSource)):
             return type(source)(source.data.map(lambda t: t.to(dtype) if t.is_floating_point() else t))
@@ -183,6 +189,12 @@ class Predictor:
         parts = [p.double().cpu().numpy() for p, _, _ in predict(self.model, source, loss=loss, device=device)]
         shape = (0,) if is_scalar(self.output_shape) else (0, *self.output_shape)
         return np.concatenate(parts) if parts else np.zeros(shape)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled and copied as its fields are, its loss by name as in a file: a `Loss` is made of functions inside others."""
+        said = self.described()
+        held = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "loss"}
+        return _again, ({name: said[name] for name in ("loss", "output_shape", "quantiles")}, held)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write one safetensors file that holds all of this; a user's own module is saved as weights alone."""
@@ -202,6 +214,7 @@ class Predictor:
             "quantiles": list(self.loss.levels),
             "widening": None if self.widening is None else self.widening.to_json(),
             "threshold": None if self.threshold is None else asdict(self.threshold),
+            **({"multilabel": True} if self.multilabel else {}),
         }
 
 
@@ -220,6 +233,7 @@ def of_a_table(facts: Mapping[str, Any], model: nn.Module, *, encoder: Encoder) 
         temperature=float(facts.get("temperature", 1.0)),
         widening=None if widening is None else Widening.from_json(loss.levels, widening),
         threshold=None if threshold is None else Threshold.from_json(threshold),
+        multilabel=bool(facts.get("multilabel")),
     )
 
 
@@ -228,7 +242,8 @@ def of_arrays(facts: Mapping[str, Any], model: nn.Module) -> Predictor:
     from mbgd.data.encode.targets import target_from_json
 
     target = None if facts.get("target") is None else target_from_json(facts["target"])
-    return Predictor(model, loss_of(facts), tuple(facts["output_shape"]), target=target, facts=facts)
+    shape, labels = tuple(facts["output_shape"]), bool(facts.get("multilabel"))
+    return Predictor(model, loss_of(facts), shape, target=target, facts=facts, multilabel=labels)
 
 
 def dialect_of(facts: Mapping[str, Any], targets: tuple[str, ...]) -> Dialect:
@@ -246,7 +261,12 @@ def loss_of(facts: Mapping[str, Any]) -> Loss:
     try:
         return make_loss(TORCH_LOSSES[name]() if name in TORCH_LOSSES else name, output_shape=shape, levels=levels)
     except PlanError:
-        return make_loss(_unreduced, output_shape=shape)
+        return replace(make_loss(_unreduced, output_shape=shape), name=name.removeprefix("own:"))
+
+
+def _again(said: Mapping[str, Any], held: Mapping[str, Any]) -> Predictor:
+    """What `Predictor.__reduce__` took apart."""
+    return Predictor(loss=loss_of(said), **held)
 
 
 def _unreduced(output: Any, y: Any) -> Any:
@@ -256,6 +276,6 @@ def _unreduced(output: Any, y: Any) -> Any:
 def sparse_outputs(model: nn.Module, matrix: Any) -> NDArray[np.float64]:
     """What a model's last layer makes of SciPy's sparse rows, float64; (n,) also where it gives one column."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    source = as_source(matrix, need_target=False)
+    source = as_inputs(matrix)
     found = torch.cat([output for output, _, _ in outputs(model, source, device=device)])
     return (found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found).numpy()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from mbgd.data.chance import kept_aside
 from mbgd.data.given import as_source
+from mbgd.data.loader import Draws, loading
 from mbgd.data.order import IntArray
-from mbgd.data.source import ArraySource, Rows, Source, row_bytes
+from mbgd.data.source import ArraySource, Rows, Source, first_row, row_bytes
 from mbgd.data.sparse import SparseSource
 from mbgd.data.split import hold_out
 from mbgd.desk.inputs import dtype_of, fitting_inputs
@@ -22,10 +24,15 @@ from mbgd.desk.machine import choose_device, fits
 from mbgd.desk.parts import Held, Parts, assemble
 from mbgd.desk.plan import Plan
 from mbgd.errors import DataError, PlanError
+from mbgd.forks import after_fork
 from mbgd.seeds import Purpose
+from mbgd.step.label_weights import IGNORED, LabelWeights
 from mbgd.step.loss import Loss, make_loss
+from mbgd.step.targets import are_shares
+from mbgd.step.torch_loss import unweighted
 
 
+@after_fork()
 @kept_aside()
 def prepare(model: nn.Module, data: Any, *, plan: Plan, sample_weight: Any = None) -> Parts:
     """Check model, data and plan against each other and make the parts. Raises PlanError and DataError, changes nothing
@@ -36,29 +43,51 @@ def prepare(model: nn.Module, data: Any, *, plan: Plan, sample_weight: Any = Non
     model.to(device)
     source = as_source(data, sample_weight=sample_weight, workers=plan.workers)
     source, outputs = fitting_inputs(model, source, device=device)
-    loss = make_loss(
-        _loss_spec(plan),
-        output_shape=outputs,
-        dtype=dtype_of(model),
-        label_smoothing=plan.label_smoothing,
-        quantile=plan.quantile,
-        huber_delta=plan.huber_delta,
-    )
-    plain = replace(loss, class_weight=None)  # class weights are for training: scores go without
+    spec, y = _loss_spec(plan), first_row(source).y
+    loss = _loss(spec, plan, model, outputs=outputs, y=y)
+    for_scores = loss if unweighted(spec) is spec else _loss(unweighted(spec), plan, model, outputs=outputs, y=y)
     ready = prepared(source, loss, device)
-    scored = ready if loss.class_weight is None else prepared(source, plain, device)
-    chosen, validation = _validation(scored, plan, model, loss=plain, device=device)
+    scored = ready if for_scores is loss else prepared(source, for_scores, device)
+    draws = _draws(data, plan)
+    chosen, validation = _validation(scored, plan, model, loss=for_scores, device=device)
     return assemble(
         model,
         ready,
         plan=plan,
         loss=loss,
+        for_scores=for_scores,
+        labels_weigh=loss.label_weights is not None and _weigh(loss.label_weights, source),
         output_shape=outputs,
         chosen=chosen,
         validation=validation,
         device=device,
+        draws=draws,
         n_classes=outputs[0] if loss.kind == "multiclass" else 2,
     )
+
+
+def _loss(spec: Any, plan: Plan, model: nn.Module, *, outputs: tuple[int, ...], y: Tensor | None) -> Loss:
+    return make_loss(
+        spec,
+        output_shape=outputs,
+        dtype=dtype_of(model),
+        label_smoothing=plan.label_smoothing,
+        quantile=plan.quantile,
+        huber_delta=plan.huber_delta,
+        shares=are_shares(y, outputs),
+    )
+
+
+def _draws(data: Any, plan: Plan) -> Draws | None:
+    """What a loader's sampler of one's own draws, in place of an order of ours."""
+    if not isinstance(data, DataLoader) or (sampler := loading(data).sampler) is None:
+        return None
+    if isinstance(plan.validation, float) or (plan.validation is not None and _as_mask(plan.validation) is not None):
+        raise PlanError(
+            f"validation must be (X, y) for a loader with {type(sampler).__name__}, which would draw the rows held out, got "
+            "a share or a mask; hold out rows with a Subset, and give those"
+        )
+    return Draws(sampler, len(data.dataset), plan.seed)  # type: ignore[arg-type]  # its length is known here
 
 
 def _loss_spec(plan: Plan) -> Any:
@@ -96,16 +125,19 @@ class PreparedSource:
 
 
 def prepared(source: Source, loss: Loss, device: torch.device) -> Source:
-    """Targets checked and converted once where they are in memory, else chunk by chunk; class weights made row weights."""
+    """Targets checked and converted once where they are in memory, else chunk by chunk; what labels weigh made row weights."""
+    weights = loss.label_weights
+    weigh = weights is not None and first_row(source).y is not None and _weigh(weights, source)
 
     def change(rows: Rows) -> Rows:
         if rows.y is None:
             raise DataError("data must have a target, got inputs alone; pass (X, y)")
         y = loss.prepare(rows.y)
-        if loss.class_weight is None:
+        if weights is None or not weigh:
+            _refuse_ignored(weights, y)
             return Rows(rows.x, y, rows.w)
-        of_class = loss.class_weight.to(y.device)[y.long()]
-        return Rows(rows.x, y, of_class if rows.w is None else of_class * rows.w)
+        w = weights.of_rows(y, loss.dtype)
+        return Rows(rows.x, weights.filled(y) if y.ndim == 1 else y, w if rows.w is None else w * rows.w)
 
     if isinstance(source, SparseSource):
         return SparseSource(change(source.data))
@@ -113,6 +145,24 @@ def prepared(source: Source, loss: Loss, device: torch.device) -> Source:
         return PreparedSource(source, change)
     ready = ArraySource(change(source.data))
     return ready.to(device) if fits(row_bytes(ready) * ready.n_rows, device) else ready
+
+
+def _weigh(weights: LabelWeights, source: Source) -> bool:
+    """Whether labels count differently. Of rows that are read one by one, which may: such a row with one label takes a weight or
+    an ignore_index of the user's own, since what rows weigh on the average is known only once all have been read."""
+    if isinstance(source, (ArraySource, SparseSource)):
+        return source.data.y is not None and weights.differ(source.data.y)
+    y = first_row(source).y
+    return (y is not None and y.ndim > 1) or weights.of_class is not None or weights.ignore != IGNORED
+
+
+def _refuse_ignored(weights: LabelWeights | None, y: Tensor) -> None:
+    ignored = None if weights is None else weights.ignored(y)
+    if ignored is not None and bool(ignored.any()):
+        raise DataError(
+            f"y must hold a class for every row of a dataset, got {IGNORED}, which is ignored, in row {int(ignored.nonzero()[0])}; "
+            "leave that row out, as with torch.utils.data.Subset, or give the loss another ignore_index"
+        )
 
 
 def _validation(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from copy import copy
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,19 @@ from mbgd.measure.calibrate import Calibration
 from mbgd.measure.conformal import Covered, Widening, covered
 from mbgd.measure.threshold import Threshold
 from mbgd.record.history import History
+
+
+def _kind(value: Any) -> Any:
+    """The function or class itself, else the class of an object; of a partial that of what it calls."""
+    value = value.func if isinstance(value, partial) else value
+    return value if isinstance(value, type | FunctionType | BuiltinFunctionType) else type(value)
+
+
+def _with(plan: Plan, knobs: dict[str, Any]) -> Plan:
+    """A plan with other values, which are not checked."""
+    changed = copy(plan)
+    vars(changed).update(knobs)
+    return changed
 
 
 @dataclass(frozen=True)
@@ -99,6 +115,15 @@ class Run:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the one-file model; `mbgd.load` reads it."""
         return self.predictor.save(path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled and copied whole, but for knobs that only the program at hand knows, as a function inside another: these
+        become their names, as in plan.json."""
+        knobs = vars(self.plan).items()
+        local = {
+            name: {"object": _kind(value).__qualname__} for name, value in knobs if "<" in _kind(value).__qualname__
+        }
+        return vars(self) | ({"plan": _with(self.plan, local)} if local else {})
 
     def summary(self) -> dict[str, Any]:
         """The facts of the run as JSON: what the command prints and result.json holds."""

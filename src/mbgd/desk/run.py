@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from torch import nn
-from torch.utils.data import DataLoader, SequentialSampler
+from torch.utils.data import DataLoader
 
+from mbgd.data.loader import loading
+from mbgd.desk.bounds import Choice, Either, Whole, check
 from mbgd.desk.card import write_card
 from mbgd.desk.ended import write_result
 from mbgd.desk.engine import check_engine
@@ -29,14 +32,15 @@ from mbgd.desk.recover import recovered
 from mbgd.desk.result import Run
 from mbgd.desk.standing import Standing
 from mbgd.desk.train import Look, Trained, scored
-from mbgd.errors import PlanError
+from mbgd.errors import DataError, DivergenceError, PlanError
 from mbgd.loop.progress import Progress
-from mbgd.loop.steps import Steps
+from mbgd.loop.steps import Steps, joined
 from mbgd.loop.steps import steps as loop_steps
 from mbgd.record.loggers import check_logger
 from mbgd.step.update import take_average
 
 Fitting = Generator[Look, None, Run]
+EVERY = Either(Whole(1), Choice("epoch"))  # updates between two yields of `steps`
 
 
 def fit(
@@ -58,7 +62,12 @@ def fit(
 
         theta := theta - eta * (1 / (m wbar)) * sum over the batch of w_i grad l_i
 
-    with m the batch size (also of the short last batch of an epoch) and wbar the mean row weight. `out` names a new
+    with m the batch size (also of the short last batch of an epoch), l_i the loss of row i and wbar the mean row weight.
+    `loss` is a name, one of torch's losses, or a function loss(outputs, y) of one value a row, shape (B,). Of torch's losses
+    l_i is the mean over a row's elements. Labels may have positions, outputs (B, C, *) with y (B, *), an ignore_index and
+    weights of classes, also beside label_smoothing: l_i is then the weighted mean over the row's positions, and w_i is times
+    their mean weight, so that wbar stands for torch's divisor, the sum of weights in a batch, at its mean over all training
+    rows. CrossEntropyLoss also takes class probabilities, y in the shape of the outputs. `out` names a new
     folder for checkpoints, history and the model; `progress` shows how it goes. Raises PlanError and DataError;
     DivergenceError before an update that would not be finite; KeyboardInterrupt after Ctrl-C, with the weights on a step
     boundary and, with `out`, saved.
@@ -73,36 +82,68 @@ def fit(
 
 
 def steps(
-    model: nn.Module, data: Any, *, sample_weight: Any = None, **knobs: Unpack[Knobs]
+    model: nn.Module,
+    data: Any,
+    *,
+    every: int | Literal["epoch"] | None = None,
+    sample_weight: Any = None,
+    **knobs: Unpack[Knobs],
 ) -> Generator[Steps, None, None]:
-    """The loop that `fit` goes round: yields one `Steps` a chunk of updates, with losses, rates and the position after it.
+    """The loop that `fit` goes round: yields one `Steps` for some updates, with losses, rates and the position after them.
 
-    Between two of them look at the model, score it, save it or stop; it ends with the planned steps. Threads and random
-    numbers are yours there: they change only while the loop computes. The model is in training mode. After the last of
-    them averaged weights (`ema_decay`) take their place in the model.
+    every: how many updates lie between two yields, or "epoch" for one yield at the end of each epoch; the last comes with
+    the last planned update in any case. By default the loop chooses what is quickest: some hundreds or thousands of updates,
+    which of a small data set may be all of the training. How often it yields changes no bit of the result, unless the data
+    set draws at random (see `fit`).
+
+    Between two of them look at the model, score it, save it or stop; it ends with the planned steps. What you set there on
+    the optimizer that you gave (its rate, momentum, weight decay, parameter groups) holds from the next update on, with
+    either engine; a rate raises PlanError where `schedule` or `warmup` sets it. Threads and random numbers are yours there:
+    they change only while the loop computes. The model is in training mode. After the last of them averaged weights
+    (`ema_decay`) take their place in the model.
     """
+    check(EVERY, "every", every, hint="'epoch' is once an epoch, 100 every hundred updates")
     plan = module_plan(knobs, data)
     for word in ("validation", "patience", "target_loss", "time_limit", "checkpoint_every", "metric", "log"):
         if getattr(plan, word) is not None:
             raise PlanError(f"{word} belongs to fit, got it with steps; look and stop between two steps instead")
     parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
-    return _steps(parts)
+    if every == "epoch":
+        parts = replace(parts, ends=replace(parts.ends, at_epoch_end=True))
+    elif every is not None:
+        parts = replace(parts, ends=replace(parts.ends, every_steps=(*parts.ends.every_steps, every)))
+    return _steps(parts, every)
 
 
-def _steps(parts: Parts) -> Generator[Steps, None, None]:
+def _steps(parts: Parts, every: int | str | None) -> Generator[Steps, None, None]:
     coming = parts.chunks(Progress())
     going = loop_steps(coming, parts.engine, rate_factor=parts.rate_factor)
+    unseen: list[Steps] = []  # a chunk may end before anybody looks
     try:
         with borrowed(parts):
             while True:
-                with computing(parts.device, parts.threads):
-                    done = next(going)
-                yield done
-                if done.progress.steps_done == parts.total_steps:
+                try:
+                    with computing(parts.device, parts.threads):
+                        unseen.append(next(going))
+                except DivergenceError:
+                    if unseen:
+                        yield joined(unseen)
+                    raise
+                at = unseen[-1].progress
+                if at.steps_done == parts.total_steps or _is_looked_at(at, every):
+                    yield joined(unseen)
+                    unseen = []
+                if at.steps_done == parts.total_steps:
                     return take_average(parts.engine.updater)
     finally:
         going.close()
         coming.close()
+
+
+def _is_looked_at(at: Progress, every: int | str | None) -> bool:
+    if every is None:
+        return True
+    return at.cursor.row == 0 if isinstance(every, str) else at.steps_done % every == 0
 
 
 _ELSEWHERE = {  # knobs of a table -> what to do with a module of one's own
@@ -123,7 +164,7 @@ _ELSEWHERE = {  # knobs of a table -> what to do with a module of one's own
 
 def module_plan(words: Mapping[str, Any], data: Any) -> Plan:
     """A checked plan for a module of the user's own. Raises PlanError also for what only a table has."""
-    plan = make_plan({**_of_loader(data), **words})
+    plan = make_plan({**_of_loader(data, words), **words})
     for word in words:
         if word not in Knobs.__annotations__:
             remedy = _ELSEWHERE.get(word, "leave it out")
@@ -131,16 +172,21 @@ def module_plan(words: Mapping[str, Any], data: Any) -> Plan:
     return plan
 
 
-def _of_loader(data: Any) -> dict[str, Any]:
-    """What a DataLoader was made to do, as words of a plan."""
+def _of_loader(data: Any, words: Mapping[str, Any]) -> dict[str, Any]:
+    """What a DataLoader was made to do, as words of a plan; its sampler draws the rows where it is one of your own."""
     if not isinstance(data, DataLoader):
         return {}
-    return {
-        "batch_size": data.batch_size,
-        "tail": "drop" if data.drop_last else "auto",
-        "sampling": "natural" if isinstance(data.sampler, SequentialSampler) else "reshuffle",
-        "workers": data.num_workers,
-    }
+    found = loading(data)
+    if found.batch_sampler is not None:
+        raise DataError(
+            f"data must be a DataLoader whose batches are cut from the rows of a sampler, got {type(found.batch_sampler).__name__} "
+            "as its batch_sampler; give its sampler and batch_size, or write the loop around mbgd.batches, which takes it"
+        )
+    if found.sampler is not None and "sampling" in words:
+        raise PlanError(
+            f"sampling is what the loader's {type(found.sampler).__name__} does, got {words['sampling']!r} as well; leave one out"
+        )
+    return {word: value for word, value in found.words.items() if value is not None}
 
 
 def fitting(model: nn.Module, data: Any, *, plan: Plan, out: Any = None, sample_weight: Any = None) -> Fitting:
@@ -201,7 +247,7 @@ def _run(
         resolved=parts.resolved,
         seconds=trained.standing.seconds,
         folder=folder,
-        notices=(*notices, *recovered(trained.standing), *recorder.notices),
+        notices=(*parts.notices, *notices, *recovered(trained.standing), *recorder.notices),
     )
     if folder is not None:
         with recorder.last_step_named():

@@ -26,12 +26,14 @@ from mbgd.desk.table_plan import table_plan
 from mbgd.desk.table_run import TableRun, train_one
 from mbgd.desk.train import Look
 from mbgd.errors import PlanError
+from mbgd.forks import after_fork
 from mbgd.record.loggers import check_logger
 from mbgd.store import read_sealed, write_sealed
 
 TableFitting = Generator[Look | ModelTrained, None, Run]
 
 
+@after_fork()
 def fit_table(
     data: Any,
     target: str | tuple[str, ...],

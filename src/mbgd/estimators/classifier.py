@@ -13,12 +13,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from mbgd.desk.predictor import Predictor
 from mbgd.errors import PlanError
 from mbgd.estimators.fitting import chosen, train
 from mbgd.estimators.labels import Labels, Scale, learn_labels, of_classes
 from mbgd.estimators.network import Network
 from mbgd.estimators.read import read_labels, read_more
-from mbgd.estimators.save import save_network
+from mbgd.estimators.save import fitted_predictor
 from mbgd.estimators.words import own_words
 
 OF_NUMBERS = ("squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma")
@@ -202,8 +203,12 @@ class MBGDClassifier(ClassifierMixin, BaseEstimator):
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the one-file model, without pickle; `mbgd.load` reads it."""
-        check_is_fitted(self)
-        return save_network(self.network_, Path(path))
+        return self.predictor_.save(path)
+
+    @property
+    def predictor_(self) -> Predictor:
+        """What `mbgd.load` gives of the saved model, as it is now: `mbgd.export` takes it from here."""
+        return fitted_predictor(self)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -19,6 +19,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from mbgd.desk.predictor import Predictor
 from mbgd.errors import PlanError
 from mbgd.estimators.arrays import AsTheyAre
 from mbgd.estimators.classifier import has_probabilities, loss_for
@@ -26,7 +27,7 @@ from mbgd.estimators.fitting import Start, chosen, n_outputs, train
 from mbgd.estimators.labels import Labels, Scale, learn_labels, learn_scale, of_classes
 from mbgd.estimators.network import Network, outputs_of
 from mbgd.estimators.read import read_any_shape, read_labels, read_more, read_numbers
-from mbgd.estimators.save import save_network
+from mbgd.estimators.save import fitted_predictor
 from mbgd.estimators.words import own_words
 
 BY_LABEL = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)  # one output a class, of two classes as well
@@ -199,7 +200,7 @@ class MBGDEstimator(BaseEstimator):
         rows = read_more(self, X, network.road)
         if isinstance(network.target, Labels):
             return network.target.decide(network.outputs(rows))
-        return network.means(rows).astype(network.dtype)
+        return network.predicted(rows)
 
     @available_if(_for_classes)
     def decision_function(self, X: Any) -> NDArray[Any]:
@@ -218,8 +219,12 @@ class MBGDEstimator(BaseEstimator):
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the module's weights and what its outputs mean, without pickle; `mbgd.load(path, module)` puts them into an
         instance of it."""
-        check_is_fitted(self)
-        return save_network(self.network_, Path(path))
+        return self.predictor_.save(path)
+
+    @property
+    def predictor_(self) -> Predictor:
+        """What `mbgd.load` gives of the saved model, as it is now: `mbgd.export` takes it from here."""
+        return fitted_predictor(self)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy of a classifier, R2 of a regressor."""

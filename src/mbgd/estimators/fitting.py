@@ -24,6 +24,7 @@ from mbgd.estimators.network import Array, Network, check_same_shape, learn_road
 from mbgd.estimators.read import Rows, n_rows, read_more, read_training, read_weight
 from mbgd.estimators.watch import loss_curve, validation_curve, watched
 from mbgd.estimators.words import check_class_weight, for_one_pass, plan_of, seed_of
+from mbgd.forks import after_fork
 from mbgd.seeds import Purpose
 
 LearnTarget = Callable[[Any, Array | None], Labels | Scale]  # y of the training rows and their weights
@@ -43,6 +44,7 @@ class Start:
 Begin = Callable[[Any, Start], Network]  # an estimator and that in, its network before training out
 
 
+@after_fork()
 def train(
     estimator: Any,
     X: Any,

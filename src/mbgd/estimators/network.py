@@ -20,10 +20,12 @@ from mbgd.desk.predictor import sparse_outputs
 from mbgd.errors import PlanError
 from mbgd.estimators.arrays import AsTheyAre, Entries, Numbers, learn_entries, learn_numbers
 from mbgd.estimators.frames import Columns, learn_columns
-from mbgd.estimators.labels import POSITIVE, Labels, Scale
+from mbgd.estimators.labels import Labels, Scale
 from mbgd.estimators.read import Rows, n_rows
+from mbgd.forks import after_fork
 from mbgd.model.build import mlp
 from mbgd.model.table import TableModel
+from mbgd.step.plain import prediction_word
 
 AT_ONCE = 8192  # rows of a forward pass
 Array = NDArray[np.float64]
@@ -43,6 +45,7 @@ class Network:
     dtype: np.dtype[Any]
     stand: Stand | None = None
 
+    @after_fork()
     def outputs(self, rows: Rows) -> Array:
         """(n,) or (n, K) as the last layer gives them, float64."""
         if is_sparse(rows) and isinstance(self.road, Numbers):  # dense in it, but not all at once
@@ -67,6 +70,7 @@ class Network:
         two = isinstance(self.target, Labels) and self.target.kind == "multiclass" and z.shape[1] == 2
         return z[:, 1] - z[:, 0] if two else z
 
+    @after_fork()
     def probabilities(self, rows: Rows) -> Array:
         """(n, C) of the classes, or (n, L) of each label by itself."""
         assert isinstance(self.target, Labels)
@@ -80,7 +84,14 @@ class Network:
         """(n,) or (n, T) in the target's own units."""
         assert isinstance(self.target, Scale)
         z = self.outputs(rows)
-        return self.target.restore(np.exp(z) if self.loss in POSITIVE else z)
+        return self.target.restore(np.exp(z) if prediction_word(self.loss, several=z.ndim > 1) == "exp" else z)
+
+    def predicted(self, rows: Rows) -> NDArray[Any]:
+        """The same in the network's own precision, or in float64 where that cannot hold them."""
+        means = self.means(rows)
+        with np.errstate(over="ignore"):
+            found: NDArray[Any] = means.astype(self.dtype)
+        return found if np.isfinite(found).all() else means
 
     def linear(self) -> tuple[Array, Array] | None:
         """(coefficients (K, F), intercepts (K,)) in the units of X and y, float64, of a linear model of an array."""

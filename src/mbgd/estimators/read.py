@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import _check_sample_weight, assert_all_finite, check_array, validate_data
 
+from mbgd.data.encode.target import TOO_WIDE, too_wide
 from mbgd.data.table import Table
+from mbgd.errors import DataError
 from mbgd.estimators.arrays import AsTheyAre
 from mbgd.estimators.frames import Columns, as_table, is_frame, is_plain, named
 
@@ -58,10 +60,12 @@ def read_labels(y: Any) -> NDArray[Any]:
 
 
 def read_numbers(y: Any) -> NDArray[np.float64]:
-    """The target of a regression: finite, float64 (n,) or (n, T); one column is taken as (n,)."""
+    """The target of a regression: float64 (n,) or (n, T), finite as are its squares; one column is taken as (n,)."""
     if y is None:
         raise ValueError("y must be given for a regressor, which requires y to be passed, but the target y is None")
     found: NDArray[np.float64] = check_array(y, dtype=np.float64, ensure_2d=False, allow_nd=False, input_name="y")
+    if (wide := too_wide(found)) is not None:
+        raise DataError(f"row {wide[0]} of y: {found[wide]:g} {TOO_WIDE}")
     return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
 
 

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from mbgd.desk.predictor import Predictor
 from mbgd.errors import PlanError
 from mbgd.estimators.classifier import linear_part
 from mbgd.estimators.fitting import chosen, train
 from mbgd.estimators.labels import learn_scale
 from mbgd.estimators.network import Network
 from mbgd.estimators.read import read_more, read_numbers
-from mbgd.estimators.save import save_network
+from mbgd.estimators.save import fitted_predictor
 from mbgd.estimators.words import own_words
 
 OF_CLASSES = ("log_loss", "cross_entropy", "hinge")
@@ -165,7 +166,7 @@ class MBGDRegressor(RegressorMixin, BaseEstimator):
         """Means (medians, quantiles: by the loss), (n,) or (n, T), in the units of y."""
         check_is_fitted(self)
         network: Network = self.network_
-        return network.means(read_more(self, X, network.road)).astype(network.dtype)
+        return network.predicted(read_more(self, X, network.road))
 
     @property
     def coef_(self) -> NDArray[np.float64]:
@@ -181,8 +182,12 @@ class MBGDRegressor(RegressorMixin, BaseEstimator):
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the one-file model, without pickle; `mbgd.load` reads it."""
-        check_is_fitted(self)
-        return save_network(self.network_, Path(path))
+        return self.predictor_.save(path)
+
+    @property
+    def predictor_(self) -> Predictor:
+        """What `mbgd.load` gives of the saved model, as it is now: `mbgd.export` takes it from here."""
+        return fitted_predictor(self)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,11 +1,11 @@
-"""A trained network in, the one-file model out, which `mbgd.load` reads without pickle."""
+"""A fitted estimator as the desk has its model: what `mbgd.load` gives of its one-file model, and `mbgd.export` writes."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from mbgd.data.encode.target import Label, Target
@@ -22,28 +22,27 @@ from mbgd.model.scaled import ScaledMLP
 NAME = "y"
 
 
-def save_network(network: Network, path: Path) -> Path:
-    """Write it with its scales, classes and encoder; of a module of the user's own the weights. Raises PlanError for classes
-    that JSON does not tell apart, and for a loss of the user's own over classes.
-
-    What is loaded computes in float64; of several labels a row its `predict` gives the probability of each.
-    """
-    return predictor_of(network).save(path)
+def fitted_predictor(estimator: Any) -> Predictor:
+    """The same answers from rows in their own units, with scales, classes and encoder, computed in float64. Raises PlanError
+    for classes that JSON does not tell apart, and for a loss of the user's own over classes."""
+    check_is_fitted(estimator)
+    return predictor_of(estimator.network_)
 
 
 def predictor_of(network: Network) -> Predictor:
-    """The same answers from rows in their own units, as the desk has them."""
+    """As `fitted_predictor`, of what an estimator's `fit` has left."""
     n_outputs = len(network.target.classes) if isinstance(network.target, Labels) else network.target.center.size
     several = n_outputs > 1 and not (isinstance(network.target, Labels) and network.target.kind == "binary")
     shape = (n_outputs,) if several else ()
     if network.loss.startswith("own:") and isinstance(network.target, Labels):
-        raise PlanError("save needs a loss by name for classes, got a function; their probabilities are not its own")
+        raise PlanError("a model file needs a loss by name for classes, got a function; give loss='log_loss'")
     return Predictor(
         _in_own_units(network),
         loss_of({"loss": network.loss, "output_shape": shape}),
         shape,
         encoder=network.road.encoder if isinstance(network.road, Columns) else None,
         target=_target(network.target),
+        multilabel=isinstance(network.target, Labels) and network.target.kind == "multilabel",
     )
 
 
@@ -88,5 +87,7 @@ def _plain(label: Any) -> Label:
         return int(label)
     if not isinstance(label, (str, int, bool)):
         kind = type(label).__name__
-        raise PlanError(f"save needs classes that are text, truth values or whole numbers, got {label!r} ({kind})")
+        raise PlanError(
+            f"a model file needs classes that are text, truth values or whole numbers, got {label!r} ({kind})"
+        )
     return label

@@ -17,6 +17,20 @@ from mbgd.step.autograd import Engine
 from mbgd.step.guard import run_finite
 
 RateFactor = Callable[[int], float]
+"""The rows seen before an update -> the learning rate as a share of its base."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A rate factor that stays: the rates are the optimizer's own, and whoever sets them there is followed."""
+
+    share: float = 1.0
+
+    def __call__(self, rows_seen: int) -> float:
+        return self.share
+
+
+no_schedule = Constant()
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,19 @@ class Steps:
         return weighted_mean(self.loss_sums, self.weight_sums)
 
 
+def joined(several: Sequence[Steps]) -> Steps:
+    """Consecutive steps as one value."""
+    if len(several) == 1:
+        return several[0]
+    return Steps(
+        several[-1].progress,
+        np.concatenate([each.loss_sums for each in several]),
+        np.concatenate([each.weight_sums for each in several]),
+        np.concatenate([each.rate_factors for each in several]),
+        np.concatenate([each.sizes for each in several]),
+    )
+
+
 @np.errstate(over="ignore")  # of finite losses near the greatest number
 def weighted_mean(loss_sums: NDArray[np.float64], weight_sums: NDArray[np.float64]) -> float:
     """One mean over the rows of several batches, from their sums; 0 where they weigh nothing."""
@@ -64,7 +91,8 @@ def steps(
     """
     progress = start
     for chunk in chunks:
-        factors = np.ones(len(chunk)) if rate_factor is no_schedule else _factors(chunk, rate_factor, progress)
+        engine.updater.read_settings()
+        factors = _factors(chunk, rate_factor, progress)
         done = run_finite(engine, chunk, rate_factors=factors, steps_done=progress.steps_done)
         k = len(done)
         sizes = chunk.sizes[:k]
@@ -80,6 +108,8 @@ def steps(
 
 def _factors(chunk: Chunk, rate_factor: RateFactor, progress: Progress) -> NDArray[np.float64]:
     """One a batch, by the rows seen before it."""
+    if isinstance(rate_factor, Constant):
+        return np.full(len(chunk), rate_factor.share)
     seen = progress.rows_seen + np.cumsum(chunk.sizes) - chunk.sizes
     return np.array([rate_factor(rows) for rows in seen.tolist()])
 
@@ -95,8 +125,3 @@ def diverged(
 
 def _row_numbers(rows: Sequence[int], *, most: int = 8) -> str:
     return "rows " + ", ".join(str(row) for row in rows[:most]) + (", ..." if len(rows) > most else "")
-
-
-def no_schedule(rows_seen: int) -> float:
-    """A constant learning rate."""
-    return 1.0

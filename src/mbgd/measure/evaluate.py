@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import inf, nan
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 
 from mbgd.data.order import IntArray
 from mbgd.data.source import Rows, Source, call
+from mbgd.data.source import batch_rows as rows_of_a_batch
 from mbgd.data.sparse import AsTheyLie, SparseSource
 from mbgd.data.stream import rows_of_a_chunk
 from mbgd.measure.conformal import Widening
-from mbgd.measure.metrics import scorer
+from mbgd.measure.metrics import Scorer, scorer
 from mbgd.measure.threshold import Threshold
 from mbgd.step.evaluation import evaluating
 from mbgd.step.fused.program import multiplies_first
@@ -91,7 +93,7 @@ def evaluate(
     of several has scores under its own of `names` as well. NaN where there are no rows.
     """
     center, scale = target_scale
-    scores = scorer(loss.kind, n_classes, levels=loss.levels, threshold=threshold, names=names)
+    scores: Scorer | None = None
     loss_sum = weight_sum = 0.0
     for data, output, loss_B in _outputs(
         model, source, loss=loss, rows=rows, device=device, batch_rows=batch_rows, forward=forward
@@ -104,12 +106,36 @@ def evaluate(
         if loss.kind == "custom":
             continue  # what such outputs mean, nobody but the user knows
         prediction, y = _predicted(loss, output).numpy(), data.y.cpu().numpy()
+        by_position = loss.kind == "multiclass" and prediction.ndim > 2
+        if scores is None:
+            how: dict[str, Any] = {"levels": loss.levels, "threshold": threshold, "names": names}
+            scores = scorer(loss.kind, n_classes, **how, ranked=not by_position)
         if loss.kind in ("regression", "quantiles"):
             prediction = np.clip(prediction * scale + center, *target_range)
             y = y.astype(np.float64) * scale + center
             prediction = prediction if widening is None else widening.applied(prediction)
+        if by_position:
+            prediction, y, w_B = _positions(prediction, data.y.cpu(), w_B, loss=loss)
         scores.add(prediction, y, w_B)
+    scores = (
+        scorer(loss.kind, n_classes, levels=loss.levels, threshold=threshold, names=names) if scores is None else scores
+    )
     return {"loss": loss_sum / weight_sum if weight_sum else nan, **scores.result()}
+
+
+def _positions(
+    p: NDArray[np.float64], y: Tensor, w_B: NDArray[np.float64], *, loss: Loss
+) -> tuple[NDArray[np.float64], NDArray[Any], NDArray[np.float64]]:
+    """(probabilities (N, C), labels (N,) or shares (N, C), weights (N,)) of all positions of rows with p (B, C, *), each with
+    the weight of its row, those that are ignored with none."""
+    n_classes, labels, shares = p.shape[1], y.numpy(), y.ndim == p.ndim
+    by_class = np.moveaxis(p, 1, -1).reshape(-1, n_classes)
+    flat = np.moveaxis(labels, 1, -1).reshape(-1, n_classes) if shares else labels.reshape(-1)
+    w = np.ones((len(p), len(flat) // len(p)))
+    if loss.label_weights is not None:
+        w = loss.label_weights.each(y, torch.float64).flatten(1).numpy().astype(np.float64)
+    mean_B = w.mean(1)  # of which the weight of the row is a multiple
+    return by_class, flat, (w * np.divide(w_B, mean_B, out=np.zeros_like(w_B), where=mean_B > 0)[:, None]).reshape(-1)
 
 
 def _outputs(
@@ -137,13 +163,14 @@ def _outputs(
         yield data, output, loss_B
 
 
-def _as_taken(model: nn.Module, source: Source, batch_rows: int) -> tuple[Source, int]:
-    """Sparse rows as they lie where the model multiplies them by a matrix first; else few dense ones at once."""
+def _as_taken(model: nn.Module, source: Source, at_once: int) -> tuple[Source, int]:
+    """Sparse rows as they lie where the model multiplies them by a matrix first; else few dense ones at once. What a collate_fn
+    of one's own makes comes a batch at a time."""
     if not isinstance(source, SparseSource):
-        return source, batch_rows
+        return source, min(at_once, rows_of_a_batch(source) or at_once)
     if multiplies_first(model):
         return AsTheyLie(source), BATCH_ROWS
-    return source, min(batch_rows, rows_of_a_chunk(source))
+    return source, min(at_once, rows_of_a_chunk(source))
 
 
 def _predicted(loss: Loss, output: Tensor) -> Tensor:

@@ -54,9 +54,11 @@ def default_metric(kind: str) -> str:
     return OF_KIND[kind][0]
 
 
-def check_metric(name: str, kind: str) -> str:
-    """`name`, if it can be computed for this kind of task; raises PlanError with the nearest that can."""
+def check_metric(name: str, kind: str, *, ranked: bool = True) -> str:
+    """`name`, if it can be computed for this kind of task; raises PlanError with the nearest that can. Without `ranked` there
+    is no area under a curve, as of the positions of a row."""
     possible = ("loss", *OF_KIND[kind]) if kind != "custom" else OF_KIND[kind]
+    possible = possible if ranked else tuple(other for other in possible if other != "roc_auc")
     if name not in possible:
         hint = did_you_mean(name, possible) if name not in METRICS else "; that one is for another kind of task"
         raise PlanError(f"metric must be one of {', '.join(possible)} for {kind} losses, got {name!r}{hint}")
@@ -70,13 +72,15 @@ def scorer(
     levels: tuple[float, ...] = (),
     threshold: Threshold | None = None,
     names: tuple[str, ...] = (),
+    ranked: bool = True,
 ) -> Scorer:
     """The scores of a kind of task, as scikit-learn defines them, with row weights.
 
     regression   prediction and y (B,) or (B, T), averaged over outputs: r2, rmse, mae; with `names` of them each one's own, too
     quantiles    quantiles (B, Q) of rising `levels`, y (B,): pinball, and coverage and mean_width of symmetric pairs
     binary       probability of class 1 (B,) or (B, 2), y 0 or 1 (a probability between counts as a share of a row)
-    multiclass   probabilities (B, C), y class numbers; roc_auc is the mean over classes of one against the rest
+    multiclass   probabilities (B, C), y class numbers, or the share (B, C) of each class in a row; roc_auc is the mean over
+                 classes of one against the rest, which takes every row: it is left out without `ranked`
 
     The class that is found is the likeliest, or the one by a `threshold`, whose own score is then given as well.
     """
@@ -84,7 +88,7 @@ def scorer(
         return _Regression(names=names)
     if kind == "quantiles":
         return Quantiles(levels)
-    return _Classes(n_classes, threshold) if kind in ("binary", "multiclass") else _Nothing()
+    return _Classes(n_classes, threshold, ranked) if kind in ("binary", "multiclass") else _Nothing()
 
 
 class _Nothing:
@@ -143,6 +147,7 @@ class _Regression:
 class _Classes:
     n_classes: int
     threshold: Threshold | None = None
+    ranked: bool = True
     surprise: float = 0.0  # sum w -log p(y)
     kept: list[tuple[Array, Array, Array]] = field(default_factory=list)  # probabilities, y, weights: to be ranked
 
@@ -151,26 +156,27 @@ class _Classes:
 
     def add(self, prediction: ArrayLike, y: ArrayLike, w: ArrayLike | None = None) -> None:
         p_BC, tiny = _probabilities(prediction)
-        y_B, w_B = np.asarray(y, np.float64).reshape(-1), _weights(w, len(p_BC))
+        y_B, w_B = np.asarray(y, np.float64), _weights(w, len(p_BC))
+        y_B = y_B if y_B.shape == p_BC.shape else y_B.reshape(-1)
         found_B = p_BC.argmax(1) if self.threshold is None else self.threshold.found(p_BC)
         for c in range(self.n_classes):
             w_of_c_B = w_B * _share(y_B, c, self.n_classes)
             self.weight[c] += w_of_c_B.sum()
             self.hit[c] += w_of_c_B[found_B == c].sum()
             self.surprise -= float(w_of_c_B @ np.log(np.clip(p_BC[:, c], tiny, 1 - tiny)))
-        if self.n_classes <= MAX_RANKED_CLASSES:
+        if self.ranked and self.n_classes <= MAX_RANKED_CLASSES:
             self.kept.append((p_BC[:, 1:] if self.n_classes == 2 else p_BC, y_B, w_B))
 
     def result(self) -> dict[str, float]:
         weight = float(self.weight.sum())
         if weight == 0:
-            return dict.fromkeys(OF_KIND["multiclass"], nan)
+            return {name: nan for name in OF_KIND["multiclass"] if self.ranked or name != "roc_auc"}
         there = self.weight > 0
         return {
             "log_loss": self.surprise / weight,
             "accuracy": float(self.hit.sum()) / weight,
             "balanced_accuracy": float((self.hit[there] / self.weight[there]).mean()),
-            "roc_auc": self._area(),
+            **({"roc_auc": self._area()} if self.ranked else {}),
             **({} if self.threshold is None else self._by_threshold(self.threshold)),
         }
 
@@ -184,8 +190,11 @@ class _Classes:
             return nan
         p_NK, y_N, w_N = (np.concatenate(parts) for parts in zip(*self.kept, strict=True))
         if self.n_classes == 2:
-            return area_under_roc(p_NK[:, 0], y_N * w_N, (1 - y_N) * w_N)
-        return float(np.mean([area_under_roc(p_NK[:, c], w_N * (y_N == c), w_N * (y_N != c)) for c in there]))
+            one_N = _share(y_N, 1, 2)
+            return area_under_roc(p_NK[:, 0], one_N * w_N, (1 - one_N) * w_N)
+        shares = [_share(y_N, c, self.n_classes) for c in there]
+        areas = [area_under_roc(p_NK[:, c], w_N * of, w_N * (1 - of)) for c, of in zip(there, shares, strict=True)]
+        return float(np.mean(areas))
 
 
 def area_under_roc(score_N: Array, positive_N: Array, negative_N: Array) -> float:
@@ -224,6 +233,9 @@ def _probabilities(prediction: ArrayLike) -> tuple[Array, float]:
 
 
 def _share(y_B: Array, c: int, n_classes: int) -> Array:
-    """How much of each row belongs to class c: all or nothing, or for two classes what a probability of class 1 says."""
+    """How much of each row belongs to class c: all or nothing, or what the probabilities of a row say, of two classes that of
+    class 1."""
+    if y_B.ndim == 2:
+        return y_B[:, c]
     share_B: Array = (y_B == c).astype(np.float64) if n_classes != 2 else y_B if c == 1 else 1 - y_B
     return share_B

@@ -62,11 +62,24 @@ class Front:
 
 
 @dataclass(frozen=True)
-class Network:
-    """`MLP` or, with a front, `TableModel`: weights (out, in) and bias of each layer, an activation between them; of several
-    members those of the last layer are (M, out, in) and (M, out), and their mean is the output."""
+class Scaling:
+    """What a `ScaledMLP` has before its layers: numbers in their own units in, (x - center) / scale out, cut off at `bound`."""
 
-    front: Front | None
+    center: Array  # (F,), as the next two
+    scale: Array
+    bound: Array
+
+    def __call__(self, numbers_F: Array, codes: Sequence[int]) -> Array:
+        z_F: Array = (numbers_F - self.center) / self.scale
+        return np.minimum(np.maximum(z_F, -self.bound), self.bound)
+
+
+@dataclass(frozen=True)
+class Network:
+    """`MLP` or, with a front, `ScaledMLP` or `TableModel`: weights (out, in) and bias of each layer, an activation between
+    them; of several members those of the last layer are (M, out, in) and (M, out), and their mean is the output."""
+
+    front: Front | Scaling | None
     layers: tuple[tuple[Array, Array], ...]
     activation: str
 
@@ -77,7 +90,7 @@ class Network:
     @property
     def members(self) -> int:
         """How many share its layers; the mean of theirs is the output."""
-        return 1 if self.front is None else self.front.members
+        return self.front.members if isinstance(self.front, Front) else 1
 
     @property
     def n_inputs(self) -> int:
@@ -123,27 +136,40 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": _relu, "tanh": np.ta
 
 
 def network(described: Mapping[str, Any], arrays: Mapping[str, Array]) -> Network:
-    """The network of an architecture of kind `mlp` or `table`, its arrays by their names in the file; they are not copied.
+    """The network of an architecture of one model, its arrays by their names in the file; they are not copied.
 
-    Raises SavedFileError where the arrays are not those of the architecture.
+    Raises SavedFileError where the arrays are not those of the architecture; none of them is left out.
     """
     try:
-        front = _front(described, arrays) if described["kind"] == "table" else None
-        width = int(described["n_inputs"]) if front is None else _width(described, front)
+        front = _FRONTS[described["kind"]](described, arrays)
+        width = _width(described, front) if isinstance(front, Front) else int(described["n_inputs"])
         numbers = sorted(int(name.split(".")[1]) for name in arrays if name.startswith("body.") and "weight" in name)
         layers = tuple((arrays[f"body.{n}.weight"], arrays[f"body.{n}.bias"]) for n in numbers)
         sizes = (width, *described["hidden_layer_sizes"], int(described["n_outputs"]))
         shapes = [(weight.shape, bias.shape) for weight, bias in layers]
         wanted: list[Any] = [((b, a), (b,)) for a, b in pairwise(sizes)]
-        if front is not None and front.members > 1:
+        if isinstance(front, Front) and front.members > 1:
             wanted[-1] = tuple((front.members, *shape) for shape in wanted[-1])
         if shapes != wanted or described["activation"] not in ACTIVATIONS:
             raise ValueError(f"layers of {sizes} and {described['activation']!r}, got {[w for w, _ in shapes]}")
+        if len(arrays) != 2 * len(layers) + _n_arrays(front):
+            raise ValueError(f"layers and what stands before them, got {sorted(arrays)}")
         return Network(front, layers, described["activation"])
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise SavedFileError(
             f"the model's arrays must be those of its architecture, got others ({error}); the file is damaged"
         ) from None
+
+
+def _no_front(described: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+    return None
+
+
+def _scaling(described: Mapping[str, Any], arrays: Mapping[str, Array]) -> Scaling:
+    made = Scaling(arrays["center"], arrays["scale"], arrays["bound"])
+    if {made.center.shape, made.scale.shape, made.bound.shape} != {(int(described["n_inputs"]),)}:
+        raise ValueError(f"{described['n_inputs']} columns, got scales of shape {made.scale.shape}")
+    return made
 
 
 def _front(described: Mapping[str, Any], arrays: Mapping[str, Array]) -> Front:
@@ -158,6 +184,20 @@ def _front(described: Mapping[str, Any], arrays: Mapping[str, Array]) -> Front:
         embedded=tuple((column, arrays[f"embeddings.{k}"]) for k, column in enumerate(embedded)),
         scale=arrays["scale"] if described.get("scaled") else None,
     )
+
+
+_FRONTS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Array]], Front | Scaling | None]] = {
+    "mlp": _no_front,
+    "scaled_mlp": _scaling,
+    "table": _front,
+}
+
+
+def _n_arrays(front: Front | Scaling | None) -> int:
+    """How many arrays of the file stand before the layers."""
+    if isinstance(front, Front):
+        return len(front.embedded) + (front.bends is not None) + (front.scale is not None)
+    return 0 if front is None else 3
 
 
 def _bends(edges: list[list[float]], arrays: Mapping[str, Array]) -> Bends | None:

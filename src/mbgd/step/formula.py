@@ -1,6 +1,6 @@
 """A loss's arithmetic and the model's output shape in, a function from a batch to one loss a row, shape (B,), out.
 
-B rows of a batch · C classes or outputs
+B rows of a batch · C classes or outputs · * positions of a row
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mbgd.errors import DataError, PlanError
+from mbgd.step.label_weights import LabelWeights
 from mbgd.step.targets import Demand, is_scalar
 
 Kind = Literal["regression", "quantiles", "binary", "multiclass", "custom"]
@@ -31,8 +32,8 @@ class Known:
 
 @dataclass(frozen=True)
 class Formula:
-    """A loss before it meets a model. `elements` maps two equal shapes to that shape, or for labels (B, C), (B,) to (B,);
-    for quantiles (B, C), (B,) to (B, C)."""
+    """A loss before it meets a model. `elements` maps two equal shapes to that shape or to (B,), or for labels (B, C, *),
+    (B, *) to (B, *); for quantiles (B, C), (B,) to (B, C)."""
 
     name: str
     kind: Kind
@@ -40,14 +41,15 @@ class Formula:
     elements: PerRow
     prediction: Callable[[Tensor], Tensor]
     summed: bool = False  # several elements of a row are added, not averaged
-    class_weight: Tensor | None = None
+    label_weights: LabelWeights | None = None
+    weighted: bool = False  # the elements hold the weights of classes already
     known: Known | None = None
 
 
 def per_row(formula: Formula, output_shape: tuple[int, ...]) -> PerRow:
     """The formula as one loss a row, exactly (B,): shapes are compared before any arithmetic, so nothing broadcasts."""
     if formula.demand == "label":
-        return _of_labels(formula.elements, n_classes=output_shape[0])
+        return _of_labels(formula, n_classes=output_shape[0], n_dimensions=len(output_shape) + 1)
     if formula.kind == "quantiles":
         return _of_levels(formula.elements, n_levels=output_shape[0])
     if is_scalar(output_shape):
@@ -74,22 +76,32 @@ def _of_several_outputs(elements: PerRow, *, summed: bool) -> PerRow:
     def loss(output: Tensor, y: Tensor) -> Tensor:
         if output.shape != y.shape or output.ndim < 2:
             raise _mismatch(output, y)
-        of_each = elements(output, y if y.dtype == output.dtype else y.to(output.dtype)).flatten(1)
+        of_each = elements(output, y if y.dtype == output.dtype else y.to(output.dtype))
+        if of_each.ndim == 1:
+            return of_each
+        of_each = of_each.flatten(1)
         return of_each.sum(1) if summed else of_each.mean(1)
 
     return loss
 
 
-def _of_labels(elements: PerRow, *, n_classes: int) -> PerRow:
+def _of_labels(formula: Formula, *, n_classes: int, n_dimensions: int) -> PerRow:
+    """(B, C), (B,) to (B,); with positions (B, C, *), (B, *) their weighted mean within a row."""
+    weights, weighted = formula.label_weights or LabelWeights(), formula.weighted
+
     def loss(output: Tensor, y: Tensor) -> Tensor:
-        y_B = one_output(y)
-        if output.ndim != 2 or output.shape[1] != n_classes or y_B.shape != output.shape[:1]:
+        labels = one_output(y) if n_dimensions == 2 else y
+        fits = output.ndim == n_dimensions and output.shape[1] == n_classes
+        if not fits or labels.shape != (*output.shape[:1], *output.shape[2:]):
             raise _mismatch(output, y)
-        if y_B.dtype != torch.int64:
-            if y_B.is_floating_point():
+        if labels.dtype != torch.int64:
+            if labels.is_floating_point():
                 raise DataError(f"y must hold class labels as integers, got {y.dtype}; convert it with y.long()")
-            y_B = y_B.to(torch.int64)
-        return elements(output, y_B)
+            labels = labels.to(torch.int64)
+        each = formula.elements(output, labels)
+        if n_dimensions == 2:
+            return each / weights.each(labels, each.dtype) if weighted else each
+        return weights.mean(each, labels, weighted=weighted)
 
     return loss
 

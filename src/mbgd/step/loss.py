@@ -18,6 +18,7 @@ from torch.nn import functional
 from mbgd.errors import PlanError, did_you_mean
 from mbgd.step import targets
 from mbgd.step.formula import Formula, Kind, Known, PerRow, one_output, own_loss, per_row
+from mbgd.step.label_weights import LabelWeights
 from mbgd.step.pinball import pinball
 from mbgd.step.targets import Wanted, is_scalar
 from mbgd.step.torch_loss import is_torch_loss, remake
@@ -55,8 +56,8 @@ class Loss:
 
     per_row(output, prepared y) is exactly (B,): never reduced (only the gradient's rule knows the divisor), never
     broadcast. prepare(y) checks a whole target once. prediction(output) is the mean (B,), the probability of class 1
-    (B,), probabilities (B, C), or quantiles (B, C) that never fall. class_weight, from a torch module, belongs into
-    the row weights.
+    (B,), probabilities (B, C, *), or quantiles (B, C) that never fall. What `label_weights`, of a torch module, say of a row
+    belongs into its weight.
     """
 
     name: str
@@ -64,7 +65,8 @@ class Loss:
     per_row: PerRow
     prepare: Callable[[Tensor], Tensor]
     prediction: Callable[[Tensor], Tensor]
-    class_weight: Tensor | None = None
+    dtype: torch.dtype = torch.float32  # of the outputs
+    label_weights: LabelWeights | None = None
     own: bool = False  # a callable of the user's own, whose outputs are predictions as they stand
     known: Known | None = None  # where it is one of the named formulas
 
@@ -83,8 +85,10 @@ def make_loss(
     huber_delta: float = 1.0,
     levels: tuple[float, ...] = (),
     dtype: torch.dtype | None = None,
+    shares: bool = False,
 ) -> Loss:
-    """The loss for a model whose outputs have `output_shape` a row: () or (1,) for one, (C,) for several.
+    """The loss for a model whose outputs have `output_shape` a row: () or (1,) for one, (C,) for several, (C, *) for classes
+    at several positions.
 
     With o the output and y the target, natural logarithms, several outputs averaged except where they are classes:
 
@@ -100,34 +104,40 @@ def make_loss(
 
     `levels`, rising, make loss quantile one of several outputs, each the quantile of its level (see `step.pinball`).
     `label_smoothing` moves that share of each label evenly over the classes. `dtype` is that of the model's outputs,
-    torch's default where not given. A callable loss(output, y) returns one value a row.
+    torch's default where not given. With `shares` the target of a cross-entropy is a probability for each class. A callable
+    loss(output, y) returns one value a row.
     """
     _check_settings(spec, label_smoothing=label_smoothing, quantile=quantile, huber_delta=huber_delta)
     if levels:
         formula = pinball(spec, output_shape=output_shape, levels=levels)
     elif isinstance(spec, str):
-        formula = _named(spec, output_shape, smoothing=label_smoothing, quantile=quantile, delta=huber_delta)
+        formula = _named(
+            spec, output_shape, smoothing=label_smoothing, quantile=quantile, delta=huber_delta, shares=shares
+        )
     elif is_torch_loss(spec):
-        formula = remake(spec, output_shape=output_shape)
+        formula = remake(spec, output_shape=output_shape, shares=shares)
     elif callable(spec):
         formula = Formula(getattr(spec, "__name__", type(spec).__name__), "custom", "any", spec, _as_is)
     else:
         raise PlanError(f"loss must be a name, a torch.nn loss or a callable, got {type(spec).__name__}; {_names()}")
     of_y = () if levels else output_shape
-    wanted = Wanted(formula.name, formula.demand, of_y, dtype or torch.get_default_dtype())
+    wanted = Wanted(formula.name, formula.demand, of_y, dtype or torch.get_default_dtype(), formula.label_weights)
     return Loss(
         name=formula.name,
         kind=formula.kind,
         per_row=own_loss(formula.elements) if formula.demand == "any" else per_row(formula, output_shape),
         prepare=partial(targets.prepare, wanted=wanted),
         prediction=_on_rows(formula.prediction) if is_scalar(output_shape) else formula.prediction,
-        class_weight=formula.class_weight,
+        dtype=wanted.dtype,
+        label_weights=formula.label_weights,
         own=formula.demand == "any",
         known=formula.known,
     )
 
 
-def _named(name: str, output_shape: tuple[int, ...], *, smoothing: float, quantile: float, delta: float) -> Formula:
+def _named(
+    name: str, output_shape: tuple[int, ...], *, smoothing: float, quantile: float, delta: float, shares: bool
+) -> Formula:
     if name not in LOSSES:
         word = _OURS.get(name.lower().replace("-", "_").replace(" ", "_"))
         raise PlanError(
@@ -135,7 +145,9 @@ def _named(name: str, output_shape: tuple[int, ...], *, smoothing: float, quanti
             + (f"; here it is called {word!r}" if word else did_you_mean(name, LOSSES) or f"; {_names()}")
         )
     if name in ("log_loss", "cross_entropy", "hinge"):
-        formula = _for_classes(name, output_shape, smoothing)
+        formula = _for_classes(name, output_shape, smoothing, shares=shares)
+        if formula.demand == "distribution":
+            return formula
         return replace(formula, known=Known("hinge") if name == "hinge" else Known("log_loss", smoothing))
     formula = {
         "squared_error": Formula(name, "regression", "real", _squared_error, _as_is),
@@ -151,7 +163,7 @@ def _named(name: str, output_shape: tuple[int, ...], *, smoothing: float, quanti
     return replace(formula, known=Known(name, setting))
 
 
-def _for_classes(name: str, output_shape: tuple[int, ...], smoothing: float) -> Formula:
+def _for_classes(name: str, output_shape: tuple[int, ...], smoothing: float, *, shares: bool) -> Formula:
     if is_scalar(output_shape) and name == "hinge":
         return Formula(name, "binary", "binary", _hinge, torch.sigmoid)
     if is_scalar(output_shape) and name == "log_loss":
@@ -159,12 +171,13 @@ def _for_classes(name: str, output_shape: tuple[int, ...], smoothing: float) -> 
     if len(output_shape) != 1 or output_shape[0] < 2:
         raise PlanError(
             f"loss={name!r} must have one output a class, at least 2, got outputs of shape {('B', *output_shape)}; "
-            "give the last layer one output a class, or use 'log_loss' with one output for two classes"
+            "give the last layer one output a class, or use 'log_loss' with one output for two classes, or "
+            "nn.CrossEntropyLoss() for classes at several positions, outputs (B, classes, ...)"
         )
     if name == "hinge":
         return Formula(name, "multiclass", "label", _multiclass_hinge, _softmax)
     cross_entropy = partial(functional.cross_entropy, reduction="none", label_smoothing=smoothing)
-    return Formula("log_loss", "multiclass", "label", cross_entropy, _softmax)
+    return Formula("log_loss", "multiclass", "distribution" if shares else "label", cross_entropy, _softmax)
 
 
 def _check_settings(spec: LossSpec, *, label_smoothing: float, quantile: float, huber_delta: float) -> None:

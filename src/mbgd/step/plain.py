@@ -16,6 +16,7 @@ Word = Literal["as they are", "exp", "sigmoid", "softmax", "in order"]
 CLASSES: frozenset[str] = frozenset({"log_loss", "hinge", "BCEWithLogitsLoss", "BCELoss"})
 """Losses whose one output says how likely class 1 is; with several outputs the first two are of classes as well."""
 _LABELS = frozenset({"log_loss", "hinge", "CrossEntropyLoss", "NLLLoss", "MultiMarginLoss"})
+_SIGMOID = frozenset({"log_loss", "hinge", "BCEWithLogitsLoss", "MultiLabelSoftMarginLoss"})
 _EXP = frozenset({"poisson", "gamma", "PoissonNLLLoss", "NLLLoss"})
 
 
@@ -30,7 +31,7 @@ def prediction_word(loss: str, *, several: bool, levels: tuple[float, ...] = ())
         return "exp"
     if several and loss in _LABELS:
         return "softmax"
-    return "sigmoid" if loss in ("log_loss", "hinge", "BCEWithLogitsLoss") else "as they are"
+    return "sigmoid" if loss in _SIGMOID else "as they are"
 
 
 def predicts_classes(loss: str, *, several: bool) -> bool:

@@ -60,7 +60,8 @@ def restore(updater: Updater, state: State) -> None:
         if values:
             optimizer.state[parameter] = {key: _placed(key, value, parameter, group) for key, value in values.items()}
     for group, settings in zip(optimizer.param_groups, state.facts["groups"], strict=True):
-        group.update(settings)
+        group.update({name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()})
+    updater.base_rates = [float(group["lr"]) for group in optimizer.param_groups]
     drop_gradients(optimizer)
 
 
@@ -81,8 +82,12 @@ def _groups_of_parameters(optimizer: torch.optim.Optimizer) -> list[dict[str, An
 
 
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of a parameter group, where some optimizers count; its rate is the schedule's to set."""
-    return {k: v for k, v in group.items() if k != "lr" and isinstance(v, (bool, int, float))}
+    """The numbers of a parameter group, its rate among them: some optimizers count there, and users set them."""
+    several = {
+        k: list(v) for k, v in group.items() if isinstance(v, tuple) and all(isinstance(x, (int, float)) for x in v)
+    }
+    rate = {"lr": float(group["lr"])}  # between two updates it is the base that a schedule goes by
+    return {k: v for k, v in group.items() if isinstance(v, (bool, int, float))} | rate | several
 
 
 def _placed(key: str, value: Any, parameter: Tensor, group: Mapping[str, Any]) -> Any:

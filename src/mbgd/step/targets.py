@@ -1,6 +1,6 @@
 """The whole target in, checked once and of the shape and dtype that a loss wants out; errors name the row.
 
-n rows · C classes
+n rows · C classes · * positions of a row
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 
 from mbgd.errors import DataError
+from mbgd.step.label_weights import LabelWeights
 
-Demand = Literal["real", "at least 0", "above 0", "share", "binary", "label", "any"]
-"""What a loss asks of y: a number, one bounded below, 0 to 1, 0 or 1, a class number, or what the user's own loss takes."""
+Demand = Literal["real", "at least 0", "above 0", "share", "binary", "label", "distribution", "any"]
+"""What a loss asks of y: a number, one bounded below, 0 to 1, 0 or 1, a class number, a probability of each class, or what the
+user's own loss takes."""
+ADD_UP_WITHIN = 1e-3  # probabilities of a row, which may come in half precision
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Wanted:
     demand: Demand
     output_shape: tuple[int, ...]
     dtype: torch.dtype
+    weights: LabelWeights | None = None
 
 
 def is_scalar(output_shape: tuple[int, ...]) -> bool:
@@ -35,8 +39,8 @@ def is_scalar(output_shape: tuple[int, ...]) -> bool:
 def prepare(y: Tensor, wanted: Wanted) -> Tensor:
     """y in the shape and dtype of `wanted`, every value allowed; raises DataError with the first row that is not.
 
-    Shapes: (n,) for one output or for labels, a trailing 1 squeezed; otherwise that of the outputs. Whole numbers in
-    a float column are taken as labels.
+    Shapes: (n,) for one output or for labels, a trailing 1 squeezed, (n, *) for labels of positions; otherwise that of the
+    outputs. Whole numbers in a float column are taken as labels.
     """
     if wanted.demand == "any":
         return _not_nan(y if y.dtype != torch.float64 else y.to(wanted.dtype), y)
@@ -49,9 +53,17 @@ def prepare(y: Tensor, wanted: Wanted) -> Tensor:
     return numbers
 
 
+def are_shares(y: Tensor | None, output_shape: tuple[int, ...]) -> bool:
+    """Whether y holds a number for each class of outputs (n, C, *), as class probabilities do."""
+    return (
+        y is not None and y.is_floating_point() and tuple(y.shape[1:]) == output_shape and not is_scalar(output_shape)
+    )
+
+
 def _shaped(y: Tensor, wanted: Wanted) -> Tensor:
-    one_a_row = wanted.demand == "label" or is_scalar(wanted.output_shape)
-    inner = () if one_a_row else wanted.output_shape
+    labels = wanted.demand == "label"
+    inner = wanted.output_shape[1:] if labels else () if is_scalar(wanted.output_shape) else wanted.output_shape
+    one_a_row = inner == ()
     if one_a_row and y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim == 0 or tuple(y.shape[1:]) != inner:
@@ -63,8 +75,10 @@ def _shaped(y: Tensor, wanted: Wanted) -> Tensor:
 
 
 def _reshape_hint(y: Tensor, wanted: Wanted) -> str:
+    if wanted.demand == "label" and tuple(y.shape[1:]) == wanted.output_shape:
+        return "for one-hot rows pass y.argmax(1)" + (", or y.float() as probabilities" if wanted.weights else "")
     if wanted.demand == "label":
-        return "for one-hot rows pass y.argmax(1)"
+        return "give one label for each position of the outputs"
     if y.ndim == 1:
         return "the model must give one output a row"
     return "give the last layer as many outputs as y has columns"
@@ -75,18 +89,23 @@ def _shape(inner: tuple[int, ...]) -> str:
 
 
 def _labels(y: Tensor, wanted: Wanted) -> Tensor:
-    n_classes = wanted.output_shape[0]
+    n_classes, weights = wanted.output_shape[0], wanted.weights or LabelWeights()
     if y.is_floating_point():
         _finite(y, y)
         _refuse(y != y.round(), y, "must hold whole class labels", "make it integers, or use a regression loss")
-    labels = y.to(torch.int64)
+    one_a_row = len(wanted.output_shape) == 1
+    labels = y.to(torch.int64) if one_a_row or y.is_floating_point() or y.dtype == torch.bool else y
     last = n_classes - 1
-    _refuse(
-        (labels < 0) | (labels > last),
-        y,
-        f"must hold class labels 0 to {last} for a model with {n_classes} outputs",
-        "number the classes from 0, or give the last layer one output a class",
-    )
+    if labels.numel():
+        lowest, highest = (int(end) for end in torch.aminmax(labels))
+        if lowest < 0 or highest > last:
+            wrong, ignored = (labels < 0) | (labels > last), weights.ignored(labels) if wanted.weights else None
+            _refuse(
+                wrong if ignored is None else wrong & ~ignored,
+                y,
+                f"must hold class labels 0 to {last} for a model with {n_classes} outputs",
+                "number the classes from 0, or give the last layer one output a class",
+            )
     return labels
 
 
@@ -118,6 +137,13 @@ def _bounded(numbers: Tensor, y: Tensor, wanted: Wanted) -> None:
             f"must be above 0 {loss}",
             "use loss='poisson' where 0 occurs, 'squared_error' for both signs",
         )
+    elif wanted.demand == "distribution":
+        total = numbers.sum(1)
+        _refuse(
+            (numbers < 0) | (numbers > 1 + ADD_UP_WITHIN), y, f"must hold probabilities {loss}", "labels are integers"
+        )
+        bad = ((total - 1).abs() > ADD_UP_WITHIN).unsqueeze(1).expand_as(numbers)
+        _refuse(bad, y, f"must hold probabilities that add up to 1 over the classes {loss}", _SEVERAL)
     elif wanted.demand == "share" and (lowest < 0 or highest > 1):
         bad = (numbers < 0) | (numbers > 1)
         _refuse(bad, y, f"must be 0 or 1, or a probability between, {loss} with one output", _label_hint(numbers))
@@ -125,6 +151,9 @@ def _bounded(numbers: Tensor, y: Tensor, wanted: Wanted) -> None:
         bad = (numbers != 0) & (numbers != 1)
         if bool(bad.any()):
             _refuse(bad, y, f"must be 0 or 1 {loss} with one output", _label_hint(numbers))
+
+
+_SEVERAL = "several labels a row go with nn.BCEWithLogitsLoss"
 
 
 def _label_hint(numbers: Tensor) -> str:

@@ -143,9 +143,10 @@ class Updater:
     ema_decay: float | None = None
     average: list[Tensor] | None = None
     base_rates: list[float] = field(default_factory=list)
+    scheduled: str = ""  # what moves the rates, as it was given; nothing where they are the optimizer's own
 
     def __post_init__(self) -> None:
-        self.base_rates = self.base_rates or [float(group["lr"]) for group in self.optimizer.param_groups]
+        self.base_rates = self.base_rates or self._rates()
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self._tables = tables_of(self.model, self.optimizer)
         self.finite_buffers = [name for name, value in _float_buffers(self.model) if bool(torch.isfinite(value).all())]
@@ -153,18 +154,39 @@ class Updater:
             self.average = [tensor.clone() for tensor in averaged_tensors(self.model)]
         drop_gradients(self.optimizer, self.model)  # what somebody left there is no part of the first update
 
+    def _rates(self) -> list[float]:
+        return [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    def read_settings(self) -> None:
+        """Take over what was set on the optimizer since the last update: rates, and groups that were added. Raises PlanError
+        for another rate where a schedule sets them; momentum, decay and the like are read where they are used."""
+        drop_gradients(self.optimizer)  # of somebody's own backward pass, or of layers that were not trained so far
+        now, before = self._rates(), self.base_rates
+        if now == before:
+            return
+        if self.scheduled and now[: len(before)] != before:
+            raise PlanError(
+                f"learning_rate must be left to {self.scheduled} between two steps, got {now} on the optimizer, where it was "
+                f"{before}; leave the schedule out to set it yourself"
+            )
+        self.base_rates = now
+        self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self._tables = tables_of(self.model, self.optimizer)
+
     def apply(self, rate_factor: float, decay_factor: float = 1.0) -> None:
         """One update from the gradients at hand; they are gone afterwards, and the optimizer's rates and decays as they
         were."""
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._parameters, self.clip_norm)
         groups = self.optimizer.param_groups
-        for group, rate in zip(groups, self.base_rates, strict=True):
-            group["lr"] = rate * rate_factor
-        with self._decaying(decay_factor), rows_alone(self.optimizer, self._tables):
-            self.optimizer.step()
-        for group, rate in zip(groups, self.base_rates, strict=True):
-            group["lr"] = rate
+        try:
+            for group, rate in zip(groups, self.base_rates, strict=True):
+                group["lr"] = rate * rate_factor
+            with self._decaying(decay_factor), rows_alone(self.optimizer, self._tables):
+                self.optimizer.step()
+        finally:
+            for group, rate in zip(groups, self.base_rates, strict=True):
+                group["lr"] = rate
         drop_gradients(self.optimizer)
         if self.average is not None and self.ema_decay is not None:
             torch._foreach_lerp_(self.average, averaged_tensors(self.model), 1.0 - self.ema_decay)

@@ -22,6 +22,7 @@ Task = Literal["regression", "classification"]
 Label = str | int | bool
 TASKS: tuple[Task, ...] = ("regression", "classification")
 WIDEST = 1e150  # squares of larger numbers overflow, and with them every score
+TOO_WIDE = "is too large for a target; give it in larger units"
 FEW = 20  # distinct whole numbers up to which a target is read as class labels
 
 
@@ -156,14 +157,18 @@ def learn_target(table: Table, column: str, *, task: str | None = None) -> Targe
 def _check_numbers(table: Table, name: str, *, y: NDArray[Any]) -> None:
     """Raises DataError for a number whose square is none, and where all are one number."""
     there = y[~np.isnan(y)]
-    if (wide := np.flatnonzero(np.abs(y) > WIDEST)).size:
-        raise DataError(
-            f"{table.where(wide[0])}, column {name!r}: {y[wide[0]]:g} is too large for a target; give it in larger units"
-        )
+    if (wide := too_wide(y)) is not None:
+        raise DataError(f"{table.where(wide[0])}, column {name!r}: {y[wide]:g} {TOO_WIDE}")
     if there.min() == there.max():
         raise DataError(
             f"{table.name}, column {name!r}: every target is {there[0]:g}, there is nothing to learn; name another column"
         )
+
+
+def too_wide(y: NDArray[Any]) -> tuple[int, ...] | None:
+    """The place of the first number whose square is none, or None where there is no such."""
+    wide = np.argwhere(np.abs(y) > WIDEST)
+    return tuple(wide[0].tolist()) if len(wide) else None
 
 
 def has_target(table: Table, column: str) -> NDArray[np.bool_]:

@@ -51,7 +51,12 @@ def give(graph: Graph, plain: Plain, mean: str) -> None:
         return
     target = first.facts.get("target") or {}
     said = f"{target.get('name', 'prediction')}, in its own units"
-    if first.levels:
+    if first.facts.get("multilabel"):
+        above = graph.node("Greater", mean, _number(graph, 0.5), name="likelier than not")
+        width = first.facts["output_shape"][0]
+        graph.output("label", graph.cast(above, INT64), INT64, width=width, said="0 or 1 of each label")
+        graph.output("probabilities", mean, DOUBLE, width=width, said="of each label by itself")
+    elif first.levels:
         middle = _middle(graph, mean, first.levels)
         graph.output("prediction", graph.flat(middle), DOUBLE, said=f"the median of {said}")
         graph.output("quantiles", mean, DOUBLE, width=len(first.levels), said=f"of levels {list(first.levels)}")

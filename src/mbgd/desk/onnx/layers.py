@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mbgd.desk.onnx.graph import FLOAT, Graph
-from mbgd.model.arrays import Bends, Front, Network
+from mbgd.desk.onnx.graph import DOUBLE, FLOAT, Graph
+from mbgd.model.arrays import Bends, Front, Network, Scaling
 
 
 def outputs(graph: Graph, network: Network, numbers: str | None, codes: str | None) -> str:
     """(n, n_outputs), in the type of the weights."""
-    u = numbers if network.front is None else _front(graph, network.front, numbers, codes)
+    u = numbers
+    if isinstance(network.front, Front):
+        u = _front(graph, network.front, numbers, codes)
     assert u is not None
+    if isinstance(network.front, Scaling):
+        u = _scaled(graph, network.front, u)
     last = len(network.layers) - 1
     for number, (weight, bias) in enumerate(network.layers):
         if number == last and network.members > 1:
@@ -28,6 +32,15 @@ def outputs(graph: Graph, network: Network, numbers: str | None, codes: str | No
         if number < last:
             u = _bent(graph, network.activation, u, network.dtype)
     return u
+
+
+def _scaled(graph: Graph, scaling: Scaling, numbers: str) -> str:
+    center, scale = graph.constant(scaling.center, name="center"), graph.constant(scaling.scale, name="scale")
+    z = graph.node("Div", graph.node("Sub", numbers, center), scale, name="distance in scales")
+    if not np.isfinite(scaling.bound).any():
+        return z
+    low, high = graph.constant(-scaling.bound, name="low"), graph.constant(scaling.bound, name="high")
+    return graph.node("Min", graph.node("Max", z, low), high, name="within what was seen")
 
 
 def _front(graph: Graph, front: Front, numbers: str | None, codes: str | None) -> str:
@@ -88,5 +101,8 @@ def _bent(graph: Graph, activation: str, u: str, dtype: np.dtype[np.generic]) ->
     if activation == "silu":
         return graph.node("Mul", u, graph.node("Sigmoid", u), name="silu")
     half, one, root = (graph.constant(value, dtype=dtype) for value in (0.5, 1.0, np.sqrt(0.5)))
-    below = graph.node("Add", graph.node("Erf", graph.node("Mul", u, root)), one)  # twice the share of a normal below u
+    kind = FLOAT if dtype == np.float32 else DOUBLE
+    bent = graph.cast(graph.node("Mul", u, root), FLOAT)  # runtimes have Erf in no other type
+    bent = graph.cast(graph.node("Erf", bent), kind)
+    below = graph.node("Add", bent, one)  # twice the share of a normal below u
     return graph.node("Mul", graph.node("Mul", u, below), half, name="gelu")

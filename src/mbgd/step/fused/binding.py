@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mbgd.errors import PlanError
 from mbgd.model.table import moves_by_rows
 from mbgd.step.fused import layout, optimizers
 from mbgd.step.fused.arena import (
@@ -59,6 +60,7 @@ class _Lent:
         self.put(own.copy_(self.view))
 
 
+REMEDY = "set it before the first step, or give engine='autograd'"
 UNDECAYED = ("undecayed",)  # name of a state: the weights as they would be without what the decay has taken since
 
 
@@ -83,7 +85,10 @@ class Binding:
 
     @torch.no_grad()
     def attach(self) -> None:
-        """Point every tensor at its place again, wherever somebody has put in another, and read the settings anew."""
+        """Point every tensor at its place again, wherever somebody has put in another, and read the settings anew. Raises
+        PlanError for one that has no fused form."""
+        if why := optimizers.no_form_of_optimizer(self._updater.optimizer):
+            raise PlanError(f"settings of the optimizer must keep a fused form between two steps, but {why}; {REMEDY}")
         tensors = self._program.tensors()
         for i, tensor in enumerate(tensors):
             self._held("theta", i, tensor).take(tensor.data)
@@ -169,7 +174,8 @@ class Binding:
         return (*self._places.offsets[1:], self._places.total)
 
     def count(self) -> None:
-        """Write the number of updates back to where torch keeps it."""
+        """Write the number of updates back to where torch keeps it, and that there were some, of which schedulers ask."""
+        self._updater.optimizer._opt_called = True  # type: ignore[attr-defined]  # torch's schedulers set it so
         for t, (_, parameter, _) in enumerate(self._trained):
             state = self._updater.optimizer.state.get(parameter, {})
             if "step" in state:

@@ -23,7 +23,8 @@ def no_form_of_optimizer(optimizer: torch.optim.Optimizer) -> str:
     name = type(optimizer).__name__
     if type(optimizer) not in KINDS:
         return f"optimizer {name} has no fused form"
-    if "step" in vars(optimizer) or optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+    wrapped = "step" in vars(optimizer) and not counts_for_a_scheduler(optimizer)
+    if wrapped or optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         return f"the step of optimizer {name} is wrapped or has hooks"
     for group in optimizer.param_groups:
         for word in ("dampening", "amsgrad", "maximize", "differentiable", "capturable"):
@@ -32,6 +33,15 @@ def no_form_of_optimizer(optimizer: torch.optim.Optimizer) -> str:
         if any(isinstance(beta, Tensor) for beta in group.get("betas", ())):
             return f"optimizer {name} with a tensor among its betas has no fused form"
     return ""
+
+
+def counts_for_a_scheduler(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether its own step stands behind nothing but the note that torch's schedulers make: that it was called."""
+    step: Any = optimizer.step
+    if not hasattr(step, "_wrapped_by_lr_sched"):
+        return False
+    inner = getattr(step, "__wrapped__", None)
+    return getattr(inner, "__func__", inner) is type(optimizer).step
 
 
 def rule_of(group: Mapping[str, Any]) -> str:

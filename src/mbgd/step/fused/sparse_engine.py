@@ -16,15 +16,16 @@ from torch import Tensor
 
 from mbgd.data.chunk import Chunk
 from mbgd.data.sparse import SparseSource, csr_of
+from mbgd.errors import PlanError
 from mbgd.step.fused.arena import NUMPY, edges_of, uses_blas
-from mbgd.step.fused.binding import UNDECAYED, Binding
+from mbgd.step.fused.binding import REMEDY, UNDECAYED, Binding
 from mbgd.step.fused.blas_threads import blas_threads
 from mbgd.step.fused.finite import all_finite
 from mbgd.step.fused.layout import Batches, Data, Floats, Memory, Moves, Net, Sparse
 from mbgd.step.fused.program import Program
 from mbgd.step.fused.sparse_linear import is_same, run_sparse_linear, write_out
 from mbgd.step.fused.sparse_net import run_sparse_net
-from mbgd.step.fused.sparse_program import weight_of
+from mbgd.step.fused.sparse_program import weight_of, why_all_move
 from mbgd.step.fused.step import FusedEngine, batches_of, calls_of, is_linear, moves_of, net_of
 from mbgd.step.gradient import Forward, GradientRule
 from mbgd.step.state import State, capture, is_finite, restore
@@ -94,6 +95,8 @@ class SparseEngine:
         with self.bound():
             binding = self._binding
             assert binding is not None  # bound() has made it
+            if why := why_all_move(self.program, self.updater):
+                raise PlanError(f"sparse rows must move their own columns alone between two steps, but {why}; {REMEDY}")
             binding.attach()
             batch = batches_of(
                 chunk,

@@ -17,11 +17,11 @@ def sparse_program(program: Program, updater: Updater) -> Program | str:
     first, *rest = program.layers
     if first.kind != layout.DENSE:
         return "its first layer is not a Linear"
-    why = _why_all_move(program, updater)
+    why = why_all_move(program, updater)
     return why or replace(program, layers=(replace(first, inputs=0, kind=layout.SPARSE), *rest), n_numbers=0)
 
 
-def _why_all_move(program: Program, updater: Updater) -> str:
+def why_all_move(program: Program, updater: Updater) -> str:
     """What moves weights of columns without entries; empty where nothing does, or where it can be kept apart."""
     groups = updater.optimizer.param_groups
     rules = {rule_of(group) for group in groups}
