@@ -24,8 +24,8 @@ from mbgd.desk.bounds import (
     check,
     shown,
 )
-from mbgd.desk.foreign import FOREIGN
-from mbgd.errors import PlanError, did_you_mean
+from mbgd.desk.foreign import unknown
+from mbgd.errors import PlanError
 
 METRIC_NAMES = ("loss", "r2", "rmse", "mae", "accuracy", "balanced_accuracy", "log_loss", "roc_auc", "pinball")
 THRESHOLD_NAMES = ("f1", "balanced_accuracy")
@@ -76,6 +76,12 @@ class Plan:
     drop: tuple[str, ...] = _knob((), Names(many=True), "column to leave out; may be repeated", group="Data")
     categorical: tuple[str, ...] = _knob((), Names(many=True), "column to read as categories", group="Data")
     numeric: tuple[str, ...] = _knob((), Names(many=True), "column to read as numbers", group="Data")
+    na_values: tuple[str, ...] = _knob(
+        (), Names(many=True), "another word that means missing; may be repeated", group="Data"
+    )
+    keep_default_na: bool = _knob(
+        True, Switch(), "read NA, None, null, ? and the like as missing; an empty cell always is", group="Data"
+    )
     delimiter: str | None = _knob(None, Names(), "what separates CSV columns", group="Data")
     header: bool = _knob(
         True, Switch(), "whether the first row of a CSV file is a header, with the names", group="Data"
@@ -267,12 +273,6 @@ def make_plan(words: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = 
     plan = Plan(**chosen)
     _check_together(plan)
     return plan
-
-
-def unknown(word: str, known: Mapping[str, Any]) -> str:
-    if word in FOREIGN:
-        return f"{word!r} is not an argument of MBGD; say {FOREIGN[word]} instead"
-    return f"{word!r} is not an argument of MBGD{did_you_mean(word, known) or '; see help(mbgd.Plan) for all of them'}"
 
 
 def _check_together(plan: Plan) -> None:

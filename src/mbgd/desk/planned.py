@@ -7,7 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 from mbgd.desk.bounds import check, shown
-from mbgd.desk.plan import Plan, make_plan, plain, unknown
+from mbgd.desk.foreign import unknown
+from mbgd.desk.plan import Plan, make_plan, plain
 from mbgd.errors import PlanError
 
 # what may change at resume

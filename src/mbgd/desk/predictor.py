@@ -35,6 +35,7 @@ from mbgd.step.torch_loss import TORCH_LOSSES
 if TYPE_CHECKING:  # Arrow takes a fifth of a second to load, and a model of arrays needs none of these
     import pyarrow as pa
 
+    from mbgd.data.cells import Cells
     from mbgd.data.encode.encoder import Encoded, Encoder
     from mbgd.data.encode.target import Target
     from mbgd.data.encode.targets import Targets
@@ -75,6 +76,12 @@ class Predictor:
         """Types to force on the input columns of a CSV file, so that they are read as they were in training."""
         assert self.encoder is not None
         return self.encoder.schema
+
+    @property
+    def cells(self) -> Cells:
+        """How the text of rows to predict is read."""
+        assert self.encoder is not None
+        return self.encoder.cells
 
     @property
     def schema(self) -> pa.Schema:
@@ -158,7 +165,8 @@ class Predictor:
             return self._of_source(self._inputs(data))
         from mbgd.data.table import open_table
 
-        return self.of_table(open_table(data, dialect=self.dialect, schema_like=self.encoder.schema))
+        how = {"dialect": self.dialect, "schema_like": self.encoder.schema, "cells": self.encoder.cells}
+        return self.of_table(open_table(data, **how))
 
     def of_table(self, table: Table) -> NDArray[np.float64]:
         """The same of an opened table, its columns found by name."""
@@ -248,8 +256,8 @@ def of_arrays(facts: Mapping[str, Any], model: nn.Module) -> Predictor:
 
 def dialect_of(facts: Mapping[str, Any], targets: tuple[str, ...]) -> Dialect:
     """Of files for a model: without a header their cells have the names of training, with or without the targets."""
-    plan, cells = facts.get("plan") or {}, tuple(facts.get("cells") or ())
-    known = (cells, tuple(name for name in cells if name not in targets)) if cells else ()
+    plan, columns = facts.get("plan") or {}, tuple(facts.get("file_columns") or ())
+    known = (columns, tuple(name for name in columns if name not in targets)) if columns else ()
     header, usual = plan.get("header", True), Dialect(plan.get("delimiter")).separator or None
     return Dialect(header=header, comment=plan.get("comment"), known=known, usual=usual)
 
