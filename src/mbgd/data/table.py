@@ -50,8 +50,8 @@ class Table:
         return Places(self.n_rows, self.parts, self.taken)
 
     @property
-    def cells(self) -> tuple[str, ...]:
-        """The names of what stands in a row of its files: all but the columns that folders give."""
+    def file_columns(self) -> tuple[str, ...]:
+        """The columns that stand in its files: all but those that folders give."""
         given = keys_of(self.files[0]) if self.files else {}
         return tuple(name for name in self.names if name not in given)
 

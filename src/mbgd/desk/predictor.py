@@ -248,8 +248,8 @@ def of_arrays(facts: Mapping[str, Any], model: nn.Module) -> Predictor:
 
 def dialect_of(facts: Mapping[str, Any], targets: tuple[str, ...]) -> Dialect:
     """Of files for a model: without a header their cells have the names of training, with or without the targets."""
-    plan, cells = facts.get("plan") or {}, tuple(facts.get("cells") or ())
-    known = (cells, tuple(name for name in cells if name not in targets)) if cells else ()
+    plan, columns = facts.get("plan") or {}, tuple(facts.get("file_columns") or ())
+    known = (columns, tuple(name for name in columns if name not in targets)) if columns else ()
     header, usual = plan.get("header", True), Dialect(plan.get("delimiter")).separator or None
     return Dialect(header=header, comment=plan.get("comment"), known=known, usual=usual)
 
