@@ -53,6 +53,8 @@ def table_plan(words: Mapping[str, Any], *, plain: bool = False, like: Mapping[s
         raise PlanError(
             f"target must be a name or names, got {target}; columns are named by text here, give {str(target)!r}"
         )
+    if words.get("header", True) is None:  # as pandas has it
+        words["header"] = False
     for name in ("validation", "test"):
         given = words.get(name)
         if isinstance(given, str | Path) and str(given) not in ("", "none"):
