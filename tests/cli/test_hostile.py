@@ -93,7 +93,7 @@ REFUSED: list[tuple[str, bytes, tuple[str, ...], str]] = [
     ("an escape in a cell", text(*ROWS, f"{ESCAPE}red,1,2"), (),
      r"row 62, column 'x': '\x1b[31mred' is not a number; correct the cell, or read the column as text: --categorical x"),
     ("a comment as header", b"# made\n" + text(*ROWS), (),
-     "row 1 begins with '#' and is no header of the rows below it; --comment '#' skips such lines"),
+     "row 1 begins with '#' and is unlike the rows below it; --comment '#' skips such lines"),
     ("values twice in the first row", text(*ROWS[1:], header=ROWS[0]), (),
      "row 1: '0' stands twice in the header, which reads like a row of values; --no-header reads a file without a header; "
      "in Python header=False, or a frame that pandas read"),

@@ -47,6 +47,13 @@ def test_a_file_without_a_header_is_what_pandas_makes_of_it(tmp_path: Path, colu
     assert table.notices == (() if columns else (said,))
 
 
+def test_a_text_file_of_another_suffix_is_read_where_its_dialect_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "iris.data", NUMBERS)
+    with pytest.raises(DataError, match="a table ends in .*; --delimiter ',' reads it as a text file"):
+        open_table(path)
+    assert read(path, header=False).n_rows == read(path, header=False, delimiter=",").n_rows == 2
+
+
 def test_names_that_a_model_knows_stand_in_for_given_ones(tmp_path: Path) -> None:
     known = (("a", "b", "y"), ("a", "b"))
     three, two = write(tmp_path / "3.csv", NUMBERS), write(tmp_path / "2.csv", "1,2\n3,4\n")
@@ -68,6 +75,8 @@ def test_names_that_a_model_knows_stand_in_for_given_ones(tmp_path: Path) -> Non
         (NUMBERS, {"columns": ("a", "b")}, "row 1: 3 cells, columns name 2 (a, b); name each cell"),
         ("a,b\n1,2\n", {"columns": ("a", "b")},
          "row 1 is a header, it holds the names of the columns; leave --no-header out"),
+        ("1;2\n3;4\n", {}, "row 1: one column only, '1;2'; is the delimiter ';'? --delimiter ';'"),
+        ("# made\n1,2\n", {}, "row 1 begins with '#' and is unlike the rows below it; --comment '#' skips such lines"),
         ("1,2\n1,2\n3\n", {}, "row 3: 1 cell, the first row has 2; quote a cell that holds the delimiter, or correct the row"),
         ("1,x\n" + "2,5\n" * 9, {},
          "row 1, column 'column_2': 'x' is not a number; correct the cell, or read the column as text: categorical=['column_2']"),
@@ -211,7 +220,7 @@ def test_a_comment_in_place_of_the_header_is_refused_by_name(tmp_path: Path) -> 
         with pytest.raises(DataError) as caught:
             open_table(path)
         assert str(caught.value) == (
-            f"{path}: row 1 begins with '#' and is no header of the rows below it; --comment '#' skips such lines"
+            f"{path}: row 1 begins with '#' and is unlike the rows below it; --comment '#' skips such lines"
         )
         assert read(path, comment="#").arrow.to_pydict() == {"x": [1], "y": [2]}
     assert read(write(tmp_path / "t.csv", "# x,y\n1,2\n")).names == ("# x", "y")  # as numpy.savetxt writes it

@@ -67,7 +67,7 @@ def test_rows_without_a_header_are_the_same_rows_at_every_door(
     for data in (frame, bare, inputs, tmp_path / "h.csv"):
         assert np.array_equal(run.predict(data), expected), data
         assert np.array_equal(loaded.predict(data), expected), data
-    unnamed = mbgd.fit_table(bare, "column_1", header=False, folds=2, **QUICK)
+    unnamed = mbgd.fit_table(bare, "column_1", header=None, folds=2, **QUICK)
     assert np.array_equal(unnamed.predict(inputs), unnamed.predict(bare))
     assert any("is read without a header: its columns are column_1 to column_3" in said for said in unnamed.notices)
 

@@ -23,6 +23,7 @@ FORMATS: dict[str, Format] = {
     **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
 }  # fmt: skip
 _SEPARATOR = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([\t -~])"?(?:\r\n|\n|\r)', re.IGNORECASE)  # Excel's first line
+_TEXTS = ("", ".txt", ".data", ".dat")  # suffixes of text that may hold a table
 KNOWN = ".csv, .csv.gz, .tsv, .parquet, .arrow or .feather"
 
 
@@ -52,7 +53,7 @@ class Dialect:
         if self.columns and self.header:
             raise PlanError(
                 f"columns name the cells of a file without a header, got {listed(self.columns)} for one with a header; "
-                "give header=False, or leave columns out"
+                "give --no-header, in Python header=False, or leave columns out"
             )
         if double := [name for name, count in Counter(self.columns).items() if count > 1]:
             raise PlanError(f"columns must be different names, got {double[0]!r} twice; name each cell of a row once")
@@ -184,9 +185,10 @@ def _described(path: Path, dialect: Dialect) -> TableFile:
     except OSError as error:
         raise read_failure(error, path) from None
     suffix, gzipped = _suffix(path), head[:2] == b"\x1f\x8b"
-    kind = FORMATS.get(suffix) or ("csv" if dialect.delimiter else None)
+    kind = FORMATS.get(suffix) or ("csv" if dialect.delimiter or not dialect.header else None)
     if kind is None:
-        raise DataError(f"{path}: the suffix {path.suffix!r} names no table format; a table ends in {KNOWN}")
+        text = "; --delimiter ',' reads it as a text file" if suffix in _TEXTS else ""
+        raise DataError(f"{path}: the suffix {path.suffix!r} names no table format; a table ends in {KNOWN}{text}")
     if not head:
         raise DataError(f"{path}: the file is empty (0 bytes); a table needs a header and at least one row")
     if kind != "csv":

@@ -48,15 +48,16 @@ def read_header(file: TableFile) -> Header:
     first, following = rows[0], rows[1:]
     if "\0" in "".join(first) or any("\udc80" <= c <= "\udcff" for c in "".join(first)):
         raise explain(file, reason="header", names=first)
-    if not file.header:
-        return _without_header(file, first)
     _check_comment(file, first, following)
-    if double := [name for name, count in Counter(first).items() if count > 1]:
+    double = [name for name, count in Counter(first).items() if count > 1]
+    if file.header and double:
         raise _double(file, double[0], first)
     if len(first) == 1 and (other := [c for c in ",;\t|" if c != file.delimiter and c in first[0]]):
         raise DataError(
             f"{file.path}: row 1: one column only, {first[0]!r}; is the delimiter {other[0]!r}? --delimiter {other[0]!r}"
         )
+    if not file.header:
+        return _without_header(file, first)
     if following and {len(cells) for cells in following} == {len(first) + 1} and "\n" not in "".join(first):
         return _one_name_fewer(file, first, following)
     return Header(tuple(first), file, notices=tuple(_notices(file, first)))
@@ -152,7 +153,7 @@ def _check_comment(file: TableFile, first: list[str], following: list[list[str]]
         return
     if len(following[0]) != len(first) or following[0][0].lstrip().startswith("#"):
         raise DataError(
-            f"{file.path}: row 1 begins with '#' and is no header of the rows below it; --comment '#' skips such lines"
+            f"{file.path}: row 1 begins with '#' and is unlike the rows below it; --comment '#' skips such lines"
         )
 
 

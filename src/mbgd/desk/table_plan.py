@@ -56,6 +56,8 @@ def table_plan(words: Mapping[str, Any], *, plain: bool = False, like: Mapping[s
     if (na_values := words.get("na_values")) is not None:  # pandas takes numbers, too
         several = na_values if isinstance(na_values, list | tuple | set) else [na_values]
         words["na_values"] = tuple(str(one) if isinstance(one, Real) else one for one in several)
+    if words.get("header", True) is None:  # as pandas has it
+        words["header"] = False
     for name in ("validation", "test"):
         given = words.get(name)
         if isinstance(given, str | Path) and str(given) not in ("", "none"):
