@@ -37,6 +37,7 @@ from mbgd.step.torch_loss import TORCH_LOSSES
 if TYPE_CHECKING:  # Arrow takes a fifth of a second to load, and a model of arrays needs none of these
     import pyarrow as pa
 
+    from mbgd.data.cells import Cells
     from mbgd.data.encode.encoder import Encoded, Encoder
     from mbgd.data.encode.target import Target
     from mbgd.data.encode.targets import Targets
@@ -80,6 +81,12 @@ class Predictor:
         return self.encoder.schema
 
     @property
+    def cells(self) -> Cells:
+        """How the text of rows to predict is read."""
+        assert self.encoder is not None
+        return self.encoder.cells
+
+    @property
     def schema(self) -> pa.Schema:
         """The same of inputs and target."""
         import pyarrow as pa
@@ -92,7 +99,7 @@ class Predictor:
 
     @property
     def dialect(self) -> Dialect:
-        """How CSV files to predict are taken to be written, where nothing else is said: header and comments as in training."""
+        """How CSV files to predict are taken to be written, where nothing else is said: as in training."""
         return dialect_of(self.facts or {}, () if self.target is None else self.target.names)
 
     def predict(self, data: Any) -> NDArray[Any]:
@@ -162,7 +169,8 @@ class Predictor:
             return self._of_arrays(data)
         from mbgd.data.table import open_table
 
-        return self.of_table(open_table(data, dialect=self.dialect, schema_like=self.encoder.schema))
+        how = {"dialect": self.dialect, "schema_like": self.encoder.schema, "cells": self.encoder.cells}
+        return self.of_table(open_table(data, **how))
 
     def of_table(self, table: Table) -> NDArray[np.float64]:
         """The same of an opened table, its columns found by name."""
@@ -255,9 +263,10 @@ def of_arrays(facts: Mapping[str, Any], model: nn.Module) -> Predictor:
 
 def dialect_of(facts: Mapping[str, Any], targets: tuple[str, ...]) -> Dialect:
     """Of files for a model: without a header their cells have the names of training, with or without the targets."""
-    plan, cells = facts.get("plan") or {}, tuple(facts.get("cells") or ())
-    known = (cells, tuple(name for name in cells if name not in targets)) if cells else ()
-    return Dialect(header=plan.get("header", True), comment=plan.get("comment"), known=known)
+    plan, columns = facts.get("plan") or {}, tuple(facts.get("file_columns") or ())
+    known = (columns, tuple(name for name in columns if name not in targets)) if columns else ()
+    header, usual = plan.get("header", True), Dialect(plan.get("delimiter")).separator or None
+    return Dialect(header=header, comment=plan.get("comment"), known=known, usual=usual)
 
 
 def loss_of(facts: Mapping[str, Any]) -> Loss:
