@@ -58,6 +58,26 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+_at_the_command = [False]
+
+
+def speak_as_the_command() -> None:
+    """From now on messages name options, `--drop x`, in place of arguments, `drop=['x']`."""
+    _at_the_command[0] = True
+
+
+def option(name: str, value: str) -> str:
+    """An option with its value, or the argument of Python: what a message offers has to exist where it is read."""
+    if _at_the_command[0] and value == "False":
+        return f"--no-{name.replace('_', '-')}"
+    if _at_the_command[0]:
+        return f"--{name.replace('_', '-')} {value}"
+    if value == "False":
+        return f"{name}=False"
+    listed_there = name in ("categorical", "numeric", "drop", "na_values")
+    return f"{name}=[{value!r}]" if listed_there else f"{name}={value!r}"
+
+
 _UNCLEAR = re.compile(r"""[,;'"\\]|^\s|\s$|\s\s|^(\.\.\.)?$""")
 
 

@@ -34,6 +34,8 @@ SET: dict[str, Any] = {  # every knob at something else than its default
     "drop": ("a", "b"),
     "categorical": ("c",),
     "numeric": ("d",),
+    "na_values": ("-", "-999"),
+    "keep_default_na": False,
     "delimiter": ";",
     "split": "time:t",
     "test": 0.3,

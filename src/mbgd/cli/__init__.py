@@ -18,7 +18,7 @@ from mbgd.cli.stopped import Stopped
 from mbgd.cli.streams import REFUSED, hear_no_more, open_streams
 from mbgd.desk.interrupt import stop
 from mbgd.desk.stderr import say
-from mbgd.errors import MBGDError, StorageError, did_you_mean
+from mbgd.errors import MBGDError, StorageError, did_you_mean, speak_as_the_command
 
 INTERRUPTED, TERMINATED = 130, 143
 _terminated = False
@@ -27,6 +27,7 @@ _terminated = False
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and leave with its exit code (0 done, 1 our fault, 2 usage, 3 data, 4 saved file, 5 storage,
     6 divergence, 130 and 143 interrupted and saved)."""
+    speak_as_the_command()
     warnings.showwarning = lambda message, *where: say(f"warning: {message}")
     code = run(sys.argv[1:] if arguments is None else arguments)
     if threads.is_any_at_work():  # a second signal waits for nothing, nor for the end of a write that nobody wants

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,8 @@ def _predicted(predictor: Predicting, data: Any, *, keep: list[str], delimiter: 
     schema = predictor.inputs
     carried = [pa.field(name, pa.string()) for name in keep if name not in predictor.columns]
     schema = pa.schema([*schema, *carried])  # of a CSV file as they stand: an id 007 stays 007
-    tables = read_batches(data, delimiter=delimiter, columns=columns, schema_like=schema, rows=ROWS)
+    cells = replace(predictor.cells, carried=tuple(field.name for field in carried))
+    tables = read_batches(data, delimiter=delimiter, columns=columns, schema_like=schema, rows=ROWS, cells=cells)
     for table, found in blocks(predictor, tables):
         along = {name: table.column(name) for name in keep}
         yield pa.table({**along, **{name: pa.array(values) for name, values in found.items()}})
@@ -111,7 +113,7 @@ def evaluate_file(run: Path, data: Any, *, delimiter: str | None, weight: str | 
     predictor = load_table(run)
     assert predictor.target is not None
     target = predictor.target
-    table = open_table(data, delimiter=delimiter, schema_like=predictor.schema)
+    table = open_table(data, delimiter=delimiter, schema_like=predictor.schema, cells=predictor.cells)
     there = have_targets(table, target.names)
     if not there.any():
         raise DataError(

@@ -26,6 +26,7 @@ from mbgd.step.loss import Loss
 if TYPE_CHECKING:  # Arrow takes a fifth of a second to load
     import pyarrow as pa
 
+    from mbgd.data.cells import Cells
     from mbgd.data.encode.encoder import Encoder
     from mbgd.data.encode.target import Target
     from mbgd.data.encode.targets import Targets
@@ -95,6 +96,11 @@ class Ensemble:
         return _united([predictor.inputs for predictor in self.predictors])
 
     @property
+    def cells(self) -> Cells:
+        """How the text of rows to predict is read."""
+        return self.predictors[0].cells
+
+    @property
     def schema(self) -> pa.Schema:
         """The same of inputs and target."""
         return _united([predictor.schema for predictor in self.predictors])
@@ -121,7 +127,7 @@ class Ensemble:
         (n, C)."""
         from mbgd.data.table import open_table
 
-        return self.of_table(open_table(data, schema_like=self.inputs))
+        return self.of_table(open_table(data, schema_like=self.inputs, cells=self.cells))
 
     def of_table(self, table: Table) -> NDArray[np.float64]:
         """The same of an opened table, which is encoded once for all models that share an encoder."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mbgd.data.encode.target import Target, has_target
 from mbgd.data.order import IntArray
-from mbgd.data.table import open_table
+from mbgd.data.table import Table, open_table
 from mbgd.desk.asked import Asked
 from mbgd.desk.bounds import Names, Whole, check
 from mbgd.desk.ensemble import Ensemble, Predicting
@@ -69,7 +69,7 @@ def explain(
     )
     predictor = _predictor(model)
     chosen = _chosen(columns, predictor)
-    asked = Asked(predictor, open_table(data, delimiter=delimiter, schema_like=predictor.schema))
+    asked = Asked(predictor, _opened(predictor, data, delimiter=delimiter))
     asked.check()
     sample, y, notices = _sample(asked, columns=len(chosen or asked.columns), repeats=repeats, seed=seed)
     inputs = asked.inputs(sample)
@@ -93,6 +93,10 @@ def explain(
         contributions=_contributions(asked, background, rows=min(rows, asked.table.n_rows), seed=seed),
         notices=(*notices, *_of_quantiles(asked), *_trained_on(model, data), *_together(asked, sample[: len(few)])),
     )
+
+
+def _opened(predictor: Predicting, data: Any, *, delimiter: str | None) -> Table:
+    return open_table(data, delimiter=delimiter, schema_like=predictor.schema, cells=predictor.cells)
 
 
 def _predictor(model: Any) -> Predicting:

@@ -75,6 +75,12 @@ class Plan:
     drop: tuple[str, ...] = _knob((), Names(many=True), "column to leave out; may be repeated", group="Data")
     categorical: tuple[str, ...] = _knob((), Names(many=True), "column to read as categories", group="Data")
     numeric: tuple[str, ...] = _knob((), Names(many=True), "column to read as numbers", group="Data")
+    na_values: tuple[str, ...] = _knob(
+        (), Names(many=True), "another word that means missing; may be repeated", group="Data"
+    )
+    keep_default_na: bool = _knob(
+        True, Switch(), "read NA, None, null, ? and the like as missing; an empty cell always is", group="Data"
+    )
     delimiter: str | None = _knob(None, Names(), "what separates CSV columns", group="Data")
     split: str = _knob(
         "random", Names(), "random, time:COLUMN, group:COLUMN or column:COLUMN", group="Data", first=True

@@ -33,6 +33,7 @@ from mbgd.step.torch_loss import TORCH_LOSSES
 if TYPE_CHECKING:  # Arrow takes a fifth of a second to load, and a model of arrays needs none of these
     import pyarrow as pa
 
+    from mbgd.data.cells import Cells
     from mbgd.data.encode.encoder import Encoded, Encoder
     from mbgd.data.encode.target import Target
     from mbgd.data.encode.targets import Targets
@@ -72,6 +73,12 @@ class Predictor:
         """Types to force on the input columns of a CSV file, so that they are read as they were in training."""
         assert self.encoder is not None
         return self.encoder.schema
+
+    @property
+    def cells(self) -> Cells:
+        """How the text of rows to predict is read."""
+        assert self.encoder is not None
+        return self.encoder.cells
 
     @property
     def schema(self) -> pa.Schema:
@@ -147,7 +154,7 @@ class Predictor:
             return self._of_source(self._inputs(data))
         from mbgd.data.table import open_table
 
-        return self.of_table(open_table(data, schema_like=self.encoder.schema))
+        return self.of_table(open_table(data, schema_like=self.encoder.schema, cells=self.encoder.cells))
 
     def of_table(self, table: Table) -> NDArray[np.float64]:
         """The same of an opened table, its columns found by name."""
