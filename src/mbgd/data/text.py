@@ -65,7 +65,7 @@ def read_text(
         if name in texts or name in types:
             wanted = types.get(name)
             cleaned = _read_column(cleaned, name, wanted=wanted, cells=cells, where=where)
-        columns.append(cleaned if isinstance(cleaned, pa.ChunkedArray) else pa.chunked_array([cleaned]))
+        columns.append(_without_missing_numbers(pa.chunked_array([cleaned]), cells))
     held = frozenset(field.name for field in arrow.schema if _holds_text(field.type))
     return Read(pa.table(columns, names=arrow.column_names), held, words)
 
