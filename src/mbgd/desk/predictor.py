@@ -225,7 +225,7 @@ def _depth() -> int:
     depth = 0
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "mbgd":
         frame, depth = frame.f_back, depth + 1
-    return max(2, depth)
+    return depth + 1
 
 
 def of_a_table(facts: Mapping[str, Any], model: nn.Module, *, encoder: Encoder) -> Predictor:
