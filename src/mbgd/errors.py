@@ -52,6 +52,10 @@ class DivergenceError(MBGDError, ArithmeticError):
         self.tried = tried  # what was done about it before, as a clause
 
 
+class DataWarning(UserWarning):
+    """Rows were read, and are hardly what was meant: one sentence a call."""
+
+
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """The nearest known word as a clause to append to a message, or nothing where none is near."""
     near = get_close_matches(str(word), list(known), n=1, cutoff=0.6)
@@ -61,9 +65,14 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
 _at_the_command = [False]
 
 
-def speak_as_the_command() -> None:
-    """From now on messages name options, `--drop x`, in place of arguments, `drop=['x']`."""
-    _at_the_command[0] = True
+@contextmanager
+def speaking_as_the_command() -> Iterator[None]:
+    """Inside, messages name options, `--drop x`, in place of arguments, `drop=['x']`."""
+    before, _at_the_command[0] = _at_the_command[0], True
+    try:
+        yield
+    finally:
+        _at_the_command[0] = before
 
 
 def option(name: str, value: str) -> str:

@@ -18,7 +18,7 @@ from mbgd.cli.stopped import Stopped
 from mbgd.cli.streams import REFUSED, hear_no_more, open_streams
 from mbgd.desk.interrupt import stop
 from mbgd.desk.stderr import say
-from mbgd.errors import MBGDError, StorageError, did_you_mean, speak_as_the_command
+from mbgd.errors import MBGDError, StorageError, did_you_mean, speaking_as_the_command
 
 INTERRUPTED, TERMINATED = 130, 143
 _terminated = False
@@ -27,7 +27,6 @@ _terminated = False
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and leave with its exit code (0 done, 1 our fault, 2 usage, 3 data, 4 saved file, 5 storage,
     6 divergence, 130 and 143 interrupted and saved)."""
-    speak_as_the_command()
     warnings.showwarning = lambda message, *where: say(f"warning: {message}")
     code = run(sys.argv[1:] if arguments is None else arguments)
     if threads.is_any_at_work():  # a second signal waits for nothing, nor for the end of a write that nobody wants
@@ -44,7 +43,8 @@ def run(arguments: list[str]) -> int:
     try:
         from mbgd.cli.app import app
 
-        code = int(app(arguments, standalone_mode=False) or 0)
+        with speaking_as_the_command():
+            code = int(app(arguments, standalone_mode=False) or 0)
         sys.stdout.flush()  # here a full disk is heard of; at the end of the interpreter it would be too late
         return _stopped() if code == INTERRUPTED else code  # typer turns a KeyboardInterrupt into that number
     except MBGDError as error:

@@ -17,11 +17,13 @@ from mbgd.cli.options import names_in
 from mbgd.cli.show import print_json
 from mbgd.cli.streams import tell
 from mbgd.data.encode.targets import have_targets
+from mbgd.data.encode.unseen import count_unseen, unseen_said
 from mbgd.data.encode.weights import row_weights
 from mbgd.data.files import Dialect
 from mbgd.data.table import open_table, read_batches
 from mbgd.desk.ensemble import Predicting, blocks, columns_of
 from mbgd.desk.load import load_table
+from mbgd.desk.predictor import warn_of
 from mbgd.desk.shown import shown_names
 from mbgd.errors import DataError, PlanError
 from mbgd.measure.metrics import scorer
@@ -128,6 +130,8 @@ def evaluate_file(run: Path, data: Any, *, written: Mapping[str, Any], weight: s
         )
     table = table.take(np.flatnonzero(there))
     outputs = predictor.of_table(table)
+    assert predictor.encoder is not None
+    warn_of(unseen_said(count_unseen(predictor.encoder, table)))
     means = predictor.numbers(outputs) if not target.classes else outputs
     names = target.names if len(target.names) > 1 else ()
     how: dict[str, Any] = {"levels": predictor.loss.levels, "threshold": predictor.threshold, "names": names}

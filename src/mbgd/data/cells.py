@@ -63,7 +63,8 @@ def missing_words(na_values: Iterable[str] = (), *, keep_default_na: bool = True
 
 def saved_words(saved: Sequence[str] | None, labels: Iterable[str]) -> tuple[str, ...]:
     """The words of a saved encoder; of one from before they were saved the usual ones, but those that it has as labels."""
-    return tuple(saved) if saved is not None else tuple(word for word in NA_WORDS if word not in {*labels})
+    known = {*labels}
+    return tuple(saved) if saved is not None else tuple(word for word in NA_WORDS if word not in known)
 
 
 def number(text: str) -> float | int | None:

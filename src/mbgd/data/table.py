@@ -32,7 +32,8 @@ class Table:
     parts: tuple[Part, ...]
     taken: IntArray | None = None  # the original row numbers, where some rows were picked
     cells: Cells = field(default_factory=Cells)  # how its text was read
-    words: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # for missing, in rows of each column of text
+    texts: frozenset[str] = frozenset()  # columns that held text, whatever was read there
+    words: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # for missing, in rows of each of these
     unused: Mapping[str, str] = field(default_factory=dict)  # column -> why it is no input unless asked for
     remarks: Mapping[str, str] = field(default_factory=dict)  # column -> what to know of it as an input
     notices: tuple[str, ...] = ()
@@ -210,7 +211,7 @@ def _read(raw: _Raw, *, types: Mapping[str, pa.DataType], cells: Cells) -> Table
     """The table with its text read."""
     table, texts = raw.table, raw.texts if raw.texts is not None else frozenset(raw.table.names)
     found = read_text(table.arrow, texts=texts, types=types, cells=cells, where=table.where)
-    return replace(table, arrow=found.arrow, cells=cells, words=found.words)
+    return replace(table, arrow=found.arrow, cells=cells, texts=found.texts, words=found.words)
 
 
 def _of_frame(data: Any, *, columns: Sequence[str] | None) -> _Raw:

@@ -28,9 +28,10 @@ _WIDE = 1 << 30  # bytes of text, beyond which Arrow's short offsets could run o
 
 @dataclass(frozen=True)
 class Read:
-    """A table whose text was read, and for each column of text the words for missing that stood there: in how many rows."""
+    """A table whose text was read, the columns that held text, and the words for missing there: in how many rows of each."""
 
     arrow: pa.Table
+    texts: frozenset[str] = frozenset()
     words: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
@@ -64,8 +65,9 @@ def read_text(
         if name in texts or name in types:
             wanted = types.get(name)
             cleaned = _read_column(cleaned, name, wanted=wanted, cells=cells, where=where)
-        columns.append(cleaned if isinstance(cleaned, pa.ChunkedArray) else pa.chunked_array([cleaned]))
-    return Read(pa.table(columns, names=arrow.column_names), words)
+        columns.append(_without_missing_numbers(pa.chunked_array([cleaned]), cells))
+    held = frozenset(field.name for field in arrow.schema if _holds_text(field.type))
+    return Read(pa.table(columns, names=arrow.column_names), held, words)
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -191,8 +193,8 @@ def _without_missing_numbers(column: pa.ChunkedArray, cells: Cells) -> pa.Chunke
 
 def _rows_of(column: pa.DictionaryArray) -> IntArray:
     """(U,) how many cells hold each text."""
-    n_texts = len(column.dictionary)
-    return np.bincount(_codes(column)[~_missing(column)], minlength=n_texts).astype(np.int64)
+    codes = _codes(column) if not column.indices.null_count else _codes(column)[~_missing(column)]
+    return np.bincount(codes, minlength=len(column.dictionary)).astype(np.int64)
 
 
 def _first_rows(column: pa.DictionaryArray) -> IntArray:

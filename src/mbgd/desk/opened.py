@@ -54,7 +54,8 @@ def open_rows(
     said |= {name: manifest.describe(other) for name, other in others.items() if other is not None}
     if as_before is not None:
         manifest.check(as_before, said)
-    gaps = [name for name in plan.targets if not have_targets(table, (name,)).all()]
+    free = plan.loss is None and not plan.quantiles  # else floats are the numbers that these are about
+    gaps = [name for name in plan.targets if free and not have_targets(table, (name,)).all()]
     questions = tuple(_questions(table, plan))
     table, notices = _with_target(table, plan.targets)
     files = [None if other is None else _with_target(other, plan.targets)[0] for other in others.values()]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +25,7 @@ from mbgd.desk.array_rows import answers, by_name, check_fits, has_columns
 from mbgd.desk.inputs import as_the_model_takes_them, checked_outputs
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
-from mbgd.errors import PlanError
+from mbgd.errors import DataWarning, PlanError
 from mbgd.forks import after_fork
 from mbgd.measure.calibrate import tempered
 from mbgd.measure.conformal import Widening
@@ -167,10 +170,14 @@ class Predictor:
         (n, Q)."""
         if self.encoder is None:
             return self._of_arrays(data)
+        from mbgd.data.encode.unseen import count_unseen, unseen_said
         from mbgd.data.table import open_table
 
-        how = {"dialect": self.dialect, "schema_like": self.encoder.schema, "cells": self.encoder.cells}
-        return self.of_table(open_table(data, **how))
+        how: dict[str, Any] = {"schema_like": self.encoder.schema, "cells": self.encoder.cells}
+        table = open_table(data, dialect=self.dialect, **how)
+        predicted = self.of_table(table)
+        warn_of(unseen_said(count_unseen(self.encoder, table)))
+        return predicted
 
     def of_table(self, table: Table) -> NDArray[np.float64]:
         """The same of an opened table, its columns found by name."""
@@ -230,6 +237,21 @@ class Predictor:
             **({"multilabel": True} if self.multilabel else {}),
             **({"names": list(self.names)} if self.names else {}),
         }
+
+
+def warn_of(sentences: Iterable[str]) -> None:
+    """One warning with all that is to be said of the rows of a call, if anything is."""
+    if said := "; ".join(sentences):
+        warnings.warn(said, DataWarning, stacklevel=_depth())
+
+
+def _depth() -> int:
+    """How many calls up the user's own code is."""
+    frame: FrameType | None = sys._getframe(1)
+    depth = 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "mbgd":
+        frame, depth = frame.f_back, depth + 1
+    return depth + 1
 
 
 def of_a_table(facts: Mapping[str, Any], model: nn.Module, *, encoder: Encoder) -> Predictor:

@@ -128,7 +128,7 @@ class RowEncoder:
             value = row[column.name]
             if type(value) is str:
                 value = None if (text := value.strip(BLANKS)) in self._words else text
-            elif self._missing and type(value) in _NUMBERS and value in self._missing:
+            if self._missing and _value(value) in self._missing:
                 value = None
             column.put(value, numbers, of_dates)
         codes = [column.code(row[column.name]) for column in self._categories]
@@ -146,6 +146,11 @@ def _number(value: Any) -> float:
     if math.isinf(found):
         raise UnusualValueError
     return found
+
+
+def _value(value: Any) -> Any:
+    """A number, also of a text; None for what is none."""
+    return number(value) if type(value) is str else value if type(value) in _NUMBERS else None
 
 
 def _spelt(value: Any) -> str | None:
