@@ -190,6 +190,10 @@ def test_a_resume_asks_for_it_again(tmp_path: Path) -> None:
         PlanError, match=r"metric was sklearn\.metrics\._regression\.mean_absolute_error, which plan.json"
     ):
         mbgd.resume(tmp_path / "run", linear(), (X, Y), validation=HELD)
+    with pytest.raises(
+        PlanError, match=r"metric must stay what the run was begun with, mean_absolute_error, got max_error"
+    ):
+        mbgd.resume(tmp_path / "run", linear(), (X, Y), validation=HELD, metric=max_error)
     again = linear()
     run = mbgd.resume(tmp_path / "run", again, (X, Y), validation=HELD, metric=mean_absolute_error)
     assert torch.equal(flat(again), flat(whole))

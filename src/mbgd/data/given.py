@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from mbgd.data.dataset import DatasetSource, length, split_target
-from mbgd.data.loader import loading, makes_its_own
+from mbgd.data.loader import loading, makes_its_own, streams
 from mbgd.data.source import ArraySource, Inputs, Rows, Source, Targets, WeightedSource
 from mbgd.data.sparse import SparseSource, csr_tensor, is_sparse, pieces_of
 from mbgd.data.tensors import as_tensor, is_array, is_frame, weights
@@ -51,6 +51,11 @@ def as_inputs(data: Any) -> Source:
     """The rows of inputs to predict for. A list is rows, a tuple the inputs of the model and a dict its named inputs: none of
     them is ever taken for (X, y). The items of datasets and loaders are what they are in training; their targets are left out.
     """
+    if isinstance(data, DataLoader) and not streams(data.dataset) and (own := loading(data).own) is not None:
+        raise DataError(
+            f"data must be rows in their order to predict for, got a DataLoader with {type(own).__name__}, which draws some of "
+            "them; give its dataset, or a Subset of it"
+        )
     if isinstance(data, DataLoader) or not (holds_inputs(data) or isinstance(data, list)):
         return as_source(data, need_target=False)
     source = _source_of(checked(Rows(_inputs(data), None, None)))

@@ -10,10 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mbgd.data.source import Source, leaves_of, mapped
-from mbgd.desk.inputs import REFUSALS, fitting_inputs
-from mbgd.errors import DataError, MBGDError
-from mbgd.measure.evaluate import predict
+from mbgd.data.source import ArraySource, Source
+from mbgd.data.sparse import SparseSource
+from mbgd.errors import DataError
 from mbgd.model.build import MLP
 from mbgd.model.scaled import ScaledMLP
 from mbgd.step.loss import Loss
@@ -47,8 +46,9 @@ def _center(model: nn.Module, n_columns: int) -> NDArray[np.float64]:
     return model.center.double().cpu().numpy() if isinstance(model, ScaledMLP) else np.zeros(n_columns)
 
 
-def check_fits(model: nn.Module, x: Any, *, names: tuple[str, ...] = ()) -> None:
+def check_fits(model: nn.Module, source: Source, *, names: tuple[str, ...] = ()) -> None:
     """Raises DataError where a network of MBGD's own cannot take them: another width, other dimensions, a number that is none."""
+    x = source.data.x if isinstance(source, ArraySource | SparseSource) else None
     if not isinstance(model, MLP | ScaledMLP) or not isinstance(x, Tensor):
         return
     if x.ndim != 2 or x.shape[1] != model.n_inputs:
@@ -60,30 +60,17 @@ def check_fits(model: nn.Module, x: Any, *, names: tuple[str, ...] = ()) -> None
         raise DataError(f"X must hold finite numbers, got {x[row, column].item():g} in row {row}, {where}; fill it in")
 
 
-def answers(model: nn.Module, source: Source, *, loss: Loss, output_shape: Any) -> Any:
-    """What the loss makes of the model's outputs for all rows, float64. Raises DataError where the model refuses them, or does
-    not give one answer a row: it took rows of another shape for something else."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    try:
-        parts = [p for p, _, _ in predict(model, source, loss=loss, device=device)]
-    except REFUSALS as error:
-        if not isinstance(error, MBGDError):
-            fitting_inputs(model, source, device=device)  # says what is wrong with the rows
-        raise
-    if not parts:
-        return np.zeros((0,) if is_scalar(output_shape) else (0, *output_shape))
-    leaves = zip(*(leaves_of(part) for part in parts), strict=True)
-    whole = iter([torch.cat(leaf).double().numpy() for leaf in leaves])
-    found = mapped(parts[0], lambda _: next(whole))
+def check_answers(found: Any, *, loss: Loss, output_shape: Any) -> None:
+    """Raises DataError where the model made answers of other dimensions, as of rows of rows, or a class of what is no number."""
+    if not isinstance(found, np.ndarray):
+        return
     dimensions = 1 if is_scalar(output_shape) else 1 + len(output_shape)
-    if isinstance(found, np.ndarray) and (len(found) != source.n_rows or found.ndim != dimensions):
+    if found.ndim != dimensions:
         raise DataError(
-            f"X must have rows as in training, got {source.n_rows} of which the model makes outputs of shape {found.shape}; "
-            "X[None] is one row, X[:, None] rows of one column"
+            f"X must have rows of the shape that training had, got some of which the model makes {found.shape}; check X.shape"
         )
     if loss.kind in ("binary", "multiclass") and np.isnan(found).any():
         row = int(np.isnan(found).reshape(len(found), -1).any(axis=1).argmax())
         raise DataError(
             f"X must hold what the model makes a class of, got none for row {row}; look for NaN or inf in it"
         )
-    return found

@@ -58,6 +58,35 @@ def fitting_inputs(model: nn.Module, source: Source, *, device: torch.device, na
         raise _refused(source, error, name) from error
 
 
+def as_the_model_takes_them(model: nn.Module, source: Source, *, device: torch.device) -> Source:
+    """The same of rows to predict for: floats of the model's type, and whole numbers as such where it takes those, for which
+    alone it is called once more."""
+    if any(not leaf.is_floating_point() for leaf in inputs_of(first_row(source).x)):
+        return fitting_inputs(model, source, device=device)[0]
+    cast = partial(_cast, dtype=dtype_of(model), whole=False)
+    if isinstance(source, (ArraySource, SparseSource)):
+        return type(source)(cast(source.data))
+    return MappedSource(source, cast)
+
+
+def checked_outputs(source: Source, compute: Callable[[], Any]) -> Any:
+    """What `compute` makes of the rows: an array with one entry each, or a tuple or dict of such arrays. Raises DataError
+    where the model refuses them, or makes another number."""
+    try:
+        found = compute()
+    except MBGDError:
+        raise
+    except REFUSALS as error:
+        raise _refused(source, error, "X") from error
+    if wrong := [part for part in leaves_of(found) if len(part) != source.n_rows]:
+        shapes = " and ".join(str(tuple(leaf.shape[1:])) for leaf in inputs_of(first_row(source).x))
+        raise DataError(
+            f"X must have one output a row, got {len(wrong[0])} for {source.n_rows} rows of shape {shapes}; give (n, ...), one row "
+            "as X[None]"
+        )
+    return found
+
+
 def dtype_of(model: nn.Module) -> torch.dtype:
     """The floating type in which a model computes: that of its first such parameter."""
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.get_default_dtype())
@@ -105,6 +134,7 @@ def output_shape(model: nn.Module, source: Source, device: torch.device) -> Shap
 
 
 def _refused(source: Source, error: Exception, name: str) -> DataError:
+    """What to say of rows that a forward does not take, with their shapes and what it said."""
     x = first_row(source).x
     names = [f"{key} " for key in x] if isinstance(x, dict) else [""] * len(inputs_of(x))
     shown = ", ".join(

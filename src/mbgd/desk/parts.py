@@ -213,7 +213,7 @@ def assemble(
     return Parts(
         model=model,
         source=source,
-        order=Order(n_rows, plan.seed, plan.sampling, chosen, None if draws is None else draws.rows),  # type: ignore[arg-type]  # one of Sampling, by its bound
+        order=Order(n_rows, plan.seed, plan.sampling, chosen, None if draws is None else draws.rows),
         loss=for_scores or loss,
         output_shape=output_shape,
         own_metric=plan.metric if isinstance(plan.metric, OwnMetric) else None,

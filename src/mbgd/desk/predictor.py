@@ -16,21 +16,21 @@ from torch import nn
 
 from mbgd.data.files import Dialect
 from mbgd.data.given import as_inputs
-from mbgd.data.source import ArraySource, Rows, Source
-from mbgd.data.sparse import SparseSource
-from mbgd.desk.array_rows import answers, by_name, check_fits, has_columns
+from mbgd.data.source import ArraySource, Rows, Source, leaves_of, mapped
+from mbgd.desk.array_rows import by_name, check_answers, check_fits, has_columns
+from mbgd.desk.inputs import as_the_model_takes_them, checked_outputs
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
 from mbgd.errors import PlanError
 from mbgd.forks import after_fork
 from mbgd.measure.calibrate import tempered
 from mbgd.measure.conformal import Widening
-from mbgd.measure.evaluate import outputs
+from mbgd.measure.evaluate import outputs, predict
 from mbgd.measure.quantiles import middle
 from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import save_model
 from mbgd.step.loss import Loss, make_loss
-from mbgd.step.targets import Shape, shape_from_json
+from mbgd.step.targets import Shape, is_scalar, shape_from_json
 from mbgd.step.torch_loss import TORCH_LOSSES
 
 if TYPE_CHECKING:  # Arrow takes a fifth of a second to load, and a model of arrays needs none of these
@@ -158,7 +158,7 @@ class Predictor:
         """What the loss makes of the model's outputs: means (n,), probabilities of class 1 (n,), or of all (n, C); quantiles
         (n, Q)."""
         if self.encoder is None:
-            return self._of_source(self._inputs(data))
+            return self._of_arrays(data)
         from mbgd.data.table import open_table
 
         return self.of_table(open_table(data, dialect=self.dialect, schema_like=self.encoder.schema))
@@ -180,18 +180,29 @@ class Predictor:
         outputs = self.of_encoded(encoded)
         return outputs if self.classes else self.numbers(outputs)
 
-    def _inputs(self, data: Any) -> Source:
+    def _of_arrays(self, data: Any) -> Any:
+        """Of inputs alone. Raises DataError for those that the model refuses, as a tuple (X, y)."""
         if self.names and has_columns(data):
             data = by_name(data, self.names, model=self.model)
-        source = as_inputs(data)
-        dtype = next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.get_default_dtype())
-        if isinstance(source, (ArraySource, SparseSource)):
-            check_fits(self.model, source.data.x, names=self.names)
-            return type(source)(source.data.map(lambda t: t.to(dtype) if t.is_floating_point() else t))
-        return source
+        given = as_inputs(data)
+        check_fits(self.model, given, names=self.names)
+        source = as_the_model_takes_them(self.model, given, device=self._device)
+        found = checked_outputs(source, lambda: self._of_source(source))
+        check_answers(found, loss=self.loss, output_shape=self.output_shape)
+        return found
+
+    @property
+    def _device(self) -> torch.device:
+        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
 
     def _of_source(self, source: Source) -> Any:
-        return answers(self.model, source, loss=tempered(self.loss, self.temperature), output_shape=self.output_shape)
+        loss = tempered(self.loss, self.temperature)
+        parts = [p for p, _, _ in predict(self.model, source, loss=loss, device=self._device)]
+        if not parts:
+            return np.zeros((0,) if is_scalar(self.output_shape) else (0, *self.output_shape))
+        leaves = zip(*(leaves_of(part) for part in parts), strict=True)
+        whole = iter([torch.cat(leaf).double().numpy() for leaf in leaves])
+        return mapped(parts[0], lambda _: next(whole))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled and copied as its fields are, its loss by name as in a file: a `Loss` is made of functions inside others."""

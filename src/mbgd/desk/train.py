@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from mbgd.compiled.news import seconds_compiling
 from mbgd.data.chance import drawing
 from mbgd.data.source import ArraySource
 from mbgd.data.sparse import SparseSource
@@ -138,14 +139,18 @@ def _given_up(parts: Parts, standing: Standing, error: DivergenceError, *, recor
 
 
 class _Clock:
-    """Seconds of training, those before a resume included."""
+    """Seconds of training, those before a resume included, those in which kernels were compiled not."""
 
     def __init__(self, before: float) -> None:
-        self._start, self.last = time.perf_counter() - before, before
+        self._start, self.last = self._now() - before, before
+
+    @staticmethod
+    def _now() -> float:
+        return time.perf_counter() - seconds_compiling()
 
     @property
     def seconds(self) -> float:
-        return time.perf_counter() - self._start
+        return max(self.last, self._now() - self._start)
 
 
 def _look(parts: Parts, plan: Plan, standing: Standing, *, done: Steps, clock: _Clock) -> tuple[Standing, Look]:
