@@ -17,7 +17,7 @@ from torch import nn
 from mbgd.data.files import Dialect
 from mbgd.data.given import as_inputs
 from mbgd.data.source import ArraySource, Rows, Source, leaves_of, mapped
-from mbgd.desk.array_rows import by_name, check_answers, check_fits, has_columns
+from mbgd.desk.array_rows import blocks_of, by_name, check_answers, check_fits, has_columns
 from mbgd.desk.inputs import as_the_model_takes_them, checked_outputs
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
@@ -158,7 +158,8 @@ class Predictor:
         """What the loss makes of the model's outputs: means (n,), probabilities of class 1 (n,), or of all (n, C); quantiles
         (n, Q)."""
         if self.encoder is None:
-            return self._of_arrays(data)
+            found = [self._of_arrays(rows, first) for first, rows in blocks_of(data, loss=self.loss)]
+            return found[0] if len(found) == 1 else np.concatenate(found)
         from mbgd.data.table import open_table
 
         return self.of_table(open_table(data, dialect=self.dialect, schema_like=self.encoder.schema))
@@ -180,15 +181,15 @@ class Predictor:
         outputs = self.of_encoded(encoded)
         return outputs if self.classes else self.numbers(outputs)
 
-    def _of_arrays(self, data: Any) -> Any:
-        """Of inputs alone. Raises DataError for those that the model refuses, as a tuple (X, y)."""
+    def _of_arrays(self, data: Any, first: int) -> Any:
+        """Of inputs alone, the `first` row of all and those behind it. Raises DataError for those that the model refuses."""
         if self.names and has_columns(data):
             data = by_name(data, self.names, model=self.model)
         given = as_inputs(data)
-        check_fits(self.model, given, names=self.names)
+        check_fits(self.model, given, names=self.names, first=first)
         source = as_the_model_takes_them(self.model, given, device=self._device)
         found = checked_outputs(source, lambda: self._of_source(source))
-        check_answers(found, loss=self.loss, output_shape=self.output_shape)
+        check_answers(found, loss=self.loss, output_shape=self.output_shape, first=first)
         return found
 
     @property
