@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mbgd.data.source import ArraySource, Source
-from mbgd.data.sparse import SparseSource
+from mbgd.data.given import as_inputs
+from mbgd.data.source import Source, leaves_of, mapped
 from mbgd.errors import DataError
+from mbgd.measure.evaluate import outputs, predict
 from mbgd.model.build import MLP
 from mbgd.model.scaled import ScaledMLP
 from mbgd.step.loss import Loss
@@ -60,9 +61,8 @@ def _center(model: nn.Module, n_columns: int) -> NDArray[np.float64]:
     return model.center.double().cpu().numpy() if isinstance(model, ScaledMLP) else np.zeros(n_columns)
 
 
-def check_fits(model: nn.Module, source: Source, *, names: tuple[str, ...] = (), first: int = 0) -> None:
+def check_fits(model: nn.Module, x: Any, *, names: tuple[str, ...] = (), first: int = 0) -> None:
     """Raises DataError where a network of MBGD's own cannot take them: another width, other dimensions, a number that is none."""
-    x = source.data.x if isinstance(source, ArraySource | SparseSource) else None
     if not isinstance(model, MLP | ScaledMLP) or not isinstance(x, Tensor):
         return
     if x.ndim != 2 or x.shape[1] != model.n_inputs:
@@ -76,17 +76,33 @@ def check_fits(model: nn.Module, source: Source, *, names: tuple[str, ...] = (),
         )
 
 
-def check_answers(found: Any, *, loss: Loss, output_shape: Any, first: int = 0) -> None:
-    """Raises DataError where the model made answers of other dimensions, as of rows of rows, or a class of what is no number."""
-    if not isinstance(found, np.ndarray):
-        return
+def answers(model: nn.Module, source: Source, *, loss: Loss, output_shape: Any, first: int = 0) -> Any:
+    """What the loss makes of the model's outputs for all rows, float64. Raises DataError where these have other dimensions than in
+    training, since the model took rows of another shape for something else, and where a class is none."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    parts = [p for p, _, _ in predict(model, source, loss=loss, device=device)]
+    if not parts:
+        return np.zeros((0,) if is_scalar(output_shape) else (0, *output_shape))
+    leaves = zip(*(leaves_of(part) for part in parts), strict=True)
+    whole = iter([torch.cat(leaf).double().numpy() for leaf in leaves])
+    found = mapped(parts[0], lambda _: next(whole))
     dimensions = 1 if is_scalar(output_shape) else 1 + len(output_shape)
-    if found.ndim != dimensions:
+    if isinstance(found, np.ndarray) and found.ndim != dimensions:
         raise DataError(
-            f"X must have rows of the shape that training had, got some of which the model makes {found.shape}; check X.shape"
+            f"X must have rows as in training, got {source.n_rows} of which the model makes outputs of shape {found.shape}; "
+            "X[None] is one row, X[:, None] rows of one column"
         )
     if loss.kind in ("binary", "multiclass") and np.isnan(found).any():
         row = int(np.isnan(found).reshape(len(found), -1).any(axis=1).argmax())
         raise DataError(
             f"X must hold what the model makes a class of, got none for row {first + row}; look for NaN or inf in it"
         )
+    return found
+
+
+def sparse_outputs(model: nn.Module, matrix: Any) -> NDArray[np.float64]:
+    """What a model's last layer makes of SciPy's sparse rows, float64; (n,) also where it gives one column."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    source = as_inputs(matrix)
+    found = torch.cat([output for output, _, _ in outputs(model, source, device=device)])
+    return (found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found).numpy()

@@ -16,26 +16,28 @@ from torch import nn
 
 from mbgd.data.files import Dialect
 from mbgd.data.given import as_inputs
-from mbgd.data.source import ArraySource, Rows, Source, leaves_of, mapped
-from mbgd.desk.array_rows import blocks_of, by_name, check_answers, check_fits, has_columns
+from mbgd.data.source import ArraySource, Rows, Source
+from mbgd.data.sparse import SparseSource
+from mbgd.desk.array_rows import answers, blocks_of, by_name, check_fits, has_columns
 from mbgd.desk.inputs import as_the_model_takes_them, checked_outputs
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
+from mbgd.desk.said import warn_of
 from mbgd.errors import PlanError
 from mbgd.forks import after_fork
 from mbgd.measure.calibrate import tempered
 from mbgd.measure.conformal import Widening
-from mbgd.measure.evaluate import outputs, predict
 from mbgd.measure.quantiles import middle
 from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import save_model
 from mbgd.step.loss import Loss, make_loss
-from mbgd.step.targets import Shape, is_scalar, shape_from_json
+from mbgd.step.targets import Shape, shape_from_json
 from mbgd.step.torch_loss import TORCH_LOSSES
 
 if TYPE_CHECKING:  # Arrow takes a fifth of a second to load, and a model of arrays needs none of these
     import pyarrow as pa
 
+    from mbgd.data.cells import Cells
     from mbgd.data.encode.encoder import Encoded, Encoder
     from mbgd.data.encode.target import Target
     from mbgd.data.encode.targets import Targets
@@ -79,6 +81,12 @@ class Predictor:
         return self.encoder.schema
 
     @property
+    def cells(self) -> Cells:
+        """How the text of rows to predict is read."""
+        assert self.encoder is not None
+        return self.encoder.cells
+
+    @property
     def schema(self) -> pa.Schema:
         """The same of inputs and target."""
         import pyarrow as pa
@@ -91,7 +99,7 @@ class Predictor:
 
     @property
     def dialect(self) -> Dialect:
-        """How CSV files to predict are taken to be written, where nothing else is said: header and comments as in training."""
+        """How CSV files to predict are taken to be written, where nothing else is said: as in training."""
         return dialect_of(self.facts or {}, () if self.target is None else self.target.names)
 
     def predict(self, data: Any) -> NDArray[Any]:
@@ -160,9 +168,14 @@ class Predictor:
         if self.encoder is None:
             found = [self._of_arrays(rows, first) for first, rows in blocks_of(data, loss=self.loss)]
             return found[0] if len(found) == 1 else np.concatenate(found)
+        from mbgd.data.encode.unseen import count_unseen, unseen_said
         from mbgd.data.table import open_table
 
-        return self.of_table(open_table(data, dialect=self.dialect, schema_like=self.encoder.schema))
+        how: dict[str, Any] = {"schema_like": self.encoder.schema, "cells": self.encoder.cells}
+        table = open_table(data, dialect=self.dialect, **how)
+        predicted = self.of_table(table)
+        warn_of(unseen_said(count_unseen(self.encoder, table)))
+        return predicted
 
     def of_table(self, table: Table) -> NDArray[np.float64]:
         """The same of an opened table, its columns found by name."""
@@ -185,25 +198,16 @@ class Predictor:
         """Of inputs alone, the `first` row of all and those behind it. Raises DataError for those that the model refuses."""
         if self.names and has_columns(data):
             data = by_name(data, self.names, model=self.model)
-        given = as_inputs(data)
-        check_fits(self.model, given, names=self.names, first=first)
-        source = as_the_model_takes_them(self.model, given, device=self._device)
-        found = checked_outputs(source, lambda: self._of_source(source))
-        check_answers(found, loss=self.loss, output_shape=self.output_shape, first=first)
-        return found
+        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
+        source = as_inputs(data)
+        if isinstance(source, (ArraySource, SparseSource)):
+            check_fits(self.model, source.data.x, names=self.names, first=first)
+        source = as_the_model_takes_them(self.model, source, device=device)
+        return checked_outputs(source, lambda: self._of_source(source, first=first))
 
-    @property
-    def _device(self) -> torch.device:
-        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
-
-    def _of_source(self, source: Source) -> Any:
+    def _of_source(self, source: Source, *, first: int = 0) -> Any:
         loss = tempered(self.loss, self.temperature)
-        parts = [p for p, _, _ in predict(self.model, source, loss=loss, device=self._device)]
-        if not parts:
-            return np.zeros((0,) if is_scalar(self.output_shape) else (0, *self.output_shape))
-        leaves = zip(*(leaves_of(part) for part in parts), strict=True)
-        whole = iter([torch.cat(leaf).double().numpy() for leaf in leaves])
-        return mapped(parts[0], lambda _: next(whole))
+        return answers(self.model, source, loss=loss, output_shape=self.output_shape, first=first)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled and copied as its fields are, its loss by name as in a file: a `Loss` is made of functions inside others."""
@@ -265,9 +269,10 @@ def of_arrays(facts: Mapping[str, Any], model: nn.Module) -> Predictor:
 
 def dialect_of(facts: Mapping[str, Any], targets: tuple[str, ...]) -> Dialect:
     """Of files for a model: without a header their cells have the names of training, with or without the targets."""
-    plan, cells = facts.get("plan") or {}, tuple(facts.get("cells") or ())
-    known = (cells, tuple(name for name in cells if name not in targets)) if cells else ()
-    return Dialect(header=plan.get("header", True), comment=plan.get("comment"), known=known)
+    plan, columns = facts.get("plan") or {}, tuple(facts.get("file_columns") or ())
+    known = (columns, tuple(name for name in columns if name not in targets)) if columns else ()
+    header, usual = plan.get("header", True), Dialect(plan.get("delimiter")).separator or None
+    return Dialect(header=header, comment=plan.get("comment"), known=known, usual=usual)
 
 
 def loss_of(facts: Mapping[str, Any]) -> Loss:
@@ -287,11 +292,3 @@ def _again(said: Mapping[str, Any], held: Mapping[str, Any]) -> Predictor:
 
 def _unreduced(output: Any, y: Any) -> Any:
     return output
-
-
-def sparse_outputs(model: nn.Module, matrix: Any) -> NDArray[np.float64]:
-    """What a model's last layer makes of SciPy's sparse rows, float64; (n,) also where it gives one column."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    source = as_inputs(matrix)
-    found = torch.cat([output for output, _, _ in outputs(model, source, device=device)])
-    return (found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found).numpy()
