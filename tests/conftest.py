@@ -18,11 +18,11 @@ from hypothesis import settings
 SECONDS = {
     ".": 30,
     "bench": 5,
-    "estimators": 72,
+    "estimators": 83,
     "cli": 187,
     "compiled": 33,
     "data": 68,
-    "desk": 189,
+    "desk": 190,
     "faults": 70,
     "laws": 300,
     "loop": 5,

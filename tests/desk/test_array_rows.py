@@ -19,6 +19,8 @@ from torch import nn
 
 import mbgd
 from mbgd import DataError, MBGDClassifier, MBGDEstimator, MBGDRegressor
+from mbgd.data import given
+from mbgd.desk import array_rows, predictor
 
 pytestmark = pytest.mark.filterwarnings("ignore:X does not have valid feature names")  # scikit-learn's own, of arrays
 X = np.random.default_rng(0).normal(size=(40, 4)) * [1, 10, 100, 1] + [0, 5, 0, -7]
@@ -186,3 +188,26 @@ def test_large_predictions_take_blocks_of_memory_alone() -> None:
     assert_allclose(fitted.predict(rows), np.tile(expected, 600), rtol=1e-9)
     assert sum(seen) == len(rows)
     assert max(seen) <= 8192
+
+
+def test_an_array_mapped_from_a_file_is_copied_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = MBGDClassifier(**SMALL).fit(X.astype(np.float32), Y > 0)
+    loaded = mbgd.load(fitted.save(tmp_path / "m"))
+    np.tile(X.astype(np.float32), (50, 1)).tofile(tmp_path / "rows")
+    rows = np.memmap(tmp_path / "rows", dtype=np.float32, mode="r", shape=(2000, 4))
+    expected, seen = loaded.predict_proba(rows), []
+
+    def as_inputs(data: Any) -> Any:
+        seen.append(len(data))
+        return given.as_inputs(data)
+
+    monkeypatch.setattr(predictor, "as_inputs", as_inputs)
+    monkeypatch.setattr(array_rows, "BLOCK_BYTES", 300 * 16)
+    assert_array_equal(loaded.predict_proba(rows), expected)
+    assert_array_equal(loaded.predict(rows), np.array([False, True])[expected.argmax(1)])
+    assert seen == 2 * [300, 300, 300, 300, 300, 300, 200]
+    assert_allclose(fitted.predict_proba(rows), expected, atol=1e-6)
+    changed = np.array(rows)
+    changed[1234, 2] = np.nan
+    with pytest.raises(DataError, match="got nan in row 1234, column 2"):
+        loaded.predict(changed)

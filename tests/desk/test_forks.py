@@ -85,15 +85,10 @@ LOADED = """
 """
 
 
-def test_loading_begins_no_thread_of_openmp(models: Path) -> None:
-    """Not even torch itself is kept waiting in the child."""
-    assert served(models, LOADED, "print(ends(by_torch), *(ends(call) for call in calls.values()))").split() == 6 * [
-        "True"
-    ]
-
-
-def test_what_the_parent_has_predicted_or_trained_keeps_no_child_waiting(models: Path) -> None:
+def test_no_child_waits_for_threads_of_its_parent(models: Path) -> None:
+    """By torch itself after loading, which has begun none; by MBGD also after the parent has predicted and trained."""
     lines = """
+        print(ends(by_torch))
         for call in calls.values():
             call()
         by_torch()  # at the latest now the parent has threads
@@ -104,4 +99,4 @@ def test_what_the_parent_has_predicted_or_trained_keeps_no_child_waiting(models:
         fit()
         print(ends(fit), ends(own), ends(lambda: mbgd.fit_table(frame.assign(y=rows[:, 0]), "y", epochs=1)))
     """
-    assert served(models, LOADED, lines).split() == 8 * ["True"]
+    assert served(models, LOADED, lines).split() == 9 * ["True"]

@@ -23,7 +23,7 @@ from mbgd.data.files import Dialect
 from mbgd.data.table import open_table, read_batches
 from mbgd.desk.ensemble import Predicting, blocks, columns_of
 from mbgd.desk.load import load_table
-from mbgd.desk.predictor import warn_of
+from mbgd.desk.said import warn_of
 from mbgd.desk.shown import shown_names
 from mbgd.errors import DataError, PlanError
 from mbgd.measure.metrics import scorer

@@ -16,7 +16,8 @@ from torch import nn
 from mbgd.data.files import Dialect
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
-from mbgd.desk.predictor import Predictor, dialect_of, warn_of
+from mbgd.desk.predictor import Predictor, dialect_of
+from mbgd.desk.said import warn_of
 from mbgd.errors import PlanError
 from mbgd.measure.conformal import Pair, Widening
 from mbgd.measure.quantiles import middle

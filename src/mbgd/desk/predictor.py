@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,15 +18,15 @@ from mbgd.data.files import Dialect
 from mbgd.data.given import as_inputs
 from mbgd.data.source import ArraySource, Rows, Source
 from mbgd.data.sparse import SparseSource
-from mbgd.desk.array_rows import answers, by_name, check_fits, has_columns
+from mbgd.desk.array_rows import answers, blocks_of, by_name, check_fits, has_columns
 from mbgd.desk.inputs import as_the_model_takes_them, checked_outputs
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
-from mbgd.errors import DataWarning, PlanError
+from mbgd.desk.said import warn_of
+from mbgd.errors import PlanError
 from mbgd.forks import after_fork
 from mbgd.measure.calibrate import tempered
 from mbgd.measure.conformal import Widening
-from mbgd.measure.evaluate import outputs
 from mbgd.measure.quantiles import middle
 from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import save_model
@@ -169,7 +166,8 @@ class Predictor:
         """What the loss makes of the model's outputs: means (n,), probabilities of class 1 (n,), or of all (n, C); quantiles
         (n, Q)."""
         if self.encoder is None:
-            return self._of_arrays(data)
+            found = [self._of_arrays(rows, first) for first, rows in blocks_of(data, loss=self.loss)]
+            return found[0] if len(found) == 1 else np.concatenate(found)
         from mbgd.data.encode.unseen import count_unseen, unseen_said
         from mbgd.data.table import open_table
 
@@ -196,19 +194,20 @@ class Predictor:
         outputs = self.of_encoded(encoded)
         return outputs if self.classes else self.numbers(outputs)
 
-    def _of_arrays(self, data: Any) -> Any:
-        """Of inputs alone. Raises DataError for those that the model refuses, as a tuple (X, y)."""
+    def _of_arrays(self, data: Any, first: int) -> Any:
+        """Of inputs alone, the `first` row of all and those behind it. Raises DataError for those that the model refuses."""
         if self.names and has_columns(data):
             data = by_name(data, self.names, model=self.model)
         device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
         source = as_inputs(data)
         if isinstance(source, (ArraySource, SparseSource)):
-            check_fits(self.model, source.data.x, names=self.names)
+            check_fits(self.model, source.data.x, names=self.names, first=first)
         source = as_the_model_takes_them(self.model, source, device=device)
-        return checked_outputs(source, lambda: self._of_source(source))
+        return checked_outputs(source, lambda: self._of_source(source, first=first))
 
-    def _of_source(self, source: Source) -> Any:
-        return answers(self.model, source, loss=tempered(self.loss, self.temperature), output_shape=self.output_shape)
+    def _of_source(self, source: Source, *, first: int = 0) -> Any:
+        loss = tempered(self.loss, self.temperature)
+        return answers(self.model, source, loss=loss, output_shape=self.output_shape, first=first)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled and copied as its fields are, its loss by name as in a file: a `Loss` is made of functions inside others."""
@@ -237,21 +236,6 @@ class Predictor:
             **({"multilabel": True} if self.multilabel else {}),
             **({"names": list(self.names)} if self.names else {}),
         }
-
-
-def warn_of(sentences: Iterable[str]) -> None:
-    """One warning with all that is to be said of the rows of a call, if anything is."""
-    if said := "; ".join(sentences):
-        warnings.warn(said, DataWarning, stacklevel=_depth())
-
-
-def _depth() -> int:
-    """How many calls up the user's own code is."""
-    frame: FrameType | None = sys._getframe(1)
-    depth = 0
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "mbgd":
-        frame, depth = frame.f_back, depth + 1
-    return depth + 1
 
 
 def of_a_table(facts: Mapping[str, Any], model: nn.Module, *, encoder: Encoder) -> Predictor:
@@ -308,11 +292,3 @@ def _again(said: Mapping[str, Any], held: Mapping[str, Any]) -> Predictor:
 
 def _unreduced(output: Any, y: Any) -> Any:
     return output
-
-
-def sparse_outputs(model: nn.Module, matrix: Any) -> NDArray[np.float64]:
-    """What a model's last layer makes of SciPy's sparse rows, float64; (n,) also where it gives one column."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    source = as_inputs(matrix)
-    found = torch.cat([output for output, _, _ in outputs(model, source, device=device)])
-    return (found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found).numpy()

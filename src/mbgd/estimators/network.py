@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from mbgd.data.sparse import is_sparse
 from mbgd.data.table import Table
+from mbgd.desk.array_rows import sparse_outputs
 from mbgd.desk.further import Stand
-from mbgd.desk.predictor import sparse_outputs
 from mbgd.errors import DataError, PlanError
 from mbgd.estimators.arrays import AsTheyAre, Entries, Numbers, learn_entries, learn_numbers
 from mbgd.estimators.frames import Columns, learn_columns
