@@ -395,6 +395,24 @@ def test_a_few_arrays_in_a_list_may_be_rows_or_x_and_y() -> None:
         assert mbgd.fit(net(), pairs, **WORDS).resolved["training_rows"] == len(pairs)
 
 
+@pytest.mark.parametrize("by_batches", [False, True])
+def test_the_rows_of_a_validation_loader_are_those_that_its_sampler_draws(by_batches: bool) -> None:
+    """As tutorials split rows: SubsetRandomSampler for training, another for validation."""
+    kept, held = list(range(3, N)), [0, 1, 2]
+    how: Any = (
+        {"batch_sampler": [[2, 0], [1]]} if by_batches else {"batch_size": 2, "sampler": SubsetRandomSampler(held)}
+    )
+    for data in (Pairs(), TensorDataset(X, Y)):
+        loader = DataLoader(data, batch_size=M, sampler=SubsetRandomSampler(kept))
+        run = mbgd.fit(net(), loader, validation=DataLoader(data, **how), **WORDS)
+        wanted = float(np.square(run.predict(X[held]) - Y[held].numpy()).mean())
+        assert run.scores["validation"]["rmse"] == pytest.approx(wanted**0.5, rel=1e-9)
+        with pytest.raises(
+            DataError, match=r"^data must be rows in their order to predict for, got a DataLoader with Sub"
+        ):
+            run.predict(loader)
+
+
 def test_a_loader_without_a_batch_is_refused() -> None:
     with pytest.raises(
         DataError, match=r"^data must have at least one batch, got a DataLoader with drop_last and batch_"

@@ -34,6 +34,7 @@ VALUES: dict[str, Any] = {  # of each parameter one that may be given beside the
     "time_limit": 100.0,
     "target_loss": 0.0,
     "patience": 2,
+    "min_delta": 0.125,
     "metric": "log_loss",
     "restore_best": False,
     "validation": 0.25,
@@ -58,7 +59,7 @@ VALUES: dict[str, Any] = {  # of each parameter one that may be given beside the
     "verbose": False,
     "n_jobs": 1,
 }
-OBJECTS = {"callback", "module"}
+OBJECTS = {"callback", "module", "schedule_every"}  # the last goes with a scheduler of torch
 NEEDS: dict[str, dict[str, Any]] = {
     "nesterov": {"momentum": 0.5, "optimizer": "sgd"},
     "momentum": {"optimizer": "sgd"},
@@ -66,6 +67,7 @@ NEEDS: dict[str, dict[str, Any]] = {
     "dropout_fades": {"dropout": 0.1},
     "patience": {"validation": 0.25},
     "metric": {"validation": 0.25},
+    "min_delta": {"validation": 0.25, "patience": 2},
     "steps": {"epochs": None},
     "quantile": {"loss": "quantile"},
     "huber_delta": {"loss": "huber"},

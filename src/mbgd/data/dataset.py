@@ -244,7 +244,8 @@ def length(dataset: Any) -> int:
     except (TypeError, NotImplementedError):  # what Python says of no __len__, and datasets of one not written
         raise DataError(
             f"data must have a length and rows by number, got {type(dataset).__name__}; an iterable dataset has no order "
-            "to shuffle: give a map-style dataset (__len__ and __getitem__), arrays or tensors"
+            "to shuffle: give a map-style dataset (__len__ and __getitem__), arrays or tensors, or write the loop around "
+            "mbgd.batches, which goes through it as it comes"
         ) from None
 
 

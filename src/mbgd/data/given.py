@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from mbgd.data.dataset import DatasetSource, length, split_target
-from mbgd.data.loader import loading, makes_its_own
-from mbgd.data.source import ArraySource, Inputs, Rows, Source, Targets, WeightedSource
+from mbgd.data.loader import loading, makes_its_own, streams
+from mbgd.data.source import ArraySource, CountedSource, Inputs, Rows, Source, Targets, WeightedSource
 from mbgd.data.sparse import SparseSource, csr_tensor, is_sparse, pieces_of
 from mbgd.data.tensors import as_tensor, is_array, is_frame, weights
 from mbgd.errors import DataError
@@ -51,6 +51,11 @@ def as_inputs(data: Any) -> Source:
     """The rows of inputs to predict for. A list is rows, a tuple the inputs of the model and a dict its named inputs: none of
     them is ever taken for (X, y). The items of datasets and loaders are what they are in training; their targets are left out.
     """
+    if isinstance(data, DataLoader) and not streams(data.dataset) and (own := loading(data).own) is not None:
+        raise DataError(
+            f"data must be rows in their order to predict for, got a DataLoader with {type(own).__name__}, which draws some of "
+            "them; give its dataset, or a Subset of it"
+        )
     if isinstance(data, DataLoader) or not (holds_inputs(data) or isinstance(data, list)):
         return as_source(data, need_target=False)
     source = _source_of(checked(Rows(_inputs(data), None, None)))
@@ -86,7 +91,8 @@ def _as_source(data: Any, *, workers: int, need_target: bool) -> Source:
             raise DataError(f"data must be (X, y), got one {type(data).__name__} without a target; pass (X, y)")
         return _source_of(checked(Rows(_inputs(data), None, None)))
     if hasattr(data, "read") and hasattr(data, "n_rows"):
-        return cast(Source, data)
+        own = isinstance(data, (ArraySource, SparseSource, DatasetSource))
+        return cast(Source, data) if own else CountedSource(data)
     if hasattr(data, "__getitem__"):
         check_items(data)
         return DatasetSource(data, workers=workers)

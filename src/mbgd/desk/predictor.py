@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,25 +19,28 @@ from torch import nn
 
 from mbgd.data.files import Dialect
 from mbgd.data.given import as_inputs
-from mbgd.data.source import ArraySource, Rows, Source, leaves_of, mapped
+from mbgd.data.source import ArraySource, Rows, Source
+from mbgd.data.sparse import SparseSource
+from mbgd.desk.array_rows import answers, by_name, check_fits, has_columns
 from mbgd.desk.inputs import as_the_model_takes_them, checked_outputs
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
-from mbgd.errors import PlanError
+from mbgd.errors import DataWarning, PlanError
 from mbgd.forks import after_fork
 from mbgd.measure.calibrate import tempered
 from mbgd.measure.conformal import Widening
-from mbgd.measure.evaluate import outputs, predict
+from mbgd.measure.evaluate import outputs
 from mbgd.measure.quantiles import middle
 from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import save_model
 from mbgd.step.loss import Loss, make_loss
-from mbgd.step.targets import Shape, is_scalar, shape_from_json
+from mbgd.step.targets import Shape, shape_from_json
 from mbgd.step.torch_loss import TORCH_LOSSES
 
 if TYPE_CHECKING:  # Arrow takes a fifth of a second to load, and a model of arrays needs none of these
     import pyarrow as pa
 
+    from mbgd.data.cells import Cells
     from mbgd.data.encode.encoder import Encoded, Encoder
     from mbgd.data.encode.target import Target
     from mbgd.data.encode.targets import Targets
@@ -54,6 +60,7 @@ class Predictor:
     temperature: float = 1.0  # probabilities are those of outputs / temperature
     widening: Widening | None = None  # of quantiles, by validation rows
     threshold: Threshold | None = None  # where it is not the likelier class that is predicted
+    names: tuple[str, ...] = ()  # of the columns of the frame that a model of arrays was trained on
     multilabel: bool = False  # each output is the probability of a label by itself, of those above 1/2 the row has
 
     @property
@@ -77,6 +84,12 @@ class Predictor:
         return self.encoder.schema
 
     @property
+    def cells(self) -> Cells:
+        """How the text of rows to predict is read."""
+        assert self.encoder is not None
+        return self.encoder.cells
+
+    @property
     def schema(self) -> pa.Schema:
         """The same of inputs and target."""
         import pyarrow as pa
@@ -89,7 +102,7 @@ class Predictor:
 
     @property
     def dialect(self) -> Dialect:
-        """How CSV files to predict are taken to be written, where nothing else is said: header and comments as in training."""
+        """How CSV files to predict are taken to be written, where nothing else is said: as in training."""
         return dialect_of(self.facts or {}, () if self.target is None else self.target.names)
 
     def predict(self, data: Any) -> NDArray[Any]:
@@ -157,9 +170,14 @@ class Predictor:
         (n, Q)."""
         if self.encoder is None:
             return self._of_arrays(data)
+        from mbgd.data.encode.unseen import count_unseen, unseen_said
         from mbgd.data.table import open_table
 
-        return self.of_table(open_table(data, dialect=self.dialect, schema_like=self.encoder.schema))
+        how: dict[str, Any] = {"schema_like": self.encoder.schema, "cells": self.encoder.cells}
+        table = open_table(data, dialect=self.dialect, **how)
+        predicted = self.of_table(table)
+        warn_of(unseen_said(count_unseen(self.encoder, table)))
+        return predicted
 
     def of_table(self, table: Table) -> NDArray[np.float64]:
         """The same of an opened table, its columns found by name."""
@@ -180,21 +198,17 @@ class Predictor:
 
     def _of_arrays(self, data: Any) -> Any:
         """Of inputs alone. Raises DataError for those that the model refuses, as a tuple (X, y)."""
-        source = as_the_model_takes_them(self.model, as_inputs(data), device=self._device)
+        if self.names and has_columns(data):
+            data = by_name(data, self.names, model=self.model)
+        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
+        source = as_inputs(data)
+        if isinstance(source, (ArraySource, SparseSource)):
+            check_fits(self.model, source.data.x, names=self.names)
+        source = as_the_model_takes_them(self.model, source, device=device)
         return checked_outputs(source, lambda: self._of_source(source))
 
-    @property
-    def _device(self) -> torch.device:
-        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
-
     def _of_source(self, source: Source) -> Any:
-        loss = tempered(self.loss, self.temperature)
-        parts = [p for p, _, _ in predict(self.model, source, loss=loss, device=self._device)]
-        if not parts:
-            return np.zeros((0,) if is_scalar(self.output_shape) else (0, *self.output_shape))
-        leaves = zip(*(leaves_of(part) for part in parts), strict=True)
-        whole = iter([torch.cat(leaf).double().numpy() for leaf in leaves])
-        return mapped(parts[0], lambda _: next(whole))
+        return answers(self.model, source, loss=tempered(self.loss, self.temperature), output_shape=self.output_shape)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled and copied as its fields are, its loss by name as in a file: a `Loss` is made of functions inside others."""
@@ -221,7 +235,23 @@ class Predictor:
             "widening": None if self.widening is None else self.widening.to_json(),
             "threshold": None if self.threshold is None else asdict(self.threshold),
             **({"multilabel": True} if self.multilabel else {}),
+            **({"names": list(self.names)} if self.names else {}),
         }
+
+
+def warn_of(sentences: Iterable[str]) -> None:
+    """One warning with all that is to be said of the rows of a call, if anything is."""
+    if said := "; ".join(sentences):
+        warnings.warn(said, DataWarning, stacklevel=_depth())
+
+
+def _depth() -> int:
+    """How many calls up the user's own code is."""
+    frame: FrameType | None = sys._getframe(1)
+    depth = 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "mbgd":
+        frame, depth = frame.f_back, depth + 1
+    return depth + 1
 
 
 def of_a_table(facts: Mapping[str, Any], model: nn.Module, *, encoder: Encoder) -> Predictor:
@@ -248,15 +278,17 @@ def of_arrays(facts: Mapping[str, Any], model: nn.Module) -> Predictor:
     from mbgd.data.encode.targets import target_from_json
 
     target = None if facts.get("target") is None else target_from_json(facts["target"])
-    shape, labels = shape_from_json(facts["output_shape"]), bool(facts.get("multilabel"))
-    return Predictor(model, loss_of(facts), shape, target=target, facts=facts, multilabel=labels)
+    shape, names = shape_from_json(facts["output_shape"]), tuple(facts.get("names", ()))
+    said: dict[str, Any] = {"facts": facts, "names": names, "multilabel": bool(facts.get("multilabel"))}
+    return Predictor(model, loss_of(facts), shape, target=target, **said)
 
 
 def dialect_of(facts: Mapping[str, Any], targets: tuple[str, ...]) -> Dialect:
     """Of files for a model: without a header their cells have the names of training, with or without the targets."""
-    plan, cells = facts.get("plan") or {}, tuple(facts.get("cells") or ())
-    known = (cells, tuple(name for name in cells if name not in targets)) if cells else ()
-    return Dialect(header=plan.get("header", True), comment=plan.get("comment"), known=known)
+    plan, columns = facts.get("plan") or {}, tuple(facts.get("file_columns") or ())
+    known = (columns, tuple(name for name in columns if name not in targets)) if columns else ()
+    header, usual = plan.get("header", True), Dialect(plan.get("delimiter")).separator or None
+    return Dialect(header=header, comment=plan.get("comment"), known=known, usual=usual)
 
 
 def loss_of(facts: Mapping[str, Any]) -> Loss:

@@ -87,14 +87,14 @@ def train(
     if again is not None and "hidden_layer_sizes" in given:
         check_same_shape(again.module, plan.hidden_layer_sizes)
     network = again or (begin or new_network)(estimator, Start(rows, target, training, weight, plan))
-    if not isinstance(plan.metric, str | None):
-        plan = replace(plan, metric=in_own_words(plan.metric, network.target))
     encoded = _encoded(network, y)
     if one_pass:
         network = _with_scales(network, rows, y, weight=weight, loss=plan.loss)
         encoded = _encoded(network, y)
     if again is not None:
         estimator.network_ = network  # with the weights that are now in its scales, whatever comes of the training
+    if not isinstance(plan.metric, str | None):
+        plan = replace(plan, metric=in_own_words(plan.metric, network.target))
     if isinstance(held, tuple):
         plan = replace(plan, validation=_inputs(estimator, network, *held))
     inputs = network.inputs(rows, kernels=True)
