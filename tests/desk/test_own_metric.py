@@ -104,6 +104,27 @@ def test_weights_go_to_a_metric_that_takes_them_and_rows_of_weight_0_count_for_n
     assert run.scores["validation"]["max_error"] == pytest.approx(max_error(Y[there], run.predict(X[there])), rel=1e-12)
 
 
+def test_several_labels_a_row_are_labels() -> None:
+    many = (np.stack([Y, -Y, X[:, 0]], axis=1) > 0).astype(np.int64)
+    macro = partial(f1_score, average="macro")
+    run = mbgd.fit(linear(3), (X, many), loss=nn.BCEWithLogitsLoss(), metric=macro, **WORDS)
+    p = run.predict(X[HELD])
+    assert run.scores["validation"]["f1_score"] == pytest.approx(macro(many[HELD], p > 0.5))
+    run = mbgd.fit(linear(3), (X, many), loss=nn.BCEWithLogitsLoss(), metric=roc_auc_score, **WORDS)
+    assert run.scores["validation"]["roc_auc_score"] == pytest.approx(roc_auc_score(many[HELD], run.predict(X[HELD])))
+    model = mbgd.MBGDClassifier(hidden_layer_sizes=(4,), epochs=3, metric=macro)
+    model.fit(X, many, validation=(X[HELD], many[HELD]))
+    assert max(model.validation_curve_) == pytest.approx(macro(many[HELD], model.predict(X[HELD])))
+
+
+def test_folds_and_members_are_scored_by_it() -> None:
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(number=Y)
+    for how in ({"folds": 2}, {"members": 2, "validation": 0.3}):
+        run = mbgd.fit_table(frame, "number", metric=mean_absolute_error, epochs=1, **how)
+        for scores in run.scores.values():
+            assert scores["mean_absolute_error"] == pytest.approx(scores["mae"], rel=1e-6)
+
+
 def test_positions_come_one_behind_the_other_without_those_ignored() -> None:
     chance = np.random.default_rng(0)
     x, y = chance.normal(size=(N, 5)), chance.integers(0, 3, (N, 2))

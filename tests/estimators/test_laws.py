@@ -591,6 +591,19 @@ def test_images_embeddings_and_two_outputs() -> None:
     assert not hasattr(numbers, "predict_proba")
 
 
+def test_a_module_of_several_tensors_is_refused_in_a_sentence() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 1)
+
+        def forward(self, x: torch.Tensor) -> Any:
+            return self.layer(x), x
+
+    with pytest.raises(PlanError, match=r"module must return one tensor, got a tuple; mbgd\.fit takes several"):
+        MBGDEstimator(Two(), loss="squared_error").fit(np.zeros((5, 2)), np.arange(5.0))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_targets_beyond_the_square_root_of_a_float_are_refused_and_others_are_met(dtype: type) -> None:
     """As `fit_table` has it: 1e150 is the last whose square is a number."""

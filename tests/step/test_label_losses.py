@@ -160,7 +160,8 @@ def test_what_is_no_probability_is_named(y: Tensor, words: str) -> None:
             torch.zeros(1, 3, 2).long(),
             "for one-hot rows pass y.argmax(1), or y.float() as probabilities",
         ),
-        (nn.CrossEntropyLoss(), torch.zeros(1, 1, 2).long(), "give one label for each position of the outputs"),
+        (nn.CrossEntropyLoss(), torch.zeros(1, 1, 2).long(), "; pass y.squeeze(1)"),
+        (nn.CrossEntropyLoss(), torch.zeros(1, 4, 2).long(), "give one label for each position of the outputs"),
     ],
 )
 def test_labels_of_positions_that_do_not_fit_are_named(module: nn.Module, y: Tensor, words: str) -> None:

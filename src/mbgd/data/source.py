@@ -57,6 +57,8 @@ class Source(Protocol):
 
 def leaves_of(held: Any) -> list[Tensor]:
     """The tensors of a structure in a fixed order: itself, or those that a tuple, list or dict holds, however deep."""
+    if isinstance(held, Tensor):  # first, since it is asked for each batch
+        return [held]
     if isinstance(held, (tuple, list, Mapping)):
         parts = held.values() if isinstance(held, Mapping) else held
         return [leaf for part in parts for leaf in leaves_of(part)]
@@ -65,6 +67,8 @@ def leaves_of(held: Any) -> list[Tensor]:
 
 def mapped(held: Any, change: Callable[[Tensor], Any]) -> Any:
     """The same structure with `change` applied to each tensor; a dict of any make becomes a plain one."""
+    if isinstance(held, Tensor):
+        return change(held)
     if isinstance(held, Mapping):
         return {name: mapped(part, change) for name, part in held.items()}
     if isinstance(held, (tuple, list)):

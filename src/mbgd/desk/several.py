@@ -31,6 +31,8 @@ from mbgd.desk.table_run import FIRST, TableRun, baselines, train_one
 from mbgd.desk.train import Look
 from mbgd.loop.stop import Ending, StopReason
 from mbgd.measure.metrics import scorer
+from mbgd.measure.own_metric import OwnMetric
+from mbgd.measure.own_scores import OwnScorer
 from mbgd.measure.threshold import Threshold
 from mbgd.record.history import History, read_history
 from mbgd.seeds import member_seed
@@ -158,7 +160,7 @@ def _finished(
     held = {name: np.sort(which) for name, which in {**held, "test": sets.test}.items() if len(which)}
     threshold, said = _cut(run, held, means)
     predictor = Ensemble(tuple(one.predictor for one in models), threshold=threshold)
-    scores = {name: _scores(rows, predictor, which, means[which]) for name, which in held.items()}
+    scores = {name: _scores(rows, predictor, which, means[which], own=run.plan.metric) for name, which in held.items()}
     facts = {"plan": run.plan.to_json(), "scores": scores, "file_columns": list(rows.file_columns)}
     columns = out_of_fold(rows, opened.sets, means, predictor) if of_folds else None
     finished = Run(
@@ -202,12 +204,19 @@ def _cut(
     return chosen(metric, means[by], rows.y[by], None if rows.w is None else rows.w[by], rarer=rarer)
 
 
-def _scores(rows: TableRows, predictor: Ensemble, held: IntArray, means: NDArray[np.float64]) -> dict[str, float]:
+def _scores(
+    rows: TableRows, predictor: Ensemble, held: IntArray, means: NDArray[np.float64], *, own: Any
+) -> dict[str, float]:
     loss, names = predictor.loss, rows.target.names if len(rows.target.names) > 1 else ()
     how: dict[str, Any] = {"levels": loss.levels, "threshold": predictor.threshold, "names": names}
     scores = scorer(loss.kind, max(2, len(rows.target.classes)), **how)
     scores.add(means, rows.y[held], None if rows.w is None else rows.w[held])
-    return scores.result()
+    found = scores.result()
+    if not isinstance(own, OwnMetric):
+        return found
+    owned = OwnScorer(own, kind=loss.kind, classes=rows.target.classes, threshold=predictor.threshold)
+    owned.add(means, rows.y[held], None if rows.w is None else rows.w[held])
+    return found | owned.result()
 
 
 def _rows_of_baselines(

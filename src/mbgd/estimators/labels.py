@@ -119,8 +119,7 @@ def in_own_words(metric: Any, target: Labels | Scale) -> Any:
         if isinstance(target, Scale):
             return metric.function(target.restore(y), target.restore(found), **weight)
         if target.kind == "multilabel":
-            p = 1 / (1 + np.exp(-found))
-            return metric.function(y.astype(np.int64), p if metric.of_probabilities else target.decide(found), **weight)
+            return metric.function(y, found, **weight)
         labels = found if metric.of_probabilities else target.classes[found]
         return metric.function(target.classes[y], labels, **weight)
 

@@ -127,7 +127,10 @@ def outputs_of(module: nn.Module, inputs: Any) -> Array:
     with torch.no_grad():
         for start in range(0, len(parts[0]), AT_ONCE):
             block = [torch.from_numpy(part[start : start + AT_ONCE]).to(device) for part in parts]
-            output = module(*block).double().cpu()
+            output = module(*block)
+            if not isinstance(output, Tensor):
+                raise PlanError(f"module must return one tensor, got a {type(output).__name__}; mbgd.fit takes several")
+            output = output.double().cpu()
             found.append(output[:, 0] if output.ndim == 2 and output.shape[1] == 1 else output)
     return torch.cat(found).numpy()
 

@@ -99,7 +99,11 @@ def evaluate(
     """
     center, scale = target_scale
     scores: Scorer | None = None
-    owned = None if own is None else OwnScorer(own, kind=loss.kind, classes=classes, threshold=threshold)
+    owned = (
+        None
+        if own is None
+        else OwnScorer(own, kind=loss.kind, classes=classes, threshold=threshold, several_labels=loss.several_labels)
+    )
     loss_sum = weight_sum = 0.0
     for data, output, loss_B in _outputs(
         model, source, loss=loss, rows=rows, device=device, batch_rows=batch_rows, forward=forward

@@ -21,13 +21,21 @@ Array = NDArray[Any]
 class OwnScorer:
     """A `Scorer` that calls the metric with y_true and y_pred, arrays (N,) or (N, T) as `predict` gives them: numbers, or class
     labels; (N,) probabilities of the second of two classes, or (N, C), where it is of probabilities. Of labels at positions all
-    that count, one behind the other. Of a loss of the user's own the outputs and targets as they are, tuples and dicts as well.
-    Rows of weight 0 are left out; other weights go to a metric that has sample_weight."""
+    that count, one behind the other; of several labels a row 0 and 1, (N, L). Of a loss of the user's own the outputs and
+    targets as they are, tuples and dicts as well. Rows of weight 0 are left out; other weights go to a metric that has
+    sample_weight."""
 
     def __init__(
-        self, own: OwnMetric, *, kind: str, classes: tuple[Any, ...] = (), threshold: Threshold | None = None
+        self,
+        own: OwnMetric,
+        *,
+        kind: str,
+        classes: tuple[Any, ...] = (),
+        threshold: Threshold | None = None,
+        several_labels: bool = False,
     ) -> None:
         self._own, self._kind, self._classes, self._threshold = own, kind, classes, threshold
+        self._several_labels = several_labels
         self._kept: list[tuple[Any, Any, Array]] = []
 
     def add(self, prediction: Any, y: Any, w: Any = None) -> None:
@@ -42,6 +50,9 @@ class OwnScorer:
         prediction, y, w_N = (_joined([part[i] for part in self._kept]) for i in range(3))
         if self._kind in ("binary", "multiclass"):
             prediction, y = self._labels(prediction, y)
+        elif self._several_labels and bool(((y == 0) | (y == 1)).all()):
+            y = y.astype(np.int64)
+            prediction = prediction if own.of_probabilities else (prediction > 0.5).astype(np.int64)
         weighs = own.takes_weight and len(w_N) > 0 and bool((w_N != w_N[0]).any())
         try:
             value = own.function(y, prediction, **({"sample_weight": w_N} if weighs else {}))

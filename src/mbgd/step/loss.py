@@ -67,6 +67,7 @@ class Loss:
     prediction: Callable[[Any], Any]
     dtype: torch.dtype = torch.float32  # of the outputs
     label_weights: LabelWeights | None = None
+    several_labels: bool = False  # each output is the probability of a label by itself
     own: bool = False  # a callable of the user's own, whose outputs are predictions as they stand
     known: Known | None = None  # where it is one of the named formulas
 
@@ -141,6 +142,7 @@ def make_loss(
         prediction=_on_rows(formula.prediction) if is_scalar(output_shape) else formula.prediction,
         dtype=wanted.dtype,
         label_weights=formula.label_weights,
+        several_labels=formula.demand == "share" and formula.kind == "custom",
         own=formula.demand == "any",
         known=formula.known,
     )

@@ -112,7 +112,12 @@ def _shaped(y: Tensor, wanted: Wanted) -> Tensor:
 
 
 def _reshape_hint(y: Tensor, wanted: Wanted) -> str:
-    if wanted.demand == "label" and tuple(y.shape[1:]) == wanted.output_shape:
+    inner, outputs = tuple(y.shape[1:]), wanted.output_shape
+    if inner == (1, *(outputs[1:] if wanted.demand == "label" else outputs)):
+        return "pass y.squeeze(1)"
+    if (1, *inner) == outputs and y.ndim > 1 and wanted.demand != "label":
+        return "pass y.unsqueeze(1)"
+    if wanted.demand == "label" and inner == outputs:
         return "for one-hot rows pass y.argmax(1)" + (", or y.float() as probabilities" if wanted.weights else "")
     if wanted.demand == "label":
         return "give one label for each position of the outputs"
@@ -141,7 +146,8 @@ def _labels(y: Tensor, wanted: Wanted) -> Tensor:
                 wrong if ignored is None else wrong & ~ignored,
                 y,
                 f"must hold class labels 0 to {last} for a model with {n_classes} outputs",
-                "number the classes from 0, or give the last layer one output a class",
+                "number the classes from 0, or give the last layer one output a class"
+                + (", or an ignore_index to the loss" if wanted.weights else ""),
             )
     return labels
 
