@@ -656,12 +656,12 @@ def test_a_score_that_is_not_a_number_is_never_the_best() -> None:
     assert run.resolved["best_step"] is None
     best = Best().after(float("nan"), steps_done=1, epoch=1, greater_is_better=True)
     best = best.after(0.3, steps_done=2, epoch=2, greater_is_better=True)
-    assert best == Best(0.3, 2, 2, 0)
-    assert best.after(float("nan"), steps_done=3, epoch=3, greater_is_better=True) == Best(0.3, 2, 2, 1)
+    assert best == Best(0.3, 2, 2, 0, to_beat=0.3)
+    assert best.after(float("nan"), steps_done=3, epoch=3, greater_is_better=True) == Best(0.3, 2, 2, 1, to_beat=0.3)
     tie = best.after(0.3, steps_done=3, epoch=3, greater_is_better=False)
-    assert tie == Best(0.3, 3, 3, 1)  # the later of two equals, but no progress
-    assert tie.after(0.2, steps_done=4, epoch=4, greater_is_better=False) == Best(0.2, 4, 4, 0)
-    assert tie.after(0.2, steps_done=4, epoch=4, greater_is_better=True) == Best(0.3, 3, 3, 2)
+    assert tie == Best(0.3, 3, 3, 1, to_beat=0.3)  # the later of two equals, but no progress
+    assert tie.after(0.2, steps_done=4, epoch=4, greater_is_better=False) == Best(0.2, 4, 4, 0, to_beat=0.2)
+    assert tie.after(0.2, steps_done=4, epoch=4, greater_is_better=True) == Best(0.3, 3, 3, 2, to_beat=0.3)
 
 
 # --- limits -------------------------------------------------------------------------------------------------------------
