@@ -59,7 +59,11 @@ def test_a_foreign_word_leads_to_ours(door: str, word: str) -> None:
         ({"optimizer": 3}, "optimizer must be a name or a torch.optim class, partial or instance, got 3; "),
         ({"learnin_rate": 1}, "'learnin_rate' is not an argument of MBGD; did you mean 'learning_rate'?"),
         ({"nesterov": True}, "nesterov needs momentum above 0, got momentum=0.0; give momentum=0.9"),
-        ({"schedule": "linear"}, "schedule must be one of 'constant', 'step', 'cosine', 'one_cycle', got 'linear'; "),
+        (
+            {"schedule": "linear"},
+            "schedule must be one of 'constant', 'step', 'cosine', 'one_cycle' or a function of updates done or a "
+            "torch.optim.lr_scheduler, got 'linear'; ",
+        ),
         ({"device": "gpu"}, "device must be auto, cpu, cuda, cuda:1 or mps, got 'gpu'; "),
         ({"threads": 0}, "threads must be a whole number of at least 1 or 'auto', got 0; "),
     ],
