@@ -98,8 +98,7 @@ def _rare(target: Target, y: IntArray, *, cut: bool) -> Iterator[str]:
         advice = "" if cut else f", and try {argument('threshold_for', 'f1')}"
         yield (
             f"{target.name} is {target.classes[rare]!r} in {counts[rare]:,} of {len(y):,} training rows: accuracy says "
-            "little of so rare a class; go by log_loss and roc_auc"
-            + ("" if cut else f", and try {argument('threshold_for', 'f1')}")
+            f"little of so rare a class; go by log_loss and roc_auc{advice}"
         )
 
 
