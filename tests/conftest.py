@@ -21,7 +21,7 @@ SECONDS = {
     "estimators": 83,
     "cli": 187,
     "compiled": 33,
-    "data": 68,
+    "data": 72,
     "desk": 190,
     "faults": 70,
     "laws": 300,

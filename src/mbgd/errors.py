@@ -76,15 +76,30 @@ def speaking_as_the_command() -> Iterator[None]:
 
 
 def option(name: str, value: str) -> str:
-    """An option with its value, or the argument of Python: what a message offers has to exist where it is read."""
-    if _at_the_command[0] and value == "False":
-        return f"--no-{name.replace('_', '-')}"
-    if _at_the_command[0]:
-        return f"--{name.replace('_', '-')} {value}"
+    """An option with its value, or the argument of Python: what an error offers has to exist where it is read."""
+    return as_options(argument(name, value)) if _at_the_command[0] else argument(name, value)
+
+
+def argument(name: str, value: str) -> str:
+    """An argument of Python with its value: so it stands in notes, which are kept with a run, whoever began it."""
     if value == "False":
         return f"{name}=False"
-    listed_there = name in ("categorical", "numeric", "drop", "na_values")
-    return f"{name}=[{value!r}]" if listed_there else f"{name}={value!r}"
+    return f"{name}=[{value!r}]" if name in ("categorical", "numeric", "drop") else f"{name}={value!r}"
+
+
+_ARGUMENT = re.compile(
+    r"\b(categorical|numeric|drop|split|task|target|threshold_for)=\[?'((?:[^'\\]|\\.)*)'\]?|\b(\w+)=False"
+)
+
+
+def as_options(text: str) -> str:
+    """A note as the command says it, with options in place of arguments."""
+    return _ARGUMENT.sub(
+        lambda found: (
+            f"--no-{found[3].replace('_', '-')}" if found[3] else f"--{found[1].replace('_', '-')} {found[2]}"
+        ),
+        text,
+    )
 
 
 _UNCLEAR = re.compile(r"""[,;'"\\]|^\s|\s$|\s\s|^(\.\.\.)?$""")

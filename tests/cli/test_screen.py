@@ -199,6 +199,7 @@ def test_quiet_says_the_scores_and_no_more(mbgd: Command, tables: Path) -> None:
     assert mbgd(*words, "--quiet").err == ""
     notes = [line for line in mbgd(*words).err.splitlines() if not line.startswith("epoch ")]
     assert notes == [
+        "note: y: regression: a number with 394 different values",
         "note: column 'key' is left out: 288 different values in 288 rows look like a key; --categorical key keeps it",
         "note: column 'two' is left out: one value only",
         "note: when orders the rows: a random split may flatter; try --split time:when",

@@ -79,7 +79,7 @@ def test_only_training_rows_are_looked_at() -> None:
     assert len(notices(data.assign(x=leak), "y")) == 1
 
 
-ORDER = "when orders the rows: a random split may flatter; try --split time:when"
+ORDER = "when orders the rows: a random split may flatter; try split='time:when'"
 
 
 def test_a_time_that_orders_the_rows_is_named_where_rows_are_held_out_at_random() -> None:
@@ -101,11 +101,11 @@ def test_a_rare_class_is_counted(rare: float, said: bool) -> None:
     found = [notice for notice in notices(data, "ill") if "accuracy" in notice]
     expected = (
         "ill is 'yes' in 14 of 3,600 training rows: accuracy says little of so rare a class; go by log_loss and roc_auc, "
-        "and try --threshold-for f1"
+        "and try threshold_for='f1'"
     )
     assert found == ([expected] if said else [])
     asked = [notice for notice in notices(data, "ill", threshold_for="f1") if "accuracy" in notice]
-    assert asked == ([expected.removesuffix(", and try --threshold-for f1")] if said else [])
+    assert asked == ([expected.removesuffix(", and try threshold_for='f1'")] if said else [])
 
 
 def test_odd_columns_hint_nothing_and_fail_nothing() -> None:

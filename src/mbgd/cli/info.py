@@ -22,7 +22,7 @@ from mbgd.desk.stderr import say
 from mbgd.desk.table import TableRows, by_size, facts_of, read_rows
 from mbgd.desk.table_run import TableRun
 from mbgd.desk.tables import taken_over
-from mbgd.errors import plain
+from mbgd.errors import as_options, plain
 
 
 def show_info(run: Path | None, *, json: bool) -> None:
@@ -114,7 +114,7 @@ def show_plan(data: Any, plan: Plan, *, init: Path | None = None, json: bool) ->
         return
     _print_columns(rows)
     for notice in rows.notices:
-        say(f"note: {notice}")
+        say(f"note: {as_options(notice)}")
     tell(
         f"{facts['rows']:,} rows: {facts['training_rows']:,} train, {facts['validation_rows']:,} validation, "
         f"{facts['test_rows']:,} test; {rows.target.task} of {rows.target.name!r}"
@@ -138,6 +138,13 @@ def _print_columns(rows: TableRows) -> None:
     for heading in ("column", "type", "read as", "missing", "distinct", "why"):
         shown.add_column(heading, justify="right" if heading in ("missing", "distinct") else "left")
     for fact in rows.encoder.describe():
-        cells = (fact["name"], fact["type"], fact["kind"], f"{fact['missing']:,}", f"{fact['distinct']:,}", fact["why"])
+        cells = (
+            fact["name"],
+            fact["type"],
+            fact["kind"],
+            f"{fact['missing']:,}",
+            f"{fact['distinct']:,}",
+            as_options(fact["why"]),
+        )
         shown.add_row(*(Text(plain(str(cell))) for cell in cells))
     tell_table(shown)

@@ -22,7 +22,7 @@ from mbgd.desk.several import MODELS, how_many
 from mbgd.desk.stderr import say
 from mbgd.desk.table_plan import table_plan
 from mbgd.desk.tables import table_fitting, table_resuming
-from mbgd.errors import PlanError, SavedFileError
+from mbgd.errors import PlanError, SavedFileError, as_options
 from mbgd.store import opened, read_json
 
 
@@ -88,7 +88,7 @@ def _finish(fitting: Any, plan: Plan, *, folder: Path, json: bool, quiet: bool) 
         raise stopped(folder, begun=(folder / PLAN).exists()) from None
     if not quiet:
         for notice in run.notices:
-            say(f"note: {notice}")
+            say(f"note: {as_options(notice)}")
     if json:
         print_json({"run": str(run.folder), **run.summary()})
     else:

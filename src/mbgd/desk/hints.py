@@ -15,6 +15,7 @@ from mbgd.data.encode.target import Target
 from mbgd.data.order import IntArray
 from mbgd.data.table import Table
 from mbgd.desk.plan import Plan
+from mbgd.errors import argument
 from mbgd.measure.one_column import binned, entropy_explained, variance_explained
 from mbgd.measure.row_order import sortedness
 from mbgd.seeds import Purpose, hash_rows
@@ -94,9 +95,10 @@ def _rare(target: Target, y: IntArray, *, cut: bool) -> Iterator[str]:
     counts = np.bincount(y, minlength=2)
     rare = int(counts.argmin())
     if counts[rare] < RARE * len(y):
+        advice = "" if cut else f", and try {argument('threshold_for', 'f1')}"
         yield (
             f"{target.name} is {target.classes[rare]!r} in {counts[rare]:,} of {len(y):,} training rows: accuracy says "
-            "little of so rare a class; go by log_loss and roc_auc" + ("" if cut else ", and try --threshold-for f1")
+            f"little of so rare a class; go by log_loss and roc_auc{advice}"
         )
 
 
@@ -145,5 +147,6 @@ def _ordered(table: Table, rows: IntArray, *, target: Target) -> Iterator[str]:
         whole = pa.int32() if pa.types.is_date32(field.type) else pa.int64()
         ticks = times.cast(whole).to_numpy().astype(np.int64)
         if len(ticks) >= FEWEST_ROWS and sortedness(ticks) > ORDERED:
-            yield f"{field.name} orders the rows: a random split may flatter; try --split time:{field.name}"
+            by_time = argument("split", f"time:{field.name}")
+            yield f"{field.name} orders the rows: a random split may flatter; try {by_time}"
             return

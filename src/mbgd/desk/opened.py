@@ -15,11 +15,13 @@ from mbgd.data.cells import Cells, missing_words
 from mbgd.data.encode.target import Target, task_said
 from mbgd.data.encode.targets import Targets, have_targets, learn_targets
 from mbgd.data.table import Table, open_table
+from mbgd.data.text import is_text
+from mbgd.data.united import plain_type
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.sets import Sets, folded, split
 from mbgd.desk.suits import check_asked, check_words
-from mbgd.errors import DataError, PlanError, option
+from mbgd.errors import DataError, PlanError, argument, option
 
 OFTEN = 0.05  # share of a column's cells from which a word for missing is asked about
 
@@ -44,7 +46,7 @@ def open_rows(
 ) -> Opened:
     """Open, check and split. `init` is the model whose weights are taken over: its target is kept."""
     if plan.target is None:
-        raise PlanError("target must name the column to predict, got none; give --target COLUMN")
+        raise PlanError(f"target must name the column to predict, got none; give {option('target', 'COLUMN')}")
     check_words(plan)
     cells = cells_of(plan)
     table = open_table(data, dialect=plan.dialect, numeric=plan.numeric, categorical=plan.categorical, cells=cells)
@@ -82,11 +84,12 @@ def cells_of(plan: Plan) -> Cells:
 def _questions(table: Table, plan: Plan) -> Iterator[str]:
     """A sentence for each column of text, and the target, in which many cells hold a word that may be a label, or missing."""
     for name, words in table.words.items():
+        labels = name in plan.targets or is_text(plain_type(table.column(name).type))
         for word, rows in words.items():
-            if rows >= OFTEN * table.n_rows and name not in plan.drop:
+            if labels and rows >= OFTEN * table.n_rows and name not in plan.drop:
                 yield (
                     f"{word!r} stands in {rows:,} of {table.n_rows:,} rows of {name} and is read as missing; if it is "
-                    f"a label, {option('keep_default_na', 'False')} keeps it"
+                    f"a label, {argument('keep_default_na', 'False')} keeps it"
                 )
 
 

@@ -19,7 +19,7 @@ from mbgd.data.order import IntArray
 from mbgd.data.slips import are_dates_otherwise
 from mbgd.data.table import Table
 from mbgd.data.text import is_text
-from mbgd.errors import DataError, option
+from mbgd.errors import DataError, argument, option
 
 MOST_LABELS = 10_000  # that have a code of their own: the embedding would outgrow the model
 KEY_LIKE = 50  # distinct values from which "more than half of the rows differ" says key, and not small table
@@ -119,11 +119,11 @@ def learn_category(table: Table, name: str, *, training_rows: IntArray, keep: bo
         return CategorySummary(None, 0, 1, "one value only")
     if not keep and distinct > KEY_LIKE and distinct > (n_rows - missing) / 2:
         if are_dates_otherwise([text for _, text in seen]):
-            kept = f"{option('categorical', name)} keeps them as labels"
+            kept = f"{argument('categorical', name)} keeps them as labels"
             why = f"its values look like dates; write them as 2020-01-31, or {kept}"
         else:
             many = f"{distinct:,} different values in {n_rows - missing:,} rows"
-            why = f"{many} look like a key; {option('categorical', name)} keeps it"
+            why = f"{many} look like a key; {argument('categorical', name)} keeps it"
         return CategorySummary(None, missing, distinct, why)
     labels, rarer = tuple(text for _, text in seen[:MOST_LABELS]), [-count for count, _ in seen[MOST_LABELS:]]
     part = CategoryColumn(name, labels, plain_name(table.column(name).type), shared_codes(rarer))

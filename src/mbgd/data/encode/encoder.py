@@ -19,7 +19,7 @@ from mbgd.data.encode.numbers import NumberColumn, as_floats, learn_number
 from mbgd.data.order import IntArray
 from mbgd.data.table import Table, check_column
 from mbgd.data.text import is_text
-from mbgd.errors import DataError, PlanError, SavedFileError, did_you_mean, listed, option
+from mbgd.errors import DataError, PlanError, SavedFileError, argument, did_you_mean, listed, option
 
 VERSION = 1
 AS_TIME = "it is the time in other words, and later rows lie beyond all that was seen"
@@ -224,7 +224,7 @@ def _learn(
     if times is not None and isinstance(learned.part, NumberColumn) and not keep:
         seen = as_floats(table, name)[training_rows]
         if tells_time(seen, times[training_rows]):
-            learned = replace(learned, part=None, why=f"{AS_TIME}; {option('numeric', name)} keeps it")
+            learned = replace(learned, part=None, why=f"{AS_TIME}; {argument('numeric', name)} keeps it")
     if name in table.unused and not keep:
         learned = replace(learned, part=None, why=table.unused[name])
     why = learned.why or table.remarks.get(name, "")

@@ -19,7 +19,7 @@ from mbgd.data.order import IntArray
 from mbgd.data.table import Table
 from mbgd.data.text import is_text
 from mbgd.data.united import is_number
-from mbgd.errors import DataError, PlanError, did_you_mean, option
+from mbgd.errors import DataError, PlanError, argument, did_you_mean, option
 
 Task = Literal["regression", "classification"]
 Label = str | int | bool
@@ -169,7 +169,7 @@ def task_said(table: Table, target: Target, *, asked: bool) -> str:
         what = f"{len(target.classes):,} labels of text"
     else:
         what = f"{len(target.classes):,} different whole numbers"
-        other = option("task", "regression")
+        other = argument("task", "regression")
         what += "" if asked or pa.types.is_dictionary(kind) else f", which {other} predicts as a number"
     return f"{target.name}: {target.task}{', as asked' if asked else ''}: {what}"
 
