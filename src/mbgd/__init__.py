@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from mbgd.loading import uncollected
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mbgd.desk.resume import resume
     from mbgd.desk.run import fit, steps
     from mbgd.desk.tables import fit_table
+    from mbgd.desk.train import Look
     from mbgd.desk.verify import verify
     from mbgd.errors import DataError, DivergenceError, MBGDError, PlanError, SavedFileError, StorageError
     from mbgd.estimators.classifier import MBGDClassifier as MBGDClassifier
@@ -44,6 +46,7 @@ _WHERE = {  # a public name -> the module that holds it, loaded at its first use
     "reference": "mbgd.reference",
     "Plan": "mbgd.desk.plan",
     "Run": "mbgd.desk.result",
+    "Look": "mbgd.desk.train",
     "Predictor": "mbgd.desk.predictor",
     "Ensemble": "mbgd.desk.ensemble",
     "RowPredictor": "mbgd.desk.one_row",
@@ -72,6 +75,7 @@ __all__ = [
     "DivergenceError",
     "Ending",
     "Ensemble",
+    "Look",
     "MBGDError",
     "Plan",
     "PlanError",
@@ -109,4 +113,9 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *_OPTIONAL, "__version__"]
+    """The names, for help and completion: the estimators among them where scikit-learn is installed."""
+    try:
+        there = find_spec("sklearn") is not None
+    except (ImportError, ValueError):
+        there = False
+    return [*__all__, *(_OPTIONAL if there else ()), "__version__"]

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from mbgd.desk.bounds import Choice, Switch
+from mbgd.desk.bounds import Switch
+from mbgd.desk.knob import meaning
 from mbgd.desk.plan import Plan
 
 HIDDEN = {
@@ -64,8 +65,7 @@ def _option(knob: Field[Any], default: Any) -> Parameter:
     flag = "--" + knob.name.replace("_", "-")
     panel = PANELS["first" if knob.metadata["first"] else knob.metadata["group"]]
     bound, unsaid = knob.metadata["bound"], default is None or default is False or default == ()
-    words = f": {', '.join(bound.words)}" if isinstance(bound, Choice) and len(bound.words) > 1 else ""
-    help = knob.metadata["help"] + words + ("" if unsaid else f" (default: {_text(default)})")
+    help = meaning(knob) + ("" if unsaid else f" (default: {_text(default)})")
     names: tuple[str, ...] = (flag,)
     kind: Any
     if isinstance(bound, Switch):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import glob
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from mbgd.cli.info import show_plan
 from mbgd.cli.show import print_json, print_run
 from mbgd.cli.stopped import stopped
+from mbgd.compiled.news import told_of_compiling
 from mbgd.data.files import Dialect
 from mbgd.data.table import column_names
 from mbgd.desk.ended import read_result
@@ -58,6 +60,12 @@ def resume_table(folder: Path, *, data: Any, json: bool, quiet: bool) -> None:
         raise PlanError(
             f"{folder} trained a module of your own; mbgd.resume(run, model, data) in Python goes on with it"
         )
+    for word, value in saved["plan"].items():
+        if isinstance(value, dict) and not (folder / RESULT).exists():
+            raise PlanError(
+                f"{word} was {value['object']}, which plan.json cannot hold and no option gives; in Python "
+                f"mbgd.resume({str(folder)!r}, {word}=...) goes on with it"
+            )
     plan = make_plan({name: saved["plan"].get(name) for name in ("folds", "members")})
     if (folder / RESULT).exists():
         begun = folder if how_many(plan) == 1 else folder / MODELS / "1"
@@ -68,9 +76,14 @@ def resume_table(folder: Path, *, data: Any, json: bool, quiet: bool) -> None:
     return _finish(table_resuming(folder, data=data), plan, folder=folder, json=json, quiet=quiet or json)
 
 
+def _unsaid(number: str) -> None:
+    """Of compiling, where --quiet was asked for."""
+
+
 def _finish(fitting: Any, plan: Plan, *, folder: Path, json: bool, quiet: bool) -> None:
     try:
-        run: Run = watch(fitting, models=how_many(plan), quiet=quiet)
+        with told_of_compiling(_unsaid) if quiet else nullcontext():
+            run: Run = watch(fitting, models=how_many(plan), quiet=quiet)
     except KeyboardInterrupt:
         raise stopped(folder, begun=(folder / PLAN).exists()) from None
     if not quiet:

@@ -24,7 +24,7 @@ from numba.core.runtime import rtsys
 
 from mbgd.compiled.cache_folder import Place, open_folder
 from mbgd.compiled.guard_pages import IS_CHECKED
-from mbgd.compiled.news import tell_of_compiling
+from mbgd.compiled.news import Begun, tell_of_compiled, tell_of_compiling
 
 _HOUSE = Path(__file__).parent.parent
 _WRITTEN = ("compiled", "data/columns.py", "data/swaps.py", "step/fused")  # where kernels are
@@ -87,6 +87,7 @@ class KernelCache:
     def __init__(self, function: Callable[..., Any], *, kind: str) -> None:
         self._function: Final = function
         self._kind: Final = kind  # a C function has an entry that a dispatcher's code lacks
+        self._begun: dict[str, Begun] = {}  # by signature
 
     @property
     def cache_path(self) -> str:
@@ -101,10 +102,12 @@ class KernelCache:
                 return _compiler.CompileResult._rebuild(target_context, *found)
         except Exception:  # a damaged file may raise anything; what it held is compiled again
             self._forget(file)
-        tell_of_compiling(_number(signature))
+        self._begun[str(signature)] = tell_of_compiling(_number(signature))
         return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
+        if begun := self._begun.pop(str(signature), None):
+            tell_of_compiled(begun)
         if compiled.library.has_dynamic_globals:  # an address of this process is part of the code
             return
         key, file = self._file(signature, compiled.codegen)

@@ -102,7 +102,7 @@ class batches:  # noqa: N801  # reads as a verb where it is used: for x, y in mb
         n_rows = _length(self.dataset) if packed is None else packed.source.n_rows
         if n_rows == 0:
             raise DataError("data must have at least 1 row, got 0; check the filter that made it")
-        draws = Draws(found.sampler if found.batch_sampler is None else found.batch_sampler, n_rows, self._seed)
+        draws = Draws(found.own, n_rows, self._seed)
         order = Order(n_rows, self._seed, words["sampling"])
         if found.sampler is not None:
             order = Order(len(draws), self._seed, drawn=draws.rows)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from mbgd.data.chance import seed_of_task, set_generators
 from mbgd.data.order import IntArray
-from mbgd.data.source import Rows
+from mbgd.data.source import Rows, named_tensors
 from mbgd.errors import DataError
 
 Collate = Callable[[list[Any]], Any]
@@ -137,12 +137,8 @@ def _differs(first: tuple[_Leaf, ...], now: tuple[_Leaf, ...], wanted: list[int]
 
 def _named(rows: Rows) -> list[tuple[str, Tensor]]:
     """Every tensor with what a message calls it."""
-    x = rows.x
-    if isinstance(x, dict):
-        named = [(f"x[{key!r}]", leaf) for key, leaf in x.items()]
-    else:
-        named = [("x", x)] if isinstance(x, Tensor) else [(f"x[{i}]", leaf) for i, leaf in enumerate(x)]
-    return named + [(name, leaf) for name, leaf in (("y", rows.y), ("weight", rows.w)) if leaf is not None]
+    parts = (("x", rows.x), ("y", rows.y), ("weight", rows.w))
+    return [found for name, part in parts if part is not None for found in named_tensors(part, name)]
 
 
 @dataclass(frozen=True)
@@ -248,7 +244,8 @@ def length(dataset: Any) -> int:
     except (TypeError, NotImplementedError):  # what Python says of no __len__, and datasets of one not written
         raise DataError(
             f"data must have a length and rows by number, got {type(dataset).__name__}; an iterable dataset has no order "
-            "to shuffle: give a map-style dataset (__len__ and __getitem__), arrays or tensors"
+            "to shuffle: give a map-style dataset (__len__ and __getitem__), arrays or tensors, or write the loop around "
+            "mbgd.batches, which goes through it as it comes"
         ) from None
 
 
@@ -268,7 +265,7 @@ def _as_rows(item: Any) -> Rows:
         x, y, w = (*item, None)[:3]
     elif isinstance(item, dict):
         x, y = split_target(item)
-    rows = Rows(tuple(x) if isinstance(x, list) else x, y, w)
+    rows = Rows(tuple(x) if isinstance(x, list) else x, tuple(y) if isinstance(y, list) else y, w)
     _check_tensors(rows)
     return rows
 

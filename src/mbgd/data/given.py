@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from mbgd.data.dataset import DatasetSource, length, split_target
-from mbgd.data.loader import loading, makes_its_own
-from mbgd.data.source import ArraySource, CountedSource, Inputs, Rows, Source, WeightedSource
+from mbgd.data.loader import loading, makes_its_own, streams
+from mbgd.data.source import ArraySource, CountedSource, Inputs, Rows, Source, Targets, WeightedSource
 from mbgd.data.sparse import SparseSource, csr_tensor, is_sparse, pieces_of
 from mbgd.data.tensors import as_tensor, is_array, is_frame, weights
 from mbgd.errors import DataError
@@ -51,6 +51,11 @@ def as_inputs(data: Any) -> Source:
     """The rows of inputs to predict for. A list is rows, a tuple the inputs of the model and a dict its named inputs: none of
     them is ever taken for (X, y). The items of datasets and loaders are what they are in training; their targets are left out.
     """
+    if isinstance(data, DataLoader) and not streams(data.dataset) and (own := loading(data).own) is not None:
+        raise DataError(
+            f"data must be rows in their order to predict for, got a DataLoader with {type(own).__name__}, which draws some of "
+            "them; give its dataset, or a Subset of it"
+        )
     if isinstance(data, DataLoader) or not (holds_inputs(data) or isinstance(data, list)):
         return as_source(data, need_target=False)
     source = _source_of(checked(Rows(_inputs(data), None, None)))
@@ -140,7 +145,7 @@ def _from_arrays(parts: tuple[Any, ...], *, need_target: bool) -> Rows:
             f"{demand}, got a {type(parts).__name__} of {len(parts)}; several inputs go in a tuple: ((a, b), y)"
         )
     weight = weights(parts[2]) if len(parts) == 3 else None
-    return checked(Rows(_inputs(parts[0]), as_tensor(parts[1], "y"), weight))
+    return checked(Rows(_inputs(parts[0]), _targets(parts[1]), weight))
 
 
 def _source_of(rows: Rows) -> Source:
@@ -156,6 +161,15 @@ def _inputs(x: Any) -> Inputs:
     if isinstance(x, tuple):
         return tuple(as_tensor(part, f"X[{i}]") for i, part in enumerate(x))
     return as_tensor(x, "X")
+
+
+def _targets(y: Any) -> Targets:
+    """One array of targets, or a tuple of arrays or a dict of them for a loss that takes several."""
+    if isinstance(y, Mapping) and not is_sparse(y):
+        return {str(name): as_tensor(part, f"y[{name!r}]") for name, part in y.items()}
+    if isinstance(y, tuple) and y and all(is_array(part) and np.ndim(part) for part in y):
+        return tuple(as_tensor(part, f"y[{i}]") for i, part in enumerate(y))
+    return as_tensor(y, "y")
 
 
 def sparse_tensor(matrix: Any, name: str) -> Tensor:

@@ -28,7 +28,8 @@ class Loaded:
         kept: dict[str, Any] = {"persistent_workers": True} if workers else {}
         if loader is not None:
             of_workers = {name: getattr(loader, name) for name in _OF_WORKERS} if loader.num_workers and workers else {}
-            kept |= {**of_workers, "pin_memory": loader.pin_memory, "in_order": loader.in_order}
+            kept |= {**of_workers, "pin_memory": loader.pin_memory}
+            kept |= {"in_order": loader.in_order} if hasattr(loader, "in_order") else {}
         self._loader: DataLoader[Any] = DataLoader(
             Together(dataset) if hasattr(dataset, "__getitems__") else dataset,
             batch_sampler=_Batches(self._rows),

@@ -104,6 +104,11 @@ class Loading:
     sampler: Any = None
     batch_sampler: Any = None
 
+    @property
+    def own(self) -> Any:
+        """What draws in place of an order of ours, None where nothing does."""
+        return self.sampler if self.batch_sampler is None else self.batch_sampler
+
 
 def loading(loader: DataLoader[Any]) -> Loading:
     """What the loader was made to do. Raises DataError for one that hands out items without making batches."""
@@ -129,7 +134,7 @@ def loading(loader: DataLoader[Any]) -> Loading:
 
 def check_words(found: Loading, given: Mapping[str, Any]) -> None:
     """Raises PlanError for a word, beside the loader, that says again what its own sampler does."""
-    own = found.sampler if found.batch_sampler is None else found.batch_sampler
+    own = found.own
     words = ("sampling",) if found.batch_sampler is None else ("batch_size", "sampling", "tail")
     for word in words if own is not None else ():
         if word in given:

@@ -31,9 +31,12 @@ from mbgd.loop.steps import RateFactor
 from mbgd.loop.stop import StopReason
 from mbgd.measure.evaluate import Ends
 from mbgd.measure.metrics import METRICS, check_metric, default_metric
+from mbgd.measure.own_metric import OwnMetric
 from mbgd.seeds import step_seed
 from mbgd.step.autograd import Engine
+from mbgd.step.label_weights import divisor_said
 from mbgd.step.loss import Loss
+from mbgd.step.targets import Shape, is_one
 from mbgd.step.update import Updater, make_optimizer
 from mbgd.tune.scheduler import Scheduler
 
@@ -61,7 +64,7 @@ class Parts:
     source: Source
     order: Order
     loss: Loss
-    output_shape: tuple[int, ...]
+    output_shape: Shape
     engine: Engine
     rate_factor: RateFactor
     scheduler: Scheduler | None  # one of torch's, beside a constant rate factor
@@ -76,6 +79,8 @@ class Parts:
     prefetch: int
     resolved: dict[str, Any]
     notices: tuple[str, ...] = ()
+    own_metric: OwnMetric | None = None
+    classes: tuple[Any, ...] = ()  # labels by which a metric of the user's own knows them; numbers where none
     n_classes: int = 2
     target_scale: Ends = (0.0, 1.0)  # (center, scale) of a standardised target: scores are in its own units
     target_range: Ends = (-math.inf, math.inf)  # of its predictions, in those units
@@ -91,7 +96,7 @@ class Parts:
 
     @property
     def greater_is_better(self) -> bool:
-        return bool(METRICS.get(self.metric, False))
+        return self.own_metric.greater_is_better if self.own_metric else bool(METRICS.get(self.metric, False))
 
     @property
     def planned_end(self) -> StopReason:
@@ -145,13 +150,14 @@ def assemble(
     *,
     plan: Plan,
     loss: Loss,
-    output_shape: tuple[int, ...],
+    output_shape: Shape,
     chosen: IntArray | None,
     validation: Held | None,
     device: torch.device,
     for_scores: Loss | None = None,
     labels_weigh: bool = False,
     draws: Draws | None = None,
+    classes: tuple[Any, ...] = (),
     stop_after: int | None = None,
     n_classes: int = 2,
     target_scale: Ends = (0.0, 1.0),
@@ -207,9 +213,11 @@ def assemble(
     return Parts(
         model=model,
         source=source,
-        order=Order(n_rows, plan.seed, plan.sampling, chosen, None if draws is None else draws.rows),  # type: ignore[arg-type]  # one of Sampling, by its bound
+        order=Order(n_rows, plan.seed, plan.sampling, chosen, None if draws is None else draws.rows),
         loss=for_scores or loss,
         output_shape=output_shape,
+        own_metric=plan.metric if isinstance(plan.metric, OwnMetric) else None,
+        classes=classes,
         n_classes=n_classes,
         target_scale=target_scale,
         target_range=target_range,
@@ -222,7 +230,7 @@ def assemble(
         total_steps=total_steps,
         validation=validation,
         metric=metric,
-        notices=(_divisor_said(loss, engine.rule.mean_weight),) if labels_weigh else (),
+        notices=(divisor_said(loss.name, engine.rule.mean_weight),) if labels_weigh else (),
         device=device,
         threads=threads,
         prefetch=plan.prefetch if plan.prefetch is not None else int(plan.workers > 0 and not in_memory),
@@ -247,13 +255,6 @@ def assemble(
     )
 
 
-def _divisor_said(loss: Loss, mean_weight: float) -> str:
-    return (
-        f"loss={loss.name}: a row weighs what its labels do (the weight of its class, 0 where it is ignored, the mean over its "
-        f"positions); an update divides by batch_size times the training rows' mean of that, {mean_weight:.4g}"
-    )
-
-
 def in_place(engine: Engine, source: Source) -> bool:
     """Whether rows are left where they lie, and read there."""
     if isinstance(source, SparseSource):
@@ -261,9 +262,11 @@ def in_place(engine: Engine, source: Source) -> bool:
     return engine.reads_in_place and isinstance(source, ArraySource) and source.lies_by_rows
 
 
-def _metric(plan: Plan, loss: Loss, output_shape: tuple[int, ...]) -> str:
+def _metric(plan: Plan, loss: Loss, output_shape: Shape) -> str:
+    if isinstance(plan.metric, OwnMetric):
+        return plan.metric.name
     if plan.metric is not None:
-        return check_metric(plan.metric, loss.kind, ranked=len(output_shape) < 2)
+        return check_metric(plan.metric, loss.kind, ranked=not is_one(output_shape) or len(output_shape) < 2)
     return "loss" if loss.kind == "custom" else default_metric(loss.kind)
 
 

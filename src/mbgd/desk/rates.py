@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from mbgd.desk.plan import Plan, plain
+from mbgd.desk.knob import plain
+from mbgd.desk.plan import Plan
 from mbgd.errors import PlanError
 from mbgd.loop.steps import BySteps, Constant, RateFactor, no_schedule
 from mbgd.step.update import Updater

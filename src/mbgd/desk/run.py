@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
 from torch import nn
-from torch.utils.data import DataLoader
 
-from mbgd.data.loader import check_words, loading, streams
 from mbgd.desk.bounds import Choice, Either, Whole, check
 from mbgd.desk.callback import Callback, check_callback, in_evaluation
 from mbgd.desk.card import write_card
@@ -22,8 +20,9 @@ from mbgd.desk.folder import MODEL, go_on, new_recorder, open_existing, open_new
 from mbgd.desk.going import borrowed, going
 from mbgd.desk.knobs import Knobs
 from mbgd.desk.machine import computing
+from mbgd.desk.module_plan import module_plan
 from mbgd.desk.parts import EACH_EPOCH, Parts
-from mbgd.desk.plan import Plan, make_plan
+from mbgd.desk.plan import Plan
 from mbgd.desk.planned import check_same_objects, from_json
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.prepare import prepare
@@ -32,9 +31,10 @@ from mbgd.desk.recorder import Recorder
 from mbgd.desk.recover import recovered
 from mbgd.desk.result import Run
 from mbgd.desk.resumed import check_same_rate
+from mbgd.desk.signatures import shows_knobs
 from mbgd.desk.standing import Standing
 from mbgd.desk.train import Look, Trained, scored
-from mbgd.errors import DataError, DivergenceError, PlanError
+from mbgd.errors import DivergenceError, PlanError
 from mbgd.loop.progress import Progress
 from mbgd.loop.steps import Steps, joined
 from mbgd.loop.steps import steps as loop_steps
@@ -45,6 +45,7 @@ Fitting = Generator[Look, bool | None, Run]
 EVERY = Either(Whole(1), Choice("epoch"))  # updates between two yields of `steps`
 
 
+@shows_knobs(Knobs)
 def fit(
     model: nn.Module,
     data: Any,
@@ -57,33 +58,38 @@ def fit(
 ) -> Run:
     """Train `model` in place on the rows of `data` by mini-batch gradient descent.
 
-    data: (X, y), (X, y, weight), a TensorDataset, a map-style dataset, or a DataLoader, which stands for its dataset,
-    batch_size, drop_last, shuffle and workers where the knobs say nothing else. X is an array or tensor (n, ...), or a
-    tuple or dict of them. The knobs are those of `Plan`: loss (must be given), optimizer
-    ("sgd"), learning_rate, batch_size (32; "full" is batch gradient descent, 1 is SGD), epochs (10 where nothing else
-    ends the run), momentum, schedule, validation, patience, seed and so on. Each update is
+    data: a tuple (X, y) or (X, y, weight), a TensorDataset, a map-style dataset, which a list of items is, too, or a
+    DataLoader, which stands for its dataset, batch_size, drop_last, shuffle, sampler, collate_fn and workers where the knobs
+    say nothing else; docs/data.md has a table. X is an array, tensor or frame (n, ...), or a tuple or dict of them, and so
+    is y where `loss` is a function of your own. The knobs are those of `Plan`: loss (must be given), optimizer ("sgd"),
+    learning_rate, batch_size (32; "full" is batch gradient descent, 1 is SGD), epochs (10 where nothing else ends the run),
+    momentum, schedule, validation, patience, seed and so on. Each update is
 
         theta := theta - eta * (1 / (m wbar)) * sum over the batch of w_i grad l_i
 
     with m the batch size (also of the short last batch of an epoch), l_i the loss of row i and wbar the mean row weight.
-    `loss` is a name, one of torch's losses, or a function loss(outputs, y) of one value a row, shape (B,). Of torch's losses
-    l_i is the mean over a row's elements. Labels may have positions, outputs (B, C, *) with y (B, *), an ignore_index and
-    weights of classes, also beside label_smoothing: l_i is then the weighted mean over the row's positions, and w_i is times
-    their mean weight, so that wbar stands for torch's divisor, the sum of weights in a batch, at its mean over all training
-    rows. CrossEntropyLoss also takes class probabilities, y in the shape of the outputs. `out` names a new
-    folder for checkpoints, history and the model; `progress` shows how it goes. Raises PlanError and DataError;
-    DivergenceError before an update that would not be finite; KeyboardInterrupt after Ctrl-C, with the weights on a step
-    boundary and, with `out`, saved.
+    `loss` is a name, one of torch's losses, or a function loss(outputs, y) of one value a row, (B,), which gets what the model
+    returns and y holds, tuples and dicts as well; `predict` then returns the same of arrays. Of torch's losses l_i is the mean
+    over a row's elements. Labels may have positions, outputs (B, C, *) with y (B, *), an ignore_index and weights of classes,
+    also with label_smoothing: l_i is the weighted mean over the row's positions and w_i times their sum of weights, so that
+    m wbar is torch's divisor, the sum of weights in a batch, for a batch like all training rows. CrossEntropyLoss also takes
+    class probabilities, y in the shape of the outputs. `metric` is a name or f(y_true, y_pred) of arrays as y and `predict`
+    have them, probabilities where its second argument is y_score or y_proba: scikit-learn's functions, greater better where the
+    name ends with _score, smaller with _error, _loss, _deviance; any other as (f, "max") or (f, "min"). `out` names a new folder
+    for checkpoints, history and the model; `progress` shows how it goes. Raises PlanError, DataError; DivergenceError before an
+    update that would not be finite; KeyboardInterrupt after Ctrl-C, with all saved in `out`.
 
-    `callback` is called at the end of each epoch with a `Look`: `epoch`, `epoch_loss` (weighted mean training loss over the
-    epoch), `learning_rate`, `scores` of the validation rows, `progress`, `seconds`. It returns True to stop. The model is in
+    `callback` is called at the end of each epoch with a `Look`: `epoch`, `epoch_loss` (weighted mean training loss over it),
+    `learning_rate`, `scores` of the validation rows, `progress`, `seconds`. It returns True to stop. The model is in
     evaluation mode meanwhile; a rate or momentum set on an optimizer of your own holds from the next update on. What it
     raises ends the training with the weights on a step boundary. It is not stored: give it again to `resume`.
 
+    Kernels of the fused engine are compiled at their first use, which takes some seconds once on a machine: a line on stderr
+    says so, and they count neither in `seconds` nor against `time_limit`. `mbgd warmup` compiles them ahead.
+
     A dataset may draw at random, from torch's, NumPy's or Python's global generator: its draws are a function of `seed`
-    and the step, by chunks of updates, and repeat at a resume with the same `checkpoint_every`. Read it with prefetch=0
-    (the default without workers) or with workers; a thread of this process that read ahead would share those generators
-    with dropout, and neither would repeat.
+    and the step, by chunks of updates, and repeat at a resume with the same `checkpoint_every`. Read it with prefetch=0 (the
+    default) or with workers; a thread of this process that read ahead would share those generators with dropout.
     """
     plan = module_plan(knobs, data)
     check_callback(callback)
@@ -91,6 +97,7 @@ def fit(
     return watch(begun, quiet=not progress, callback=in_evaluation(callback, model))
 
 
+@shows_knobs(Knobs)
 def steps(
     model: nn.Module,
     data: Any,
@@ -102,9 +109,9 @@ def steps(
     """The loop that `fit` goes round: yields one `Steps` for some updates, with losses, rates and the position after them.
 
     every: how many updates lie between two yields, or "epoch" for one yield at the end of each epoch; the last comes with
-    the last planned update in any case. By default the loop chooses what is quickest: some hundreds or thousands of updates,
-    which of a small data set may be all of the training. How often it yields changes no bit of the result, unless the data
-    set draws at random (see `fit`).
+    the last planned update in any case. By default the loop chooses what is quickest: up to 256 updates with autograd and
+    65,536 with compiled kernels, an epoch at most where that has 64; of a small data set that may be all of the training.
+    How often it yields changes no bit of the result, unless the data set draws at random (see `fit`).
 
     Between two of them look at the model, score it, save it or stop; it ends with the planned steps. What you set there on
     the optimizer that you gave (its rate, momentum, weight decay, parameter groups) holds from the next update on, with
@@ -157,52 +164,6 @@ def _is_looked_at(at: Progress, every: int | str | None) -> bool:
     if every is None:
         return True
     return at.cursor.row == 0 if isinstance(every, str) else at.steps_done % every == 0
-
-
-_ELSEWHERE = {  # knobs of a table -> what to do with a module of one's own
-    "target": "pass (X, y)",
-    "weight": "pass sample_weight",
-    "class_weight": "pass a torch loss with weight, or sample_weight",
-    "hidden_layer_sizes": "build the model so",
-    "dropout": "build the model so",
-    "dropout_fades": "set the rates between two of its steps",
-    "number_embeddings": "build the model so",
-    "input_scales": "build the model so",
-    "shared_members": "build the model so",
-    "test": "keep test rows out of data",
-    "quantiles": "loss='quantile' trains one of them, or several outputs of one level",
-    "threshold_for": "choose it from predict_proba of rows held out",
-}
-
-
-def module_plan(words: Mapping[str, Any], data: Any) -> Plan:
-    """A checked plan for a module of the user's own. Raises PlanError also for what only a table has."""
-    plan = make_plan({**_of_loader(data, words), **words})
-    for word in words:
-        if word not in Knobs.__annotations__:
-            remedy = _ELSEWHERE.get(word, "leave it out")
-            raise PlanError(f"{word} belongs to fit_table, got it with a module of your own; {remedy}")
-    return plan
-
-
-def _of_loader(data: Any, words: Mapping[str, Any]) -> dict[str, Any]:
-    """What a DataLoader was made to do, as words of a plan; its sampler draws the rows where it is one of your own."""
-    if not isinstance(data, DataLoader):
-        return {}
-    found = loading(data)
-    if found.batch_sampler is not None:
-        raise DataError(
-            f"data must be a DataLoader whose batches are cut from the rows of a sampler, got {type(found.batch_sampler).__name__} "
-            "as its batch_sampler; give its sampler and batch_size, or write the loop around mbgd.batches, which takes it"
-        )
-    check_words(found, words)
-    drops = found.words["tail"] == "drop" and not {"batch_size", "tail"} & set(words)
-    if drops and not streams(data.dataset) and not len(data):
-        raise DataError(
-            f"data must have at least one batch, got a DataLoader with drop_last and batch_size={found.words['batch_size']} "
-            "over fewer rows; give a smaller one"
-        )
-    return {word: value for word, value in found.words.items() if value is not None}
 
 
 def fitting(

@@ -22,8 +22,9 @@ from mbgd.desk.predictor import Predictor
 from mbgd.desk.progress import watch
 from mbgd.desk.result import Run
 from mbgd.desk.several import ModelTrained, how_many, train_several
+from mbgd.desk.signatures import shows_knobs
 from mbgd.desk.table import by_size, facts_of, first_rows
-from mbgd.desk.table_plan import table_plan
+from mbgd.desk.table_plan import TABLE_DEFAULTS, table_plan
 from mbgd.desk.table_run import TableRun, train_one
 from mbgd.desk.train import Look
 from mbgd.errors import PlanError
@@ -35,6 +36,7 @@ TableFitting = Generator[Look | ModelTrained, bool | None, Run]
 
 
 @after_fork()
+@shows_knobs(TableKnobs, TABLE_DEFAULTS)
 def fit_table(
     data: Any,
     target: str | tuple[str, ...],

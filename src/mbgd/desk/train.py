@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from mbgd.compiled.news import seconds_compiling
 from mbgd.data.chance import drawing
 from mbgd.data.source import ArraySource
 from mbgd.data.sparse import SparseSource
@@ -19,6 +20,7 @@ from mbgd.desk.plan import Plan
 from mbgd.desk.recorder import Recorder, Saved
 from mbgd.desk.recover import gone_back, kept, record, slowed, tried
 from mbgd.desk.standing import Standing
+from mbgd.desk.unscored import check_scores
 from mbgd.errors import DivergenceError
 from mbgd.loop.progress import Progress
 from mbgd.loop.steps import Steps, factor_after, steps, weighted_mean
@@ -137,14 +139,18 @@ def _given_up(parts: Parts, standing: Standing, error: DivergenceError, *, recor
 
 
 class _Clock:
-    """Seconds of training, those before a resume included."""
+    """Seconds of training, those before a resume included, those in which kernels were compiled not."""
 
     def __init__(self, before: float) -> None:
-        self._start, self.last = time.perf_counter() - before, before
+        self._start, self.last = self._now() - before, before
+
+    @staticmethod
+    def _now() -> float:
+        return time.perf_counter() - seconds_compiling()
 
     @property
     def seconds(self) -> float:
-        return time.perf_counter() - self._start
+        return max(self.last, self._now() - self._start)
 
 
 def _look(parts: Parts, plan: Plan, standing: Standing, *, done: Steps, clock: _Clock) -> tuple[Standing, Look]:
@@ -166,6 +172,8 @@ def _look(parts: Parts, plan: Plan, standing: Standing, *, done: Steps, clock: _
     standing = replace(standing, progress=progress, loss=done.loss)
     if parts.validation is not None and look.ends_epoch:
         scores = score(parts, parts.validation)
+        if standing.best.score is None:
+            check_scores(parts, parts.validation, scores)
         standing, look = _judged(parts, plan, standing, scores=scores), replace(look, scores=scores)
     if parts.scheduler is not None and parts.scheduler.is_due(progress):
         standing = _rates_moved(parts, parts.scheduler, standing, scores=look.scores)
@@ -242,6 +250,8 @@ def scored(
             widening=widening,
             threshold=threshold,
             names=names,
+            own=parts.own_metric,
+            classes=parts.classes,
         )
 
 

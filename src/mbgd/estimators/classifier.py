@@ -16,7 +16,7 @@ from torch import nn
 from mbgd.desk.predictor import Predictor
 from mbgd.errors import PlanError
 from mbgd.estimators.fitting import chosen, train
-from mbgd.estimators.labels import Labels, Scale, learn_labels, of_classes
+from mbgd.estimators.labels import Labels, Scale, learn_labels, named_labels
 from mbgd.estimators.network import Network
 from mbgd.estimators.read import read_labels, read_more
 from mbgd.estimators.save import fitted_predictor
@@ -67,7 +67,7 @@ class MBGDClassifier(ClassifierMixin, BaseEstimator):
         target_loss: float | None = None,
         patience: int | None = None,
         min_delta: float = 0.0,
-        metric: str | None = None,
+        metric: Any = None,
         restore_best: bool = True,
         validation: float | None = None,
         schedule: Any = "one_cycle",
@@ -139,9 +139,10 @@ class MBGDClassifier(ClassifierMixin, BaseEstimator):
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """One pass over these rows at a constant rate, with the optimizer's state of the pass before. The first call needs
-        all `classes`, and learns the scales of X; k passes over the same rows are `fit` of k epochs."""
+        all `classes`, of several labels a row the numbers of the columns of y; the scales of X are those of all rows so far. k
+        passes over the same rows are `fit` of k epochs."""
         again = getattr(self, "network_", None)
-        known = None if again is not None or classes is None else of_classes(classes)
+        known = None if again is not None or classes is None else named_labels(classes, read_labels(y))
         self._train(X, y, sample_weight=sample_weight, again=again, known=known, one_pass=True)
         return self
 

@@ -25,7 +25,7 @@ from mbgd.errors import PlanError
 from mbgd.estimators.arrays import AsTheyAre
 from mbgd.estimators.classifier import has_probabilities, loss_for
 from mbgd.estimators.fitting import Start, chosen, n_outputs, train
-from mbgd.estimators.labels import Labels, Scale, learn_labels, learn_scale, of_classes
+from mbgd.estimators.labels import Labels, Scale, learn_labels, learn_scale, named_labels
 from mbgd.estimators.network import Network, outputs_of
 from mbgd.estimators.read import read_any_shape, read_labels, read_more, read_numbers
 from mbgd.estimators.save import fitted_predictor
@@ -86,7 +86,7 @@ class MBGDEstimator(BaseEstimator):
         target_loss: float | None = None,
         patience: int | None = None,
         min_delta: float = 0.0,
-        metric: str | None = None,
+        metric: Any = None,
         restore_best: bool = True,
         validation: float | None = None,
         schedule: Any = "constant",
@@ -166,7 +166,7 @@ class MBGDEstimator(BaseEstimator):
         """One pass over these rows at a constant rate, with the optimizer's state of the pass before. The first call of a
         classifier needs all `classes`."""
         again = getattr(self, "network_", None)
-        known = None if again is not None or classes is None else of_classes(classes)
+        known = None if again is not None or classes is None else named_labels(classes, read_labels(y))
         self._train(X, y, sample_weight=sample_weight, again=again, known=known, one_pass=True)
         return self
 

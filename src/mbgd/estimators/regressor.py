@@ -59,7 +59,7 @@ class MBGDRegressor(RegressorMixin, BaseEstimator):
         target_loss: float | None = None,
         patience: int | None = None,
         min_delta: float = 0.0,
-        metric: str | None = None,
+        metric: Any = None,
         restore_best: bool = True,
         validation: float | None = None,
         schedule: Any = "one_cycle",
@@ -130,8 +130,8 @@ class MBGDRegressor(RegressorMixin, BaseEstimator):
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """One pass over these rows at a constant rate, with the optimizer's state of the pass before. The first call
-        learns the scales of X and y; k passes over the same rows are `fit` of k epochs."""
+        """One pass over these rows at a constant rate, with the optimizer's state of the pass before. The scales of
+        X and y are those of all rows so far; k passes over the same rows are `fit` of k epochs."""
         self._train(X, y, sample_weight=sample_weight, again=getattr(self, "network_", None), one_pass=True)
         return self
 
