@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from wrong_rows import CASES, run
 
 PROGRAM = Path(__file__).parent / "wrong_rows.py"

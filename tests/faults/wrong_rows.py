@@ -147,7 +147,8 @@ class Items(torch.utils.data.Dataset[Any]):
     def __getitem__(self, row: int) -> Any:
         item = [leaf[row] for leaf in self._leaves[:2]]
         if row == self._bad:
-            item[self._which] = spoilt(np.random.default_rng(self._seed), item[self._which].reshape(1, -1))[0]
+            wrong = spoilt(np.random.default_rng(self._seed), item[self._which].reshape(1, -1))
+            item[self._which] = wrong[0] if wrong.ndim and len(wrong) else wrong
         return tuple(item)
 
     def _several(self, wanted: list[int]) -> Any:

@@ -95,7 +95,9 @@ def test_rows_of_another_width_or_type(linear: bool, change: Change, said: str) 
 def test_labels_written_to_between_two_chunks(far: int) -> None:
     x, y, _ = leaves(labels=True)
     model = network(3)
-    coming = mbgd.steps(model, (x, y), loss="log_loss", batch_size=4, epochs=3, every=2, learning_rate=0.01, engine="fused")
+    coming = mbgd.steps(
+        model, (x, y), loss="log_loss", batch_size=4, epochs=3, every=2, learning_rate=0.01, engine="fused"
+    )
     next(coming)
     before = [p.clone() for p in model.parameters()]
     y[:] = far
