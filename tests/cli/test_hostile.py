@@ -55,6 +55,12 @@ ACCEPTED: list[tuple[str, bytes, tuple[str, ...]]] = [
     ("semicolons", text(*(row.replace(",", ";") for row in ROWS), header="x;z;y"), ("--delimiter", ";")),
     ("tabs", text(*(row.replace(",", "\t") for row in ROWS), header="x\tz\ty"), ("--delimiter", "\\t")),
     ("empty last column", text(*(row + "," for row in ROWS), header="x,z,y,"), ()),
+    ("a line for Excel", b"sep=;\n" + text(*(row.replace(",", ";") for row in ROWS), header="x;z;y"), ()),
+    ("comments", b"# made\n" + text(*(f"{row}#{row}" for row in ROWS)), ("--comment", "#")),
+    ("no header", text(*ROWS[1:], header=ROWS[0]), ("--no-header", "--columns", "x,z,y")),
+    ("names in quotes, no header", text(*ROWS[1:], header=ROWS[0]), ("--no-header", "--columns", '"x,1",z', "--columns", "y")),
+    ("an index of pandas", text(*(f"{i},{row}" for i, row in enumerate(ROWS)), header=",x,z,y"), ()),
+    ("row names of R", text(*(f'"{i}",{row}' for i, row in enumerate(ROWS, 1)), header='"x","z","y"'), ()),
     ("constant column", text(*(row + ",7" for row in ROWS), header="x,z,y,c"), ()),
     ("unicode names", text(*ROWS, header="größe,日本,y"), ()),
     ("a name that steers a terminal", text(*ROWS, header=f'"{ESCAPE}x","[bold]z[/]\na",y'), ()),
@@ -73,7 +79,8 @@ def test_the_same_table_written_in_another_way_is_the_same_table(
 
 
 NOT_WRITTEN_SO = (
-    "is not a number as it has to be written: without separators, with a point for decimals; "
+    "is not a number as it has to be written: without separators, currency, percent signs or brackets, with a point "
+    "for decimals; "
     "correct the cell, or read the column as text: --categorical x"
 )
 REFUSED: list[tuple[str, bytes, tuple[str, ...], str]] = [
@@ -83,9 +90,17 @@ REFUSED: list[tuple[str, bytes, tuple[str, ...], str]] = [
     ("thousands by points", text(*each('"1.{i:03d},5"')), (), f"row 2, column 'x': '1.000,5' {NOT_WRITTEN_SO}"),
     ("one among numbers", text(*ROWS, '"1,234",1,1'), (), f"row 62, column 'x': '1,234' {NOT_WRITTEN_SO}"),
     ("a day that never was", text(*each("2024-02-{i:02d}")), (),
-     "row 2, column 'x': '2024-02-00' is not a date and time; correct the cell, or read the column as text: --categorical x"),
+     "row 2, column 'x': '2024-02-00' is not a date such as 2013-01-31 or 2013-01-31 17:05:00; correct the cell, or read the "
+     "column as text: --categorical x"),
     ("an escape in a cell", text(*ROWS, f"{ESCAPE}red,1,2"), (),
      r"row 62, column 'x': '\x1b[31mred' is not a number; correct the cell, or read the column as text: --categorical x"),
+    ("a comment as header", b"# made\n" + text(*ROWS), (),
+     "row 1 begins with '#' and is unlike the rows below it; --comment '#' skips such lines"),
+    ("values twice in the first row", text(*ROWS[1:], header=ROWS[0]), (),
+     "row 1: '0' stands twice in the header, which reads like a row of values; --no-header reads a file without a header; "
+     "in Python header=False, or a frame that pandas read"),
+    ("names for fewer cells", text(*ROWS), ("--no-header", "--columns", "x,y"),
+     "row 1: 3 cells, columns name 2 (x, y); name each cell"),
     ("two columns without a name", text(*(f"{row},," for row in ROWS), header="x,z,y,,"), (),
      "row 1: the column '' stands twice in the header; rename one of them, or, if there is no header, give --no-header"),
     ("one number as target", text(*(f"{i},{i},1.5" for i in range(N))), (),

@@ -20,7 +20,9 @@ from mbgd.data.files import TableFile, read_failure
 from mbgd.errors import DataError
 
 LONGEST = 1 << 24  # characters of one line or cell: beyond it a quote was lost, or the file is no table
-_END = "\x01 end of file \x01"  # fed after the last line: where it comes back inside a cell, a quote was never closed
+_END = (
+    "\x01" * 8
+)  # fed after the last line, and no delimiter: where it comes back inside a cell, a quote was never closed
 _ODD = re.compile("[\0\udc80-\udcff]")  # NUL, and bytes that are no UTF-8 as `surrogateescape` shows them
 _KINDS = {"decimal": "a number as it has to be written: without separators, with a point for decimals",
           "int": "a number", "double": "a number", "float": "a number", "bool": "true or false", "date": "a date",

@@ -22,7 +22,8 @@ FORMATS: dict[str, Format] = {
     **dict.fromkeys((".parquet", ".pq"), "parquet"),
     **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
 }  # fmt: skip
-_SEPARATOR = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([\t -~])"?(?:\r\n|\n|\r)', re.IGNORECASE)
+_SEPARATOR = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([\t -~])"?(?:\r\n|\n|\r)', re.IGNORECASE)  # Excel's first line
+_TEXTS = ("", ".txt", ".data", ".dat")  # suffixes of text that may hold a table
 KNOWN = ".csv, .csv.gz, .tsv, .parquet, .arrow or .feather"
 
 
@@ -31,7 +32,8 @@ class Dialect:
     """How a CSV file is written; its suffix says the delimiter where None stands. Raises PlanError for what is no dialect.
 
     columns: names for the cells of a row, where there is no header. comment: the character from which on the rest of a
-    line is skipped. known: lists of names of which the first that has a name for each cell stands in for `columns`.
+    line is skipped. known: lists of names of which the first that has a name for each cell stands in for `columns`. usual:
+    the delimiter of a file whose first line holds it, and not the one that the suffix says.
     """
 
     delimiter: str | None = None
@@ -39,6 +41,7 @@ class Dialect:
     columns: tuple[str, ...] = ()
     comment: str | None = None
     known: tuple[tuple[str, ...], ...] = ()
+    usual: str | None = None
 
     def __post_init__(self) -> None:
         if self.delimiter is not None and not _separates(self.separator):
@@ -50,7 +53,7 @@ class Dialect:
         if self.columns and self.header:
             raise PlanError(
                 f"columns name the cells of a file without a header, got {listed(self.columns)} for one with a header; "
-                "give header=False, or leave columns out"
+                "give --no-header, in Python header=False, or leave columns out"
             )
         if double := [name for name, count in Counter(self.columns).items() if count > 1]:
             raise PlanError(f"columns must be different names, got {double[0]!r} twice; name each cell of a row once")
@@ -182,15 +185,24 @@ def _described(path: Path, dialect: Dialect) -> TableFile:
     except OSError as error:
         raise read_failure(error, path) from None
     suffix, gzipped = _suffix(path), head[:2] == b"\x1f\x8b"
-    kind = FORMATS.get(suffix) or ("csv" if dialect.delimiter else None)
+    kind = FORMATS.get(suffix) or ("csv" if dialect.delimiter or not dialect.header else None)
     if kind is None:
-        raise DataError(f"{path}: the suffix {path.suffix!r} names no table format; a table ends in {KNOWN}")
+        text = "; --delimiter ',' reads it as a text file" if suffix in _TEXTS else ""
+        raise DataError(f"{path}: the suffix {path.suffix!r} names no table format; a table ends in {KNOWN}{text}")
     if not head:
         raise DataError(f"{path}: the file is empty (0 bytes); a table needs a header and at least one row")
     if kind != "csv":
         return TableFile(path, kind)
-    said, skipped = _separator_line(path, gzipped)
-    delimiter = dialect.separator or said or DELIMITERS.get(suffix, ",")
+    line = _first_line(path, gzipped)
+    found = _SEPARATOR.match(line)
+    delimiter = dialect.separator or (found[1].decode() if found else DELIMITERS.get(suffix, ","))
+    if (
+        not (dialect.separator or found)
+        and delimiter.encode() not in line
+        and (dialect.usual or delimiter).encode() in line
+    ):
+        delimiter = dialect.usual or delimiter
+    skipped = len(found[0]) if found else 0
     return TableFile(
         path,
         kind,
@@ -204,16 +216,14 @@ def _described(path: Path, dialect: Dialect) -> TableFile:
     )
 
 
-def _separator_line(path: Path, gzipped: bool) -> tuple[str, int]:
-    """(the delimiter that Excel's first line 'sep=;' names, the bytes of that line); nothing of any other file."""
+def _first_line(path: Path, gzipped: bool) -> bytes:
     try:
         with gzip.open(path, "rb") if gzipped else path.open("rb") as file:
-            found = _SEPARATOR.match(file.read(32))
+            return file.readline(1 << 16)
     except (EOFError, gzip.BadGzipFile, zlib.error):  # said when it is read
-        return "", 0
+        return b""
     except OSError as error:
         raise read_failure(error, path) from None
-    return (found[1].decode(), len(found[0])) if found else ("", 0)
 
 
 def _neighbour(path: Path) -> str:

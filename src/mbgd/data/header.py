@@ -7,12 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, pairwise
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mbgd.data.cells import BLANKS, number
 from mbgd.data.csv_errors import announced, encoding_error, explain, open_bytes, records
 from mbgd.data.files import TableFile
-from mbgd.data.slips import is_number
+from mbgd.data.text import is_text
 from mbgd.errors import DataError, listed
 
 HEAD = 20  # rows looked at
+SEARCHED = 10_000  # rows in which a name is looked for
 ROW_NAMES = "row.names"  # what R calls a column that it writes without a name
 NO_HEADER = "--no-header reads a file without a header; in Python header=False, or a frame that pandas read"
 
@@ -43,15 +48,16 @@ def read_header(file: TableFile) -> Header:
     first, following = rows[0], rows[1:]
     if "\0" in "".join(first) or any("\udc80" <= c <= "\udcff" for c in "".join(first)):
         raise explain(file, reason="header", names=first)
-    if not file.header:
-        return _without_header(file, first)
     _check_comment(file, first, following)
-    if double := [name for name, count in Counter(first).items() if count > 1]:
+    double = [name for name, count in Counter(first).items() if count > 1]
+    if file.header and double:
         raise _double(file, double[0], first)
     if len(first) == 1 and (other := [c for c in ",;\t|" if c != file.delimiter and c in first[0]]):
         raise DataError(
             f"{file.path}: row 1: one column only, {first[0]!r}; is the delimiter {other[0]!r}? --delimiter {other[0]!r}"
         )
+    if not file.header:
+        return _without_header(file, first)
     if following and {len(cells) for cells in following} == {len(first) + 1} and "\n" not in "".join(first):
         return _one_name_fewer(file, first, following)
     return Header(tuple(first), file, notices=tuple(_notices(file, first)))
@@ -60,11 +66,22 @@ def read_header(file: TableFile) -> Header:
 def reads_like_data(names: Sequence[str]) -> bool:
     """Whether a header may be a row of values: all are numbers, or some are and do not rise as years or 0, 1, 2 would."""
     there = [name for name in names if name.strip()]
-    numbers = [float(name) for name in there if is_number(name)]
+    numbers = [float(found) for name in there if (found := number(name.strip(BLANKS))) is not None]
     if not numbers:
         return False
-    rise = all(a < b for a, b in pairwise(numbers)) and all(number.is_integer() for number in numbers)
+    rise = all(a < b for a, b in pairwise(numbers)) and all(found.is_integer() for found in numbers)
     return len(numbers) == len(there) or not rise
+
+
+def value_in_header(file: TableFile, table: pa.Table) -> tuple[str, ...]:
+    """A sentence on the first column of text whose name is one of its own values, as where a row was taken for the header."""
+    for name in table.column_names:
+        column = table.column(name).slice(0, SEARCHED)
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if is_text(kind) and pc.any(pc.equal(column.cast(kind), name)).as_py():
+            what = f"the first row of {file.path} is taken for the header and holds {name!r}, which is also a value of that column"
+            return (f"{what}; {NO_HEADER}",)
+    return ()
 
 
 def _without_header(file: TableFile, first: list[str]) -> Header:
@@ -136,12 +153,12 @@ def _check_comment(file: TableFile, first: list[str], following: list[list[str]]
         return
     if len(following[0]) != len(first) or following[0][0].lstrip().startswith("#"):
         raise DataError(
-            f"{file.path}: row 1 begins with '#' and is no header of the rows below it; --comment '#' skips such lines"
+            f"{file.path}: row 1 begins with '#' and is unlike the rows below it; --comment '#' skips such lines"
         )
 
 
 def _double(file: TableFile, name: str, first: list[str]) -> DataError:
-    if is_number(name) or reads_like_data(first):
+    if number(name.strip(BLANKS)) is not None or reads_like_data(first):
         return DataError(
             f"{file.path}: row 1: {name!r} stands twice in the header, which reads like a row of values; {NO_HEADER}"
         )

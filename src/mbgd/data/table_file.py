@@ -7,22 +7,25 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from mbgd.data.columnar import read_columns, schema_of, stream_columns
+from mbgd.data.columnar import read_columns, schema_of, stream_columns, text_columns
 from mbgd.data.csv_file import read_csv, stream_csv
 from mbgd.data.files import TableFile
 from mbgd.data.folders import column_of, keys_of
 from mbgd.data.header import read_header
 from mbgd.data.index import stored_index
+from mbgd.data.text import is_text
 from mbgd.errors import DataError
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a file, those of its folders last; `unused` says why some are no inputs unless asked for."""
+    """The columns of a file, those of its folders last; `unused` says why some are no inputs unless asked for. `has_header`
+    may differ from what was said of a file whose first row holds names that are known."""
 
     names: list[str]
     unused: Mapping[str, str]
     notices: tuple[str, ...] = ()
+    has_header: bool = True
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Reading:
     columns: Sequence[str]
     types: Mapping[str, pa.DataType]
     folders: Mapping[str, pa.DataType]
+    missing: Sequence[str]  # words of a CSV file for a missing number, date or the like
 
     @property
     def inside(self) -> list[str]:
@@ -43,23 +47,24 @@ def columns_of(file: TableFile) -> Columns:
     """Read from the first rows or the footer alone. Raises DataError for a column that a folder gives as well."""
     if file.format == "csv":
         header = read_header(file)
-        names, unused, notices = list(header.names), {**header.unused}, header.notices
+        names, unused, notices, has_header = list(header.names), {**header.unused}, header.notices, header.file.header
     else:
         schema = schema_of(file)
-        names, unused, notices = list(schema.names), stored_index(schema), ()
+        names, unused, notices, has_header = list(schema.names), stored_index(schema), (), True
     keys = keys_of(file.path)
     if both := [name for name in keys if name in names]:
         raise DataError(
             f"{file.path}: the column {both[0]!r} stands in the file and in the name of a folder above it; rename one of them"
         )
-    return Columns([*names, *keys], {**unused, **stored_index(pa.schema(dict.fromkeys(names, pa.null())))}, notices)
+    stored = stored_index(pa.schema(dict.fromkeys(names, pa.null())))
+    return Columns([*names, *keys], {**unused, **stored}, notices, has_header)
 
 
 def read_whole(file: TableFile, reading: Reading) -> pa.Table:
     """The columns of all rows, in the order asked for."""
     inside = _of_rows(file, reading)
     if file.format == "csv":
-        table = read_csv(file, types=_types(reading, inside), columns=inside)
+        table = read_csv(file, types=_types(reading, inside), columns=inside, missing=reading.missing)
     else:
         table = read_columns(file, columns=inside)
     return pa.table(_with_folders(file, table, reading)) if reading.folders else table
@@ -69,12 +74,19 @@ def read_streamed(file: TableFile, reading: Reading, *, rows: int) -> Iterator[p
     """The same, at most `rows` rows at a time."""
     inside = _of_rows(file, reading)
     if file.format == "csv":
-        blocks = stream_csv(file, types=_types(reading, inside), columns=inside).batches
+        blocks = stream_csv(file, types=_types(reading, inside), columns=inside, missing=reading.missing).batches
         batches = (block.slice(start, rows) for block in blocks for start in range(0, block.num_rows, rows))
     else:
         batches = (batch for batch in stream_columns(file, columns=inside, rows=rows))
     for batch in batches:
         yield pa.record_batch(_with_folders(file, batch, reading)) if reading.folders else batch
+
+
+def texts_of(file: TableFile, reading: Reading) -> frozenset[str] | None:
+    """The columns of text, which are read as what they say: of a CSV file all that are (None); of others not the labels."""
+    if file.format == "csv":
+        return None
+    return text_columns(file).union(name for name, kind in reading.folders.items() if is_text(kind))
 
 
 def _of_rows(file: TableFile, reading: Reading) -> list[str]:

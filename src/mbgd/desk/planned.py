@@ -7,7 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 from mbgd.desk.bounds import check, shown
-from mbgd.desk.knob import plain, unknown
+from mbgd.desk.foreign import unknown
+from mbgd.desk.knob import plain
 from mbgd.desk.plan import Plan, make_plan
 from mbgd.errors import PlanError
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +25,7 @@ from mbgd.desk.array_rows import answers, by_name, check_fits, has_columns
 from mbgd.desk.inputs import as_the_model_takes_them, checked_outputs
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
-from mbgd.errors import PlanError
+from mbgd.errors import DataWarning, PlanError
 from mbgd.forks import after_fork
 from mbgd.measure.calibrate import tempered
 from mbgd.measure.conformal import Widening
@@ -37,6 +40,7 @@ from mbgd.step.torch_loss import TORCH_LOSSES
 if TYPE_CHECKING:  # Arrow takes a fifth of a second to load, and a model of arrays needs none of these
     import pyarrow as pa
 
+    from mbgd.data.cells import Cells
     from mbgd.data.encode.encoder import Encoded, Encoder
     from mbgd.data.encode.target import Target
     from mbgd.data.encode.targets import Targets
@@ -80,6 +84,12 @@ class Predictor:
         return self.encoder.schema
 
     @property
+    def cells(self) -> Cells:
+        """How the text of rows to predict is read."""
+        assert self.encoder is not None
+        return self.encoder.cells
+
+    @property
     def schema(self) -> pa.Schema:
         """The same of inputs and target."""
         import pyarrow as pa
@@ -92,7 +102,7 @@ class Predictor:
 
     @property
     def dialect(self) -> Dialect:
-        """How CSV files to predict are taken to be written, where nothing else is said: header and comments as in training."""
+        """How CSV files to predict are taken to be written, where nothing else is said: as in training."""
         return dialect_of(self.facts or {}, () if self.target is None else self.target.names)
 
     def predict(self, data: Any) -> NDArray[Any]:
@@ -160,9 +170,14 @@ class Predictor:
         (n, Q)."""
         if self.encoder is None:
             return self._of_arrays(data)
+        from mbgd.data.encode.unseen import count_unseen, unseen_said
         from mbgd.data.table import open_table
 
-        return self.of_table(open_table(data, dialect=self.dialect, schema_like=self.encoder.schema))
+        how: dict[str, Any] = {"schema_like": self.encoder.schema, "cells": self.encoder.cells}
+        table = open_table(data, dialect=self.dialect, **how)
+        predicted = self.of_table(table)
+        warn_of(unseen_said(count_unseen(self.encoder, table)))
+        return predicted
 
     def of_table(self, table: Table) -> NDArray[np.float64]:
         """The same of an opened table, its columns found by name."""
@@ -224,6 +239,21 @@ class Predictor:
         }
 
 
+def warn_of(sentences: Iterable[str]) -> None:
+    """One warning with all that is to be said of the rows of a call, if anything is."""
+    if said := "; ".join(sentences):
+        warnings.warn(said, DataWarning, stacklevel=_depth())
+
+
+def _depth() -> int:
+    """How many calls up the user's own code is."""
+    frame: FrameType | None = sys._getframe(1)
+    depth = 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "mbgd":
+        frame, depth = frame.f_back, depth + 1
+    return depth + 1
+
+
 def of_a_table(facts: Mapping[str, Any], model: nn.Module, *, encoder: Encoder) -> Predictor:
     """A table's model as its file describes it."""
     from mbgd.data.encode.targets import target_from_json
@@ -255,9 +285,10 @@ def of_arrays(facts: Mapping[str, Any], model: nn.Module) -> Predictor:
 
 def dialect_of(facts: Mapping[str, Any], targets: tuple[str, ...]) -> Dialect:
     """Of files for a model: without a header their cells have the names of training, with or without the targets."""
-    plan, cells = facts.get("plan") or {}, tuple(facts.get("cells") or ())
-    known = (cells, tuple(name for name in cells if name not in targets)) if cells else ()
-    return Dialect(header=plan.get("header", True), comment=plan.get("comment"), known=known)
+    plan, columns = facts.get("plan") or {}, tuple(facts.get("file_columns") or ())
+    known = (columns, tuple(name for name in columns if name not in targets)) if columns else ()
+    header, usual = plan.get("header", True), Dialect(plan.get("delimiter")).separator or None
+    return Dialect(header=header, comment=plan.get("comment"), known=known, usual=usual)
 
 
 def loss_of(facts: Mapping[str, Any]) -> Loss:

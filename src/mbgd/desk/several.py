@@ -159,7 +159,7 @@ def _finished(
     threshold, said = _cut(run, held, means)
     predictor = Ensemble(tuple(one.predictor for one in models), threshold=threshold)
     scores = {name: _scores(rows, predictor, which, means[which]) for name, which in held.items()}
-    facts = {"plan": run.plan.to_json(), "scores": scores, "cells": list(rows.cells)}
+    facts = {"plan": run.plan.to_json(), "scores": scores, "file_columns": list(rows.file_columns)}
     columns = out_of_fold(rows, opened.sets, means, predictor) if of_folds else None
     finished = Run(
         predictor=replace(predictor, facts=facts),

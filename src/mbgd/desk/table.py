@@ -59,7 +59,7 @@ class TableRows:
     sets: Sets
     notices: tuple[str, ...]
     manifest: dict[str, Any]
-    cells: tuple[str, ...]  # the columns of a row as it stands in a file of the table
+    file_columns: tuple[str, ...]  # of a row as it stands in a file of the table
     places: tuple[Places, ...]  # of the table, the validation file and the test file, one behind the other
 
 
@@ -108,7 +108,7 @@ def encode_rows(opened: Opened, plan: Plan, *, sets: Sets, init: Predictor | Non
     places = tuple(part.places for part in opened.parts)
     notices = (*opened.notices, *encoder.notices)
     learned = (table.name, encoder, target, encoded, targets, w, taught_w, sets, notices, opened.manifest)
-    return TableRows(*learned, table.cells, places)
+    return TableRows(*learned, table.file_columns, places)
 
 
 def _check_sets(table: Table, target: Target | Targets, y: NDArray[Any], sets: Sets) -> None:

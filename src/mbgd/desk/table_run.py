@@ -190,7 +190,7 @@ def _predictor(
         parts.output_shape,
         encoder=run.rows.encoder,
         target=run.rows.target,
-        facts={"plan": run.plan.to_json(), "scores": scores, "cells": list(run.rows.cells)},
+        facts={"plan": run.plan.to_json(), "scores": scores, "file_columns": list(run.rows.file_columns)},
         temperature=settled.temperature,
         widening=settled.widening,
         threshold=settled.threshold,

@@ -61,7 +61,7 @@ def read_more(estimator: Any, X: Any, road: Any) -> Rows:
     if not isinstance(road, Columns):
         return _array(estimator, X, reset=False)
     validate_data(estimator, X, skip_check_array=True, reset=False)
-    return as_table(X if is_frame(X) else with_names(X, estimator.feature_names_in_))
+    return as_table(X if is_frame(X) else with_names(X, estimator.feature_names_in_), like=road)
 
 
 def read_any_shape(estimator: Any, X: Any, *, reset: bool = True) -> Rows:
