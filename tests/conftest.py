@@ -23,13 +23,13 @@ SECONDS = {
     "compiled": 33,
     "data": 72,
     "desk": 190,
-    "faults": 70,
+    "faults": 76,
     "laws": 300,
     "loop": 5,
     "measure": 20,
     "model": 15,
     "record": 20,
-    "step": 43,
+    "step": 47,
     "tune": 5,
 }
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

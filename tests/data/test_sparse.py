@@ -15,7 +15,7 @@ from torch import Tensor
 import mbgd
 from mbgd.data.given import as_source
 from mbgd.data.source import WeightedSource
-from mbgd.data.sparse import AsTheyLie, SparseSource
+from mbgd.data.sparse import AsTheyLie, SparseSource, pieces_of
 from mbgd.errors import DataError
 
 N, WIDTH = 9, 7
@@ -171,3 +171,12 @@ def test_what_is_no_whole_matrix_of_numbers_is_refused(name: str) -> None:
 def test_a_matrix_alone_has_no_target() -> None:
     with pytest.raises(DataError, match=r"^data must be \(X, y\), got one csr_matrix without a target; pass \(X, y\)$"):
         as_source(sp.csr_matrix(matrix()))
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc", "coo"])
+@pytest.mark.parametrize("far", [-1, 999])
+def test_places_outside_are_refused_before_scipy_computes_with_them(kind: str, far: int) -> None:
+    x = sp.random(20, 10, density=0.3, format="csr", random_state=0).asformat(kind)
+    (x.row if kind == "coo" else x.indices)[4] = far
+    with pytest.raises(DataError, match=f"got an entry in (row|column) {far}"):
+        pieces_of(x, "X")

@@ -147,7 +147,8 @@ class Items(torch.utils.data.Dataset[Any]):
     def __getitem__(self, row: int) -> Any:
         item = [leaf[row] for leaf in self._leaves[:2]]
         if row == self._bad:
-            item[self._which] = spoilt(np.random.default_rng(self._seed), item[self._which].reshape(1, -1))[0]
+            wrong = spoilt(np.random.default_rng(self._seed), item[self._which].reshape(1, -1))
+            item[self._which] = wrong[0] if wrong.ndim and len(wrong) else wrong
         return tuple(item)
 
     def _several(self, wanted: list[int]) -> Any:
@@ -198,7 +199,9 @@ def arrays(chance: Chance) -> None:
     if kind == 0:
         mbgd.fit(model, (x, y, w), validation=tuple(given[:2]), **how)
     elif kind == 1:
-        finite(model, mbgd.fit(model, (x, y, w), **how).predict(spoilt(chance, x)))
+        other = spoilt(chance, x)  # of NaN comes NaN
+        predicted = mbgd.fit(model, (x, y, w), **how).predict(other)
+        finite(model, predicted if bool(torch.isfinite(other).all()) else None)
     elif kind == 2:
         for _ in mbgd.batches(tuple(given), batch_size=7):
             pass

@@ -46,8 +46,11 @@ class _Lent:
     own: Tensor | None = None
 
     def take(self, now: Tensor | None) -> None:
-        """Bring in what stands there now, unless it is the view itself."""
-        if now is not None and now.data_ptr() == self.view.data_ptr() and now.shape == self.view.shape:
+        """Bring in what stands there now, unless it is the view itself. Raises PlanError where it has another shape."""
+        if now is not None and now.shape != self.view.shape:
+            shapes = f"{tuple(self.view.shape)}, got {tuple(now.shape)}"
+            raise PlanError(f"state of the optimizer must keep the shape of its parameter, {shapes}; leave it as it is")
+        if now is not None and now.data_ptr() == self.view.data_ptr():
             return
         self.own = now
         if now is None:
