@@ -22,14 +22,14 @@ SECONDS = {
     "cli": 187,
     "compiled": 30,
     "data": 64,
-    "desk": 144,
+    "desk": 159,
     "faults": 70,
     "laws": 300,
     "loop": 5,
     "measure": 20,
     "model": 15,
     "record": 20,
-    "step": 40,
+    "step": 43,
     "tune": 5,
 }
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from mbgd.loading import uncollected
@@ -109,4 +110,9 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *_OPTIONAL, "__version__"]
+    """The names, for help and completion: the estimators among them where scikit-learn is installed."""
+    try:
+        there = find_spec("sklearn") is not None
+    except (ImportError, ValueError):
+        there = False
+    return [*__all__, *(_OPTIONAL if there else ()), "__version__"]

@@ -174,7 +174,8 @@ KINDS: dict[str, Any] = {
     "a Subset": Subset(TensorDataset(X, Y), range(N)),
     "a DataLoader": DataLoader(TensorDataset(X, Y), batch_size=5, shuffle=True),
     "a dataset": Pairs(),
-    "a loader of a dataset": DataLoader(Pairs(), batch_size=5),
+    "a loader of a dataset": DataLoader(Pairs(), batch_size=5, shuffle=True),
+    "a list of pairs": list(zip(X, Y, strict=True)),
     "other bytes": (X.numpy().astype(">f8"), Y.numpy()),
     "Fortran order": (np.asfortranarray(X.numpy()), Y.numpy()),
 }
@@ -201,15 +202,23 @@ def test_what_a_batch_looks_like() -> None:
     x, y = first(((X, ROWS), Y))
     assert isinstance(x, tuple)
     assert torch.equal(x[1], ROWS[:M])
-    x, y = first({"a": X, "b": ROWS, "labels": Y})
-    assert list(x) == ["a", "b"]
-    assert torch.equal(y, Y[:M])
+    named = first({"a": X, "b": ROWS, "labels": Y})
+    assert list(named) == ["a", "b", "labels"]
+    assert torch.equal(named["labels"], Y[:M])
     assert set(first({"a": X, "b": ROWS})) == {"a", "b"}
     assert torch.equal(first(X), X[:M])
     x, scale = first(X, with_scale=True)
     assert (x.shape, scale) == ((M, WIDTH), 1.0)
-    a, b = first(TensorDataset(X, ROWS, Y))[0]
-    assert (a.shape, b.shape) == ((M, WIDTH), (M,))
+    (a,) = first(TensorDataset(X))
+    assert a.shape == (M, WIDTH)
+    a, b, c = first(TensorDataset(X, ROWS, Y))
+    assert [part.shape for part in (a, b, c)] == [(M, WIDTH), (M,), (M,)]
+    (a, (b, named)), scale = first(((X, (ROWS, {"y": Y})), Y), with_scale=True)[0], 1.0
+    assert (a.shape, b.shape, named["y"].shape, scale) == ((M, WIDTH), (M,), (M,), 1.0)
+    for data in ((X, Y), TensorDataset(X, Y), Pairs()):
+        x, y, w = first(data, sample_weight=W)
+        assert torch.equal(x, X[:M])
+        assert torch.equal(w, W[:M])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int8, torch.bool])
@@ -229,9 +238,9 @@ WRONG: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "a truth": (X, {"batch_size": True}, PlanError, "batch_size must be a whole number of at least 1 row, got True; "),
     "a word": (
         X,
-        {"batch_size": "full"},
+        {"batch_size": "auto"},
         PlanError,
-        "batch_size must be a whole number of at least 1 row, got 'full'; ",
+        "batch_size must be a whole number of at least 1 row, got 'auto'; ",
     ),
     "a sampling": (
         X,

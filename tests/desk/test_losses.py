@@ -17,7 +17,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 import mbgd
 from mbgd import DataError, PlanError
@@ -92,7 +92,7 @@ def test_a_step_over_all_rows_is_torchs(name: str, lazy: bool) -> None:
     torch.testing.assert_close(flat(model), flat(twin), rtol=EXACT, atol=EXACT)
     assert run.history["loss"][0] == pytest.approx(float(module(Tagger(log=log)(X), y).detach()), rel=EXACT)
     assert len(run.notices) == 1
-    assert f"loss={type(module).__name__}: a row weighs what its labels do" in run.notices[0]
+    assert f"loss={type(module).__name__}: a row weighs what its labels do together" in run.notices[0]
 
 
 @pytest.mark.parametrize("micro_batch", [None, 3])
@@ -215,3 +215,43 @@ def test_a_run_of_positions_resumes_and_loads(tmp_path: Path) -> None:
     assert resumed.notices[0] == done.notices[0]
     loaded = mbgd.load(tmp_path / "a", Tagger())
     np.testing.assert_array_equal(loaded.predict(X), done.predict(X))
+
+
+class Padded(nn.Module):
+    """(B, T) numbers to (B, C, T), whatever T is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.layer = nn.Linear(1, C).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x[..., None]).movedim(-1, 1)
+        return out
+
+
+def test_sequences_padded_to_the_longest_of_their_batch() -> None:
+    """Each label pulls alike, however long its batch is: the mean over all labels of all rows, scaled by m / N, adds up."""
+    chance = np.random.default_rng(8)
+    rows = [(torch.from_numpy(chance.normal(size=k)), torch.from_numpy(chance.integers(0, C, k))) for k in range(1, 13)]
+    module = nn.CrossEntropyLoss()
+
+    def pad(items: list[Any]) -> Any:
+        x, y = zip(*items, strict=True)
+        return (
+            nn.utils.rnn.pad_sequence(list(x), batch_first=True),
+            nn.utils.rnn.pad_sequence(list(y), batch_first=True, padding_value=-100),
+        )
+
+    loader = DataLoader(rows, batch_size=4, collate_fn=pad)  # type: ignore[arg-type]  # a list is a dataset, too
+    model = Padded()
+    twin = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(twin.parameters(), lr=0.5)
+    labels_a_row = sum(range(1, 13)) / 12
+    for x, y in loader:
+        optimizer.zero_grad()
+        (nn.CrossEntropyLoss(reduction="sum")(twin(x), y) / (4 * labels_a_row)).backward()
+        optimizer.step()
+    run = mbgd.fit(model, loader, loss=module, learning_rate=0.5, epochs=1)
+    torch.testing.assert_close(flat(model), flat(twin), rtol=EXACT, atol=EXACT)
+    assert "on the average, 6.5" in run.notices[0]

@@ -104,7 +104,7 @@ def test_threads_generators_and_gradients_are_given_back(broken: bool) -> None:
     state = torch.get_rng_state()
     with torch.no_grad():
         try:
-            with computing(CPU, 2):
+            with computing(2):
                 assert torch.get_num_threads() == 2
                 assert torch.is_grad_enabled()
                 torch.rand(3)

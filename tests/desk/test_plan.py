@@ -14,13 +14,15 @@ import pytest
 import torch
 from torch import nn
 
-from mbgd.desk.bounds import Choice, Either
+from mbgd.desk.bounds import Choice, Either, Given
 from mbgd.desk.foreign import FOREIGN
+from mbgd.desk.knob import choices, shallow
 from mbgd.desk.knobs import Knobs, TableKnobs
-from mbgd.desk.plan import Plan, make_plan, shallow
+from mbgd.desk.plan import Plan, make_plan
 from mbgd.desk.planned import from_json
 from mbgd.errors import PlanError
 from mbgd.measure.metrics import METRICS
+from mbgd.measure.own_metric import OwnBound
 from mbgd.tune.schedule import SCHEDULES
 
 KNOBS = {knob.name: knob for knob in fields(Plan)}
@@ -64,9 +66,11 @@ SET: dict[str, Any] = {  # every knob at something else than its default
     "time_limit": 3.0,
     "target_loss": -1.0,
     "patience": 2,
+    "min_delta": 0.5,
     "metric": "mae",
     "restore_best": False,
     "schedule": "cosine",
+    "schedule_every": "step",
     "warmup": 0.05,
     "sampling": "iid",
     "tail": "even",
@@ -112,12 +116,16 @@ GOLDEN = {  # word, value -> the whole sentence
     ("momentum", 1.0): "momentum must be a number at least 0 and below 1, got 1.0; 0.9 is usual, 0 is none",
     ("seed", -1): "seed must be a whole number of at least 0, got -1; any whole number will do",
     ("seed", True): "seed must be a whole number of at least 0, got True; any whole number will do",
-    ("schedule", "onecycle"): "schedule must be one of 'constant', 'step', 'cosine', 'one_cycle', got 'onecycle'; "
-    "say 'one_cycle' here",
+    (
+        "schedule",
+        "onecycle",
+    ): "schedule must be one of 'constant', 'step', 'cosine', 'one_cycle' or a function of updates "
+    "done or a torch.optim.lr_scheduler, got 'onecycle'; say 'one_cycle' here",
     (
         "schedule",
         3,
-    ): "schedule must be one of 'constant', 'step', 'cosine', 'one_cycle', got 3; leave it out for 'constant'",
+    ): "schedule must be one of 'constant', 'step', 'cosine', 'one_cycle' or a function of updates done or a "
+    "torch.optim.lr_scheduler, got 3; leave it out for 'constant'",
     ("sampling", "random"): "sampling must be one of 'reshuffle', 'iid', 'natural', got 'random'; say 'reshuffle' here",
     ("tail", "drop_last"): "tail must be one of 'auto', 'short', 'even', 'drop', got 'drop_last'; say 'drop' here",
     ("nesterov", 1): "nesterov must be True or False, got 1; leave it out for False",
@@ -130,7 +138,8 @@ GOLDEN = {  # word, value -> the whole sentence
         "metric",
         "auc",
     ): "metric must be one of 'loss', 'r2', 'rmse', 'mae', 'accuracy', 'balanced_accuracy', 'log_loss', "
-    "'roc_auc', 'pinball', got 'auc'; say 'roc_auc' here",
+    "'roc_auc', 'pinball' or a function f(y_true, y_pred), or (function, 'max') or (function, 'min'), got 'auc'; "
+    "say 'roc_auc' here",
     ("quantiles", (0.5,)): "quantiles must be at least two rising levels above 0 and below 1, got (0.5,); "
     "0.05,0.5,0.95 is usual; for one alone give loss='quantile' and quantile=0.9",
     ("quantiles", (0.9, 0.1)): "quantiles must be at least two rising levels above 0 and below 1, got (0.9, 0.1); "
@@ -254,8 +263,8 @@ def test_foreign_words_lead_to_words_that_exist() -> None:
 
 
 def test_names_that_stand_in_two_places_agree() -> None:
-    assert KNOBS["schedule"].metadata["bound"].words == tuple(SCHEDULES)
-    assert set(KNOBS["metric"].metadata["bound"].words) == {"loss", *METRICS}
+    assert choices(KNOBS["schedule"].metadata["bound"]) == tuple(SCHEDULES)
+    assert set(choices(KNOBS["metric"].metadata["bound"])) == {"loss", *METRICS}
 
 
 # --- Knobs, what an editor completes, against Plan, what is checked -----------------------------------------------------
@@ -283,21 +292,25 @@ def test_the_types_are_those_that_the_bounds_take(name: str) -> None:
     hint, bound = typing.get_type_hints(TableKnobs)[name], KNOBS[name].metadata["bound"]
     if hint is Any:
         return
-    parts = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    kinds = {typing.get_origin(part) or part for part in parts}
-    assert (type(None) in kinds) == (KNOBS[name].default is None)
-    words = [
+    parts = typing.get_args(hint) if isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union else (hint,)
+    literal = {word for part in parts if typing.get_origin(part) is typing.Literal for word in typing.get_args(part)}
+    kinds = {type(None) if part is None else typing.get_origin(part) or part for part in parts}
+    taken_words = [
         w
         for part in (bound.bounds if isinstance(bound, Either) else [bound])
         if isinstance(part, Choice)
         for w in part.words
     ]
+    assert literal == set(taken_words)  # a type checker sees a word that there is not
+    assert (type(None) in kinds) == (KNOBS[name].default is None)
+    if any(isinstance(part, (Given, OwnBound)) for part in getattr(bound, "bounds", ())):
+        return  # an object, of which its user asks more than a bound does
     for kind, samples in SAMPLES.items():
         typed = kind in kinds
         if (
             kind is int and not typed and float in kinds
         ):  # an int is a float to a type checker, whether or not one is in bounds
             continue
-        taken = any(bound.accepts(value) for value in [*samples, *(words if kind is str else [])])
+        taken = any(bound.accepts(value) for value in samples if value not in taken_words)
         one_for_many = kind in (int, str) and tuple in kinds and taken  # one name where several may stand
         assert taken == typed or one_for_many, f"{kind.__name__} is {'' if taken else 'not '}taken"

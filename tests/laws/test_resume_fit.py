@@ -39,9 +39,25 @@ def net() -> nn.Sequential:
     return mlp(WIDTH, hidden=5, dropout=0.3, norm=True)
 
 
-def other_net() -> nn.Sequential:
+class Two(nn.Module):
+    """The same with two outputs, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = net()
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        out = self.inner(x)[:, 0]
+        return {"mean": out, "twice": 2 * out}
+
+
+def model_of(name: str) -> nn.Module:
+    return Two() if "several" in name else net()
+
+
+def other_net(name: str = "") -> nn.Module:
     """The same module with nothing of its weights or buffers."""
-    model = net()
+    model = model_of(name)
     for tensor in model.state_dict().values():
         tensor.fill_(7)
     return model
@@ -62,10 +78,19 @@ def cubed(output: Tensor, y: Tensor) -> Tensor:
     return (output[:, 0] - y).abs() ** 3
 
 
+def both(outputs: dict[str, Tensor], y: tuple[Tensor, Tensor]) -> Tensor:
+    return (outputs["mean"] - y[0]) ** 2 + (outputs["twice"] - y[1]).abs()
+
+
+def gap(y_true: Any, y_pred: Any) -> float:
+    return float(np.abs(y_true[0] - y_pred["mean"]).max())
+
+
 AGAIN: dict[str, dict[str, Any]] = {  # what plan.json cannot hold
     "everything": {"validation": MASK},
     "a dataset that draws at random": {},
     "one's own loss and optimizer": {"loss": cubed, "optimizer": partial(torch.optim.RMSprop, momentum=0.5)},
+    "several outputs and a metric": {"loss": both, "metric": (gap, "min"), "validation": MASK},
     "stopped by patience": {"validation": (X[MASK], Y[MASK])},
     "stopped by target loss": {},
 }
@@ -102,6 +127,13 @@ PLANS: dict[str, dict[str, Any]] = {
         "epochs": 3.5,
         "checkpoint_every": 3,
     },
+    "several outputs and a metric": {
+        "batch_size": M,
+        "optimizer": "adam",
+        "learning_rate": 0.05,
+        "epochs": 3,
+        "checkpoint_every": 1,
+    },
     "stopped by patience": {
         "batch_size": M,
         "loss": "squared_error",
@@ -124,7 +156,7 @@ PLANS: dict[str, dict[str, Any]] = {
 
 
 def rows_of(name: str) -> Any:
-    return Noisy() if "dataset" in name else (X, Y, W)
+    return Noisy() if "dataset" in name else (X, (Y, -Y), W) if "several" in name else (X, Y, W)
 
 
 def fresh_chance() -> None:
@@ -144,7 +176,7 @@ def begun(name: str, folder: Path, copies: Path) -> tuple[Run, list[Path]]:
     """The whole run, and a copy of its folder as it stood after each look."""
     fresh_chance()
     plan = module_plan({**PLANS[name], **AGAIN[name]}, None)
-    flow, kept = fitting(net(), rows_of(name), plan=plan, out=folder), []
+    flow, kept = fitting(model_of(name), rows_of(name), plan=plan, out=folder), []
     while True:
         try:
             look = next(flow)
@@ -198,7 +230,7 @@ def test_stopping_after_any_step_and_resuming_changes_nothing(name: str, tmp_pat
         assert found is not None
         resumed_at.add(found.checkpoint.step)
         np.random.seed(99)  # a resumed run starts in another process, whose generators stand elsewhere
-        model = other_net()
+        model = other_net(name)
         run = mbgd.resume(copy, model, rows_of(name), **AGAIN[name])
         assert torch.equal(flat(model), weights), copy
         assert facts(copy) == expected, copy

@@ -10,13 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from mbgd.desk.bounds import Choice, Switch
+from mbgd.desk.bounds import Switch
+from mbgd.desk.knob import meaning
 from mbgd.desk.plan import Plan
 
 HIDDEN = {
     "workers",
     "prefetch",
     "allow_batch_norm",
+    "schedule_every",
 }  # of data sets and modules of one's own, which the command has none of
 _LISTS = ("hidden_layer_sizes", "quantiles")  # of numbers, with commas between them
 _TEXT = ("target", "weight", "delimiter", "comment", "split")  # names of columns, which may look like numbers
@@ -63,8 +65,7 @@ def _option(knob: Field[Any], default: Any) -> Parameter:
     flag = "--" + knob.name.replace("_", "-")
     panel = PANELS["first" if knob.metadata["first"] else knob.metadata["group"]]
     bound, unsaid = knob.metadata["bound"], default is None or default is False or default == ()
-    words = f": {', '.join(bound.words)}" if isinstance(bound, Choice) and len(bound.words) > 1 else ""
-    help = knob.metadata["help"] + words + ("" if unsaid else f" (default: {_text(default)})")
+    help = meaning(knob) + ("" if unsaid else f" (default: {_text(default)})")
     names: tuple[str, ...] = (flag,)
     kind: Any
     if isinstance(bound, Switch):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import glob
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from mbgd.cli.info import show_plan
 from mbgd.cli.show import print_json, print_run
 from mbgd.cli.stopped import stopped
+from mbgd.compiled.news import told_of_compiling
 from mbgd.data.files import Dialect
 from mbgd.data.table import column_names
 from mbgd.desk.ended import read_result
@@ -68,9 +70,14 @@ def resume_table(folder: Path, *, data: Any, json: bool, quiet: bool) -> None:
     return _finish(table_resuming(folder, data=data), plan, folder=folder, json=json, quiet=quiet or json)
 
 
+def _unsaid(number: str) -> None:
+    """Of compiling, where --quiet was asked for."""
+
+
 def _finish(fitting: Any, plan: Plan, *, folder: Path, json: bool, quiet: bool) -> None:
     try:
-        run: Run = watch(fitting, models=how_many(plan), quiet=quiet)
+        with told_of_compiling(_unsaid) if quiet else nullcontext():
+            run: Run = watch(fitting, models=how_many(plan), quiet=quiet)
     except KeyboardInterrupt:
         raise stopped(folder, begun=(folder / PLAN).exists()) from None
     if not quiet:

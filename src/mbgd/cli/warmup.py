@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 from mbgd.cli.show import print_json
 from mbgd.cli.streams import tell
-from mbgd.compiled.news import told_of_compiling
-from mbgd.desk.progress import Compiling
+from mbgd.compiled.news import Compiling, told_of_compiling
 from mbgd.desk.stderr import say
 from mbgd.desk.warm import DTYPES, warm
 
 
+def _unsaid(number: str) -> None:
+    """The JSON says how many were compiled."""
+
+
 def warm_up(dtype: str | None, *, json: bool) -> None:
     """Say where the kernels are, how many were compiled, and the seconds."""
-    with nullcontext() if json else told_of_compiling(Compiling(say)):
+    with told_of_compiling(_unsaid if json else Compiling(say)):
         done = warm(tuple(DTYPES) if dtype is None else (dtype,))
     if json:
         print_json({**done._asdict(), "folder": str(done.folder)})

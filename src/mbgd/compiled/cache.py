@@ -23,13 +23,21 @@ from numba.core import caching, ccallback, compiler, config, sigutils
 from numba.core.runtime import rtsys
 
 from mbgd.compiled.cache_folder import Place, open_folder
-from mbgd.compiled.news import tell_of_compiling
+from mbgd.compiled.guard_pages import IS_CHECKED
+from mbgd.compiled.news import Begun, tell_of_compiled, tell_of_compiling
 
 _HOUSE = Path(__file__).parent.parent
 _WRITTEN = ("compiled", "data/columns.py", "data/swaps.py", "step/fused")  # where kernels are
 SOURCES = tuple(_HOUSE / name for name in _WRITTEN)
 _STAMP = "1"  # the folder's name says all that can change, so an index never has to
-_SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "CPU_NAME", "CPU_FEATURES")  # of Numba, by environment variables
+_SETTINGS = (
+    "OPT",
+    "LOOP_VECTORIZE",
+    "SLP_VECTORIZE",
+    "CPU_NAME",
+    "CPU_FEATURES",
+    "BOUNDSCHECK",
+)  # Numba's environment variables
 _numba: Any = caching  # these are without types
 _compiler: Any = compiler
 _sigutils: Any = sigutils
@@ -69,7 +77,7 @@ def folder_name(sources: Iterable[Path]) -> str:
     settings = [(name, getattr(config, name, None)) for name in _SETTINGS]
     features = llvmlite.binding.get_host_cpu_features().flatten()
     llvm = (llvmlite.__version__, llvmlite.binding.get_process_triple(), llvmlite.binding.get_host_cpu_name(), features)
-    known.update(repr((versions, settings, llvm)).encode())
+    known.update(repr((versions, settings, llvm, IS_CHECKED)).encode())
     return known.hexdigest()[:32]
 
 
@@ -79,6 +87,7 @@ class KernelCache:
     def __init__(self, function: Callable[..., Any], *, kind: str) -> None:
         self._function: Final = function
         self._kind: Final = kind  # a C function has an entry that a dispatcher's code lacks
+        self._begun: dict[str, Begun] = {}  # by signature
 
     @property
     def cache_path(self) -> str:
@@ -93,10 +102,12 @@ class KernelCache:
                 return _compiler.CompileResult._rebuild(target_context, *found)
         except Exception:  # a damaged file may raise anything; what it held is compiled again
             self._forget(file)
-        tell_of_compiling(_number(signature))
+        self._begun[str(signature)] = tell_of_compiling(_number(signature))
         return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
+        if begun := self._begun.pop(str(signature), None):
+            tell_of_compiled(begun)
         if compiled.library.has_dynamic_globals:  # an address of this process is part of the code
             return
         key, file = self._file(signature, compiled.codegen)

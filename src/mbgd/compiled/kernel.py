@@ -18,12 +18,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from mbgd.compiled.cache import kept_cfunc, kept_njit
+from mbgd.compiled.guard_pages import IS_CHECKED, Guarded
 
 F = TypeVar("F", bound=Callable[..., Any])
 OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
     "fastmath": {"nsz", "arcp", "contract", "reassoc"},
-    "boundscheck": False,
+    "boundscheck": IS_CHECKED,
 }
 LENT: dict[str, Any] = {**OPTIONS, "_nrt": False, "nogil": True}
 """Arrays are lent to a kernel, never kept: to count who holds each, at every piece of it, took a fifth of a step of one row."""
@@ -32,6 +33,12 @@ LENT: dict[str, Any] = {**OPTIONS, "_nrt": False, "nogil": True}
 def kernel(function: F) -> F:
     """Compiled on its first call for each dtype, then kept on disk."""
     compiled: F = kept_njit(function, **LENT)
+    return Guarded(compiled) if IS_CHECKED else compiled  # type: ignore[return-value]  # called alike
+
+
+def as_compiled(function: F) -> F:
+    """A kernel without its guard pages, for threads that have to see what the others write."""
+    compiled: F = getattr(function, "compiled", function)
     return compiled
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import RLock
 
 import numpy as np
 import torch
@@ -13,21 +15,59 @@ import torch
 from mbgd.seeds import step_seed
 
 _told: ContextVar[int | None] = ContextVar("seed of the read at hand", default=None)
+_locks = [RLock()]
+
+
+def _anew() -> None:
+    _locks[0] = RLock()  # a thread that had it in the parent is not in a child of its fork
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_anew)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One thread at a time inside: the global generators are one for all threads, and what one of them seeds, another would
+    draw."""
+    with _locks[0]:
+        yield
 
 
 @contextmanager
 def kept_aside() -> Iterator[None]:
-    """Whatever draws inside from torch's, NumPy's or Python's global generators: afterwards they stand as before."""
-    of_torch, of_numpy, of_python = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    of_cuda = torch.cuda.get_rng_state_all() if _cuda_is_used() else []
-    try:
-        yield
-    finally:
-        torch.set_rng_state(of_torch)
-        for device, state in enumerate(of_cuda):
-            torch.cuda.set_rng_state(state, device)
-        np.random.set_state(of_numpy)
-        random.setstate(of_python)
+    """Whatever draws inside from torch's, NumPy's or Python's global generators, `alone`: afterwards they stand as before."""
+    with alone():
+        of_torch, of_numpy, of_python = torch_state(), np.random.get_state(), random.getstate()
+        try:
+            yield
+        finally:
+            set_torch_state(of_torch)
+            np.random.set_state(of_numpy)
+            random.setstate(of_python)
+
+
+def torch_state() -> list[torch.Tensor]:
+    """That of torch's global generators, the CPU's first; to be asked for `alone`."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if _cuda_is_used() else [])]
+
+
+def set_torch_state(states: list[torch.Tensor]) -> None:
+    """Undo whatever was drawn since `torch_state`."""
+    torch.set_rng_state(states[0])
+    for device, state in enumerate(states[1:]):
+        torch.cuda.set_rng_state(state, device)
+
+
+@contextmanager
+def torch_aside() -> Iterator[None]:
+    """`kept_aside` of torch's generators only."""
+    with alone():
+        before = torch_state()
+        try:
+            yield
+        finally:
+            set_torch_state(before)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from mbgd.data.chance import seed_of_task, set_generators
 from mbgd.data.order import IntArray
-from mbgd.data.source import Rows
+from mbgd.data.source import Rows, named_tensors
 from mbgd.errors import DataError
 
 Collate = Callable[[list[Any]], Any]
@@ -41,7 +41,7 @@ class DatasetSource:
         worker_init_fn: Callable[[int], None] | None = None,
         multiprocessing_context: Any = None,
     ) -> None:
-        self._dataset, self._collate = dataset, _Collated(collate)
+        self._dataset, self._collate = dataset, Collated() if collate is default_collate else collate
         self._rows_per_task = rows_per_task if batch_rows is None else 1 << 62
         self._tasks: list[_Task] = []  # what the loader's next pass reads; its workers stay alive
         self._loader: DataLoader[Any] | None = None
@@ -51,7 +51,7 @@ class DatasetSource:
                 batch_sampler=_Tasks(self._tasks),  # type: ignore[arg-type]  # it asks for lists, and hands on whatever it gets
                 num_workers=workers,
                 collate_fn=self._collate,
-                worker_init_fn=_Begin(worker_init_fn),
+                worker_init_fn=Begin(worker_init_fn),
                 generator=torch.Generator().manual_seed(0),  # its own: another thread must not touch that of dropout
                 persistent_workers=True,
                 timeout=timeout,
@@ -83,8 +83,8 @@ class DatasetSource:
         self._tasks[:] = [_Task(part, seed_of_task(number, part[0])) for number, part in enumerate(cut)]
         try:
             parts = [self._checked(found, task) for found, task in zip(self._loader, cut, strict=True)]
-        except DataError as error:  # a worker's comes with its traceback, whose last line is the sentence
-            raise DataError(str(error).splitlines()[-1].removeprefix("mbgd.errors.DataError: ")) from error
+        except DataError as error:
+            raise of_worker(error) from error
         if len(parts) == 1:
             return parts[0]
         return parts[0].filled(torch.cat(leaves) for leaves in zip(*(part.leaves() for part in parts), strict=True))
@@ -137,19 +137,15 @@ def _differs(first: tuple[_Leaf, ...], now: tuple[_Leaf, ...], wanted: list[int]
 
 def _named(rows: Rows) -> list[tuple[str, Tensor]]:
     """Every tensor with what a message calls it."""
-    x = rows.x
-    if isinstance(x, dict):
-        named = [(f"x[{key!r}]", leaf) for key, leaf in x.items()]
-    else:
-        named = [("x", x)] if isinstance(x, Tensor) else [(f"x[{i}]", leaf) for i, leaf in enumerate(x)]
-    return named + [(name, leaf) for name, leaf in (("y", rows.y), ("weight", rows.w)) if leaf is not None]
+    parts = (("x", rows.x), ("y", rows.y), ("weight", rows.w))
+    return [found for name, part in parts if part is not None for found in named_tensors(part, name)]
 
 
 @dataclass(frozen=True)
-class _Collated:
+class Collated:
     """Items to one batch; what cannot be stacked is refused in one sentence, in a worker too."""
 
-    collate: Collate
+    collate: Collate = default_collate
 
     def __call__(self, items: list[Any]) -> Any:
         try:
@@ -171,7 +167,7 @@ class _Task:
 
 
 @dataclass(frozen=True)
-class _Begin:
+class Begin:
     """What a worker does first. Ctrl-C reaches every process of a terminal; the one that trains needs its workers until it
     has saved."""
 
@@ -181,6 +177,19 @@ class _Begin:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if self.own is not None:
             self.own(worker)
+
+
+class Together(Dataset[Any]):
+    """A dataset with `__getitems__` that gives as many items as were asked for, or raises DataError."""
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, row: int) -> Any:
+        return self._dataset[row]
+
+    def __getitems__(self, rows: list[int]) -> list[Any]:
+        return _items(self._dataset, rows)
 
 
 class _Seeded(Dataset[Any]):
@@ -211,6 +220,11 @@ class _Tasks(Sampler[_Task]):
         return len(self._tasks)
 
 
+def of_worker(error: DataError) -> DataError:
+    """The sentence alone: a worker's error comes with its traceback, whose last line it is."""
+    return DataError(str(error).splitlines()[-1].removeprefix("mbgd.errors.DataError: "))
+
+
 def _items(dataset: Dataset[Any], rows: list[int]) -> list[Any]:
     together = getattr(dataset, "__getitems__", None)
     if together is None:
@@ -230,7 +244,8 @@ def length(dataset: Any) -> int:
     except (TypeError, NotImplementedError):  # what Python says of no __len__, and datasets of one not written
         raise DataError(
             f"data must have a length and rows by number, got {type(dataset).__name__}; an iterable dataset has no order "
-            "to shuffle: give a map-style dataset (__len__ and __getitem__), arrays or tensors"
+            "to shuffle: give a map-style dataset (__len__ and __getitem__), arrays or tensors, or write the loop around "
+            "mbgd.batches, which goes through it as it comes"
         ) from None
 
 
@@ -250,7 +265,7 @@ def _as_rows(item: Any) -> Rows:
         x, y, w = (*item, None)[:3]
     elif isinstance(item, dict):
         x, y = split_target(item)
-    rows = Rows(tuple(x) if isinstance(x, list) else x, y, w)
+    rows = Rows(tuple(x) if isinstance(x, list) else x, tuple(y) if isinstance(y, list) else y, w)
     _check_tensors(rows)
     return rows
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from mbgd.data.dataset import DatasetSource, length, split_target
-from mbgd.data.loader import loading, makes_its_own
-from mbgd.data.source import ArraySource, Inputs, Rows, Source, WeightedSource
+from mbgd.data.loader import loading, makes_its_own, streams
+from mbgd.data.source import ArraySource, Inputs, Rows, Source, Targets, WeightedSource
 from mbgd.data.sparse import SparseSource, csr_tensor, is_sparse, pieces_of
 from mbgd.data.tensors import as_tensor, is_array, is_frame, weights
 from mbgd.errors import DataError
@@ -51,9 +51,14 @@ def as_inputs(data: Any) -> Source:
     """The rows of inputs to predict for. A list is rows, a tuple the inputs of the model and a dict its named inputs: none of
     them is ever taken for (X, y). The items of datasets and loaders are what they are in training; their targets are left out.
     """
-    if isinstance(data, DataLoader) or not (_holds_inputs(data) or isinstance(data, list)):
+    if isinstance(data, DataLoader) and not streams(data.dataset) and (own := loading(data).own) is not None:
+        raise DataError(
+            f"data must be rows in their order to predict for, got a DataLoader with {type(own).__name__}, which draws some of "
+            "them; give its dataset, or a Subset of it"
+        )
+    if isinstance(data, DataLoader) or not (holds_inputs(data) or isinstance(data, list)):
         return as_source(data, need_target=False)
-    source = _source_of(_checked(Rows(_inputs(data), None, None)))
+    source = _source_of(checked(Rows(_inputs(data), None, None)))
     _check_rows(source)
     return source
 
@@ -63,7 +68,7 @@ def _check_rows(source: Source) -> None:
         raise DataError("data must have at least 1 row, got 0; check the filter that made it")
 
 
-def _holds_inputs(data: Any) -> bool:
+def holds_inputs(data: Any) -> bool:
     """Whether it holds the rows of one or more inputs as they are, and nothing that must be read."""
     if isinstance(data, Dataset):
         return False
@@ -81,10 +86,10 @@ def _as_source(data: Any, *, workers: int, need_target: bool) -> Source:
         data = inputs if target is None else (inputs, target)
     if isinstance(data, tuple) and not isinstance(data, Dataset):
         return _source_of(_from_arrays(data, need_target=need_target))
-    if _holds_inputs(data):
+    if holds_inputs(data):
         if need_target:
             raise DataError(f"data must be (X, y), got one {type(data).__name__} without a target; pass (X, y)")
-        return _source_of(_checked(Rows(_inputs(data), None, None)))
+        return _source_of(checked(Rows(_inputs(data), None, None)))
     if hasattr(data, "read") and hasattr(data, "n_rows"):
         return cast(Source, data)
     if hasattr(data, "__getitem__"):
@@ -132,14 +137,14 @@ def _of_loader(loader: DataLoader[Any], *, workers: int, need_target: bool) -> S
 
 def _from_arrays(parts: tuple[Any, ...], *, need_target: bool) -> Rows:
     if len(parts) == 1 and not need_target:
-        return _checked(Rows(_inputs(parts[0]), None, None))
+        return checked(Rows(_inputs(parts[0]), None, None))
     if len(parts) not in (2, 3):
         demand = "data must be (X, y) or (X, y, weight)"
         raise DataError(
             f"{demand}, got a {type(parts).__name__} of {len(parts)}; several inputs go in a tuple: ((a, b), y)"
         )
     weight = weights(parts[2]) if len(parts) == 3 else None
-    return _checked(Rows(_inputs(parts[0]), as_tensor(parts[1], "y"), weight))
+    return checked(Rows(_inputs(parts[0]), _targets(parts[1]), weight))
 
 
 def _source_of(rows: Rows) -> Source:
@@ -149,7 +154,7 @@ def _source_of(rows: Rows) -> Source:
 
 def _inputs(x: Any) -> Inputs:
     if is_sparse(x):
-        return _sparse_tensor(x, "X")
+        return sparse_tensor(x, "X")
     if isinstance(x, Mapping):
         return {str(name): as_tensor(part, f"X[{name!r}]") for name, part in x.items()}
     if isinstance(x, tuple):
@@ -157,7 +162,16 @@ def _inputs(x: Any) -> Inputs:
     return as_tensor(x, "X")
 
 
-def _sparse_tensor(matrix: Any, name: str) -> Tensor:
+def _targets(y: Any) -> Targets:
+    """One array of targets, or a tuple of arrays or a dict of them for a loss that takes several."""
+    if isinstance(y, Mapping) and not is_sparse(y):
+        return {str(name): as_tensor(part, f"y[{name!r}]") for name, part in y.items()}
+    if isinstance(y, tuple) and y and all(is_array(part) and np.ndim(part) for part in y):
+        return tuple(as_tensor(part, f"y[{i}]") for i, part in enumerate(y))
+    return as_tensor(y, "y")
+
+
+def sparse_tensor(matrix: Any, name: str) -> Tensor:
     """One of SciPy's sparse matrices as a CSR tensor that shares memory where it can; counts and booleans as floats."""
     csr = pieces_of(matrix, name)
     values = as_tensor(csr.values, name)
@@ -166,7 +180,8 @@ def _sparse_tensor(matrix: Any, name: str) -> Tensor:
     return csr_tensor(starts, columns, values.numpy(), matrix.shape[1])
 
 
-def _checked(rows: Rows) -> Rows:
+def checked(rows: Rows) -> Rows:
+    """The rows; raises DataError where tensors have several lengths, or there is none."""
     lengths = {len(t) for t in rows.leaves()}
     if len(lengths) > 1:
         shapes = ", ".join(str(tuple(t.shape)) for t in rows.leaves())

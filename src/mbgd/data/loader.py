@@ -5,7 +5,7 @@ Its batches are made here all the same; what cannot be kept is refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ from torch.utils.data import (
 
 from mbgd.data.chance import kept_aside, set_generators
 from mbgd.data.order import IntArray
-from mbgd.errors import DataError
+from mbgd.errors import DataError, PlanError
 from mbgd.seeds import step_seed
 
 OF_A_SAMPLER = 1 << 61  # beside an epoch's number, so that no step's draws begin with the same seed
@@ -104,6 +104,11 @@ class Loading:
     sampler: Any = None
     batch_sampler: Any = None
 
+    @property
+    def own(self) -> Any:
+        """What draws in place of an order of ours, None where nothing does."""
+        return self.sampler if self.batch_sampler is None else self.batch_sampler
+
 
 def loading(loader: DataLoader[Any]) -> Loading:
     """What the loader was made to do. Raises DataError for one that hands out items without making batches."""
@@ -125,6 +130,17 @@ def loading(loader: DataLoader[Any]) -> Loading:
     if type(sampler) is RandomSampler and not sampler.replacement and n_rows == n_drawn == _length(sampler.data_source):
         return Loading({**words, "sampling": "reshuffle"}, told)
     return Loading(words, told, sampler=sampler)
+
+
+def check_words(found: Loading, given: Mapping[str, Any]) -> None:
+    """Raises PlanError for a word, beside the loader, that says again what its own sampler does."""
+    own = found.own
+    words = ("sampling",) if found.batch_sampler is None else ("batch_size", "sampling", "tail")
+    for word in words if own is not None else ():
+        if word in given:
+            raise PlanError(
+                f"{word} is what the loader's {type(own).__name__} does, got {given[word]!r} as well; leave one out"
+            )
 
 
 def makes_its_own(loader: DataLoader[Any]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from mbgd.data.memory import Memory
 from mbgd.data.order import IntArray
 
 Inputs = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
+Targets = Any  # a tensor, or a tuple or dict of them
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,12 @@ class Rows:
     """Some rows: inputs x, targets y, weights w (None: all one); every tensor has one entry a row in its first dimension."""
 
     x: Inputs
-    y: Tensor | None
+    y: Targets | None
     w: Tensor | None
 
     def leaves(self) -> list[Tensor]:
         """Every tensor in a fixed order: inputs, then y, then w."""
-        return [*inputs_of(self.x), *(t for t in (self.y, self.w) if t is not None)]
+        return [leaf for part in (self.x, self.y, self.w) if part is not None for leaf in leaves_of(part)]
 
     def filled(self, leaves: Iterable[Tensor]) -> Rows:
         """The same structure around other tensors, given in the order of `leaves()`."""
@@ -36,8 +37,8 @@ class Rows:
     def map(self, change: Callable[[Tensor], Tensor]) -> Rows:
         """The same structure with `change` applied to each tensor."""
         return Rows(
-            _map_inputs(self.x, change),
-            None if self.y is None else change(self.y),
+            mapped(self.x, change),
+            None if self.y is None else mapped(self.y, change),
             None if self.w is None else change(self.w),
         )
 
@@ -53,11 +54,36 @@ class Source(Protocol):
         ...
 
 
+def leaves_of(held: Any) -> list[Tensor]:
+    """The tensors of a structure in a fixed order: itself, or those that a tuple, list or dict holds, however deep."""
+    if isinstance(held, (tuple, list, Mapping)):
+        parts = held.values() if isinstance(held, Mapping) else held
+        return [leaf for part in parts for leaf in leaves_of(part)]
+    return [held]
+
+
+def mapped(held: Any, change: Callable[[Tensor], Any]) -> Any:
+    """The same structure with `change` applied to each tensor; a dict of any make becomes a plain one."""
+    if isinstance(held, Mapping):
+        return {name: mapped(part, change) for name, part in held.items()}
+    if isinstance(held, (tuple, list)):
+        parts = [mapped(part, change) for part in held]
+        return type(held)(*parts) if hasattr(held, "_fields") else type(held)(parts)
+    return change(held)
+
+
+def named_tensors(held: Any, name: str) -> list[tuple[str, Tensor]]:
+    """Every tensor of a structure with what a message calls it: y, y[0], y['a']."""
+    if isinstance(held, Mapping):
+        return [found for key, part in held.items() for found in named_tensors(part, f"{name}[{key!r}]")]
+    if isinstance(held, (tuple, list)):
+        return [found for i, part in enumerate(held) for found in named_tensors(part, f"{name}[{i}]")]
+    return [(name, held)]
+
+
 def inputs_of(x: Inputs) -> list[Tensor]:
     """The input tensors in a fixed order, whatever holds them."""
-    if isinstance(x, Tensor):
-        return [x]
-    return list(x.values()) if isinstance(x, dict) else list(x)
+    return [x] if isinstance(x, Tensor) else leaves_of(x)
 
 
 def call(model: Callable[..., Any], x: Inputs) -> Any:
@@ -65,14 +91,6 @@ def call(model: Callable[..., Any], x: Inputs) -> Any:
     if isinstance(x, Tensor):
         return model(x)
     return model(**x) if isinstance(x, dict) else model(*x)
-
-
-def _map_inputs(x: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
-    if isinstance(x, Tensor):
-        return change(x)
-    if isinstance(x, dict):
-        return {name: change(part) for name, part in x.items()}
-    return tuple(change(part) for part in x)
 
 
 @dataclass(frozen=True)

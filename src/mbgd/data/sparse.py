@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mbgd.data.order import IntArray
-from mbgd.data.source import Rows
+from mbgd.data.source import Rows, mapped
 from mbgd.errors import DataError
 
 
@@ -79,11 +79,11 @@ class SparseSource:
         found = self.read_sparse(rows)
         assert isinstance(found.x, Tensor)
         places = [piece.to(torch.int64) for piece in (found.x.crow_indices(), found.x.col_indices())]
-        return [*places, found.x.values(), *(leaf for leaf in (found.y, found.w) if leaf is not None)]
+        return [*places, found.x.values(), *Rows((), found.y, found.w).leaves()]
 
     def _with_targets(self, x: Tensor, wanted: IntArray) -> Rows:
         index = torch.from_numpy(wanted)
-        y, w = (None if leaf is None else leaf[index] for leaf in (self.data.y, self.data.w))
+        y, w = (None if part is None else mapped(part, lambda leaf: leaf[index]) for part in (self.data.y, self.data.w))
         return Rows(x, y, w)
 
 

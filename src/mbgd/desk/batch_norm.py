@@ -25,7 +25,7 @@ def has_batch_norm(model: nn.Module) -> bool:
 def chosen_tail(plan: Plan, model: nn.Module, n_rows: int, batch_size: int) -> Tail:
     """`auto`: even sizes where BatchNorm would meet a single row in training, else a short last batch."""
     if plan.tail != "auto":
-        return plan.tail  # type: ignore[return-value]  # one of Tail, by its bound
+        return plan.tail
     return "even" if batch_size > 1 and n_rows % batch_size == 1 and has_batch_norm(model) else "short"
 
 

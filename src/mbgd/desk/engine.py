@@ -14,6 +14,7 @@ from mbgd.desk.plan import Plan
 from mbgd.errors import PlanError
 from mbgd.loading import uncollected
 from mbgd.step.autograd import AutogradEngine, Engine
+from mbgd.step.draws import may_draw
 from mbgd.step.fused.program import Program, make_program
 from mbgd.step.gradient import GradientRule
 from mbgd.step.loss import Loss
@@ -85,7 +86,13 @@ def make_engine(
     found += MADE_DENSE + "autograd takes no others" if isinstance(source, SparseSource) else ""
     forward = torch.compile(forward) if plan.compile else forward
     autograd = AutogradEngine(
-        updater, forward, rule, plan.seed, fades_over=fades_over, decay_fades_over=decay_fades_over
+        updater,
+        forward,
+        rule,
+        plan.seed,
+        fades_over=fades_over,
+        decay_fades_over=decay_fades_over,
+        may_draw=may_draw(model, loss, updater.optimizer),
     )
     return autograd, found, threads, work
 

@@ -57,7 +57,8 @@ class Ensemble:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        return self.predictors[0].output_shape
+        shape: tuple[int, ...] = self.predictors[0].output_shape  # of a table's model
+        return shape
 
     @property
     def target(self) -> Target | Targets | None:

@@ -44,8 +44,12 @@ def _of(source: Source) -> dict[str, Any]:
 
 
 def _by_name(rows: Rows) -> Rows:
-    """A dict of inputs sorted by name: to the model its order is nothing."""
-    return replace(rows, x=dict(sorted(rows.x.items()))) if isinstance(rows.x, dict) else rows
+    """A dict of inputs or targets sorted by name: to the model and the loss its order is nothing."""
+
+    def ordered(part: Any) -> Any:
+        return dict(sorted(part.items())) if isinstance(part, dict) else part
+
+    return replace(rows, x=ordered(rows.x), y=ordered(rows.y))
 
 
 def check_same(then: Mapping[str, Any] | None, now: Mapping[str, Any], *, name: str = "data") -> None:

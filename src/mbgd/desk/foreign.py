@@ -26,6 +26,7 @@ FOREIGN = {
     "drop_last": "tail ('short', 'even' or 'drop')",
     "n_iter_no_change": "patience",
     "early_stopping": "patience with validation",
+    "tol": "min_delta (with patience)",
     "validation_split": "validation",
     "validation_fraction": "validation",
     "validation_data": "validation",

@@ -61,7 +61,7 @@ def further(
         )
     parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
     if each_epoch:
-        parts = replace(parts, ends=replace(parts.ends, at_epoch_end=True))
+        parts = parts.looked_at_each_epoch()
     start, recorder = Standing(), Recorder(None, checkpoint_every=None)
     if after is not None:
         start, parts = Standing(progress=after.progress), _behind(parts, after.progress)

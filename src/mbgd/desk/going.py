@@ -23,9 +23,11 @@ def going(parts: Parts, plan: Plan, *, recorder: Recorder, start: Standing) -> T
     Raises KeyboardInterrupt after an interrupt, saved and on a step boundary.
     """
     ended = False
+    if parts.scheduler is not None:
+        parts.scheduler.catch_up(start.progress, start.scores)
     with borrowed(parts):
         try:
-            with interruptible() as interrupted, recorder.at_work(), computing(parts.device, parts.threads):
+            with interruptible() as interrupted, recorder.at_work(), computing(parts.threads):
                 trained = yield from train(parts, plan, start=start, recorder=recorder, interrupted=interrupted)
             ended = trained.ending.reason is not StopReason.INTERRUPTED
         finally:

@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from collections.abc import Callable
+from typing import Any, Literal, Protocol, TypedDict
+
+Task = Literal["regression", "classification"]
+ThresholdFor = Literal["f1", "balanced_accuracy"]
+ClassWeight = Literal["balanced"]
+Preset = Literal["fast", "default", "best"]
+OnDivergence = Literal["stop", "recover"]
+Metric = Literal["loss", "r2", "rmse", "mae", "accuracy", "balanced_accuracy", "log_loss", "roc_auc", "pinball"]
+Better = Literal["max", "min"]
+Schedule = Literal["constant", "step", "cosine", "one_cycle"]
+ScheduleEvery = Literal["epoch", "step"]
+Sampling = Literal["reshuffle", "iid", "natural"]
+Tail = Literal["auto", "short", "even", "drop"]
+Precision = Literal["float32", "bf16"]
+Engine = Literal["auto", "fused", "autograd"]
+Log = Literal["tensorboard", "mlflow"]
+Auto = Literal["auto"]
+
+
+class HasState(Protocol):
+    """What torch's optimizers and schedulers have in common; they are not named here, where torch would have to be loaded."""
+
+    def state_dict(self) -> dict[str, Any]: ...
 
 
 class Knobs(TypedDict, total=False):
@@ -10,42 +33,44 @@ class Knobs(TypedDict, total=False):
 
     loss: Any
     optimizer: Any
-    learning_rate: float | str | None
+    learning_rate: float | Auto | None
     momentum: float
     nesterov: bool
     weight_decay: float | None
     weight_decay_fades: bool
-    batch_size: int | str
-    epochs: float | str | None
+    batch_size: int | Literal["full", "auto"]
+    epochs: float | Auto | None
     steps: int | None
     time_limit: float | str | None
     target_loss: float | None
-    patience: int | str | None
-    on_divergence: str
-    metric: str | None
+    patience: int | Auto | None
+    min_delta: float
+    on_divergence: OnDivergence
+    metric: Metric | Callable[..., Any] | tuple[Callable[..., Any], Better] | None
     restore_best: bool
     validation: Any
-    schedule: str
+    schedule: Schedule | Callable[..., Any] | HasState
+    schedule_every: ScheduleEvery | None
     warmup: float
-    sampling: str
-    tail: str
+    sampling: Sampling
+    tail: Tail
     seed: int
     clip_norm: float | None
-    ema_decay: float | str | None
+    ema_decay: float | Auto | None
     label_smoothing: float
     quantile: float
     huber_delta: float
     micro_batch: int | None
     allow_batch_norm: bool
-    precision: str
+    precision: Precision
     compile: bool
     device: Any
-    threads: int | str
+    threads: int | Auto
     workers: int
     prefetch: int | None
-    engine: str
+    engine: Engine
     checkpoint_every: int | str | None
-    log: str | None
+    log: Log | None
 
 
 class TableKnobs(Knobs, total=False):
@@ -53,10 +78,10 @@ class TableKnobs(Knobs, total=False):
     and `ema_decay` may be "auto"."""
 
     quantiles: tuple[float, ...]
-    threshold_for: str | None
-    task: str | None
+    threshold_for: ThresholdFor | None
+    task: Task | None
     weight: str | None
-    class_weight: str | None
+    class_weight: ClassWeight | None
     drop: tuple[str, ...]
     categorical: tuple[str, ...]
     numeric: tuple[str, ...]
@@ -69,10 +94,10 @@ class TableKnobs(Knobs, total=False):
     refit: bool
     folds: int | None
     hidden_layer_sizes: tuple[int, ...]
-    dropout: float | str
+    dropout: float | Auto
     dropout_fades: bool
     number_embeddings: bool
     input_scales: bool
     members: int
     shared_members: int
-    preset: str | None
+    preset: Preset | None

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from mbgd.data.chance import alone, set_torch_state, torch_state
 from mbgd.errors import PlanError
 from mbgd.forks import torch_threads
 from mbgd.step.members import met_again
@@ -100,13 +101,16 @@ def fits(n_bytes: int, device: torch.device) -> bool:
 
 
 @contextmanager
-def computing(device: torch.device, threads: int) -> Iterator[None]:
+def computing(threads: int) -> Iterator[None]:
     """Threads set, torch's generators kept aside and gradients on: the caller finds all of them as they were."""
-    before = torch.get_num_threads()
-    cuda = [device] if device.type == "cuda" else []
+    threads_before = torch.get_num_threads()
+    with alone():
+        before = torch_state()
     try:
-        with torch.random.fork_rng(devices=cuda), torch.enable_grad():
+        with torch.enable_grad():
             torch.set_num_threads(torch_threads(threads))
             yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads_before)
+        with alone():
+            set_torch_state(before)

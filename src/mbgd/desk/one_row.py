@@ -22,7 +22,7 @@ from mbgd.errors import DataError, PlanError
 from mbgd.measure.conformal import Widening
 from mbgd.measure.quantiles import middle
 from mbgd.measure.threshold import Threshold
-from mbgd.model.arrays import Network
+from mbgd.model.arrays import Network, Scaling
 from mbgd.step.plain import PREDICTIONS, prediction_word
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class RowPredictor:
     several: bool  # outputs a row
     threshold: Threshold | None
     multilabel: bool = False  # each output is the probability of a label by itself
+    names: tuple[str, ...] = ()  # of the columns, where a model of arrays was trained on a frame
 
     def predict_one(self, row: Any) -> Any:
         """The mean in the target's own units, the median of quantiles, or the class, as `predict`; an array (T,) of several
@@ -142,11 +143,36 @@ class RowPredictor:
         return tuple(Encoder.from_json(described) for described in self.described)
 
     def _numbers(self, row: Any) -> Encoded:
-        network = self.models[0].network
-        numbers_F = np.asarray(row, dtype=network.dtype)
-        if numbers_F.shape != (network.n_inputs,):
-            raise DataError(f"row must hold {network.n_inputs} numbers, got shape {numbers_F.shape}; give one an input")
+        network, gaps = self.models[0].network, False
+        if isinstance(row, Mapping):
+            row, gaps = self._in_order(row), True
+        try:
+            given_F = np.asarray(row)
+        except ValueError:  # of parts that differ in length
+            given_F = np.array(None)
+        if given_F.dtype.kind not in "biuf":
+            raise DataError(f"row must hold {network.n_inputs} numbers, got {_shown(row)}; give numbers alone")
+        if given_F.shape != (network.n_inputs,):
+            raise DataError(f"row must hold {network.n_inputs} numbers, got shape {given_F.shape}; give one an input")
+        numbers_F = given_F.astype(network.dtype)
+        if gaps:
+            center_F = network.front.center if isinstance(network.front, Scaling) else np.zeros(())
+            numbers_F = np.where(np.isnan(numbers_F), center_F, numbers_F)
+        if not np.isfinite(numbers_F).all():
+            place = int(np.flatnonzero(~np.isfinite(numbers_F))[0])
+            raise DataError(f"row must hold finite numbers, got {numbers_F[place]:g} at place {place}; fill it in")
         return numbers_F, ()
+
+    def _in_order(self, row: Mapping[str, Any]) -> list[Any]:
+        """The numbers of a row by the names of its columns, NaN for what is missing."""
+        if not self.names:
+            raise DataError(
+                "row must be a sequence of numbers, got a mapping; the model was trained on an array, whose columns have no names"
+            )
+        for name in self.names:
+            if name not in row:
+                raise DataError(f"row has no column {name!r}, the model was trained with it; None is a missing number")
+        return [np.nan if (value := row[name]) is None else value for name in self.names]
 
     def _spread(self, mean_O: Array) -> Array:
         return mean_O if self.several else np.array([1.0 - mean_O[0], mean_O[0]])
@@ -180,6 +206,7 @@ def row_predictor(plain: Plain) -> RowPredictor:
         several=first.several,
         threshold=None if threshold is None else Threshold.from_json(threshold),
         multilabel=bool(first.facts.get("multilabel")),
+        names=tuple(first.facts.get("names", ())),
     )
 
 
@@ -200,6 +227,11 @@ def _model(plain: PlainModel) -> _Model:
         high=np.array([_end(one.get("high"), inf) for one in each]),
         widening=None if widening is None else Widening.from_json(levels, widening),
     )
+
+
+def _shown(row: Any) -> str:
+    text = " ".join(repr(row).split())
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _end(value: float | None, without: float) -> float:

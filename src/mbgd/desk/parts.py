@@ -20,23 +20,28 @@ from mbgd.data.sparse import SparseSource
 from mbgd.data.stream import ChunkEnds, chunks, rows_in_place, rows_of_a_chunk
 from mbgd.desk.batch_norm import check_batch_norm, chosen_tail
 from mbgd.desk.engine import make_engine
+from mbgd.desk.length import length, rows_planned
 from mbgd.desk.machine import WORK_OF_A_CHUNK
 from mbgd.desk.mean_weight import mean_weight
 from mbgd.desk.plan import Plan
+from mbgd.desk.rates import rates_of, scheduled
 from mbgd.desk.standing import SNAPSHOT_STEPS
-from mbgd.errors import PlanError
 from mbgd.loop.progress import Progress
-from mbgd.loop.steps import Constant, RateFactor
+from mbgd.loop.steps import RateFactor
 from mbgd.loop.stop import StopReason
 from mbgd.measure.evaluate import Ends
 from mbgd.measure.metrics import METRICS, check_metric, default_metric
+from mbgd.measure.own_metric import OwnMetric
 from mbgd.seeds import step_seed
 from mbgd.step.autograd import Engine
+from mbgd.step.label_weights import divisor_said
 from mbgd.step.loss import Loss
+from mbgd.step.targets import Shape, is_one
 from mbgd.step.update import Updater, make_optimizer
-from mbgd.tune.schedule import make_schedule
+from mbgd.tune.scheduler import Scheduler
 
 BATCHES_OF_A_CHUNK = {"autograd": 256, "fused": 1 << 16}  # at most; fused they cost a microsecond each, or less
+EACH_EPOCH = "each_epoch"  # whether a callback made each epoch's end one that is looked at
 LOOKED_AT_EACH_EPOCH = 64  # steps an epoch from which every epoch's end is looked at
 EVALUATED_AT_ONCE = (
     8192  # rows: large enough to hide Python, small enough that a hidden layer's outputs stay near the caches
@@ -59,9 +64,10 @@ class Parts:
     source: Source
     order: Order
     loss: Loss
-    output_shape: tuple[int, ...]
+    output_shape: Shape
     engine: Engine
     rate_factor: RateFactor
+    scheduler: Scheduler | None  # one of torch's, beside a constant rate factor
     ends: ChunkEnds
     batch_size: int
     tail: Tail
@@ -73,6 +79,8 @@ class Parts:
     prefetch: int
     resolved: dict[str, Any]
     notices: tuple[str, ...] = ()
+    own_metric: OwnMetric | None = None
+    classes: tuple[Any, ...] = ()  # labels by which a metric of the user's own knows them; numbers where none
     n_classes: int = 2
     target_scale: Ends = (0.0, 1.0)  # (center, scale) of a standardised target: scores are in its own units
     target_range: Ends = (-math.inf, math.inf)  # of its predictions, in those units
@@ -88,11 +96,15 @@ class Parts:
 
     @property
     def greater_is_better(self) -> bool:
-        return bool(METRICS.get(self.metric, False))
+        return self.own_metric.greater_is_better if self.own_metric else bool(METRICS.get(self.metric, False))
 
     @property
     def planned_end(self) -> StopReason:
         return StopReason.STEPS if self.resolved["limit"] == "steps" else StopReason.EPOCHS
+
+    def looked_at_each_epoch(self) -> Parts:
+        """The same with a look at each epoch's end, as a callback needs it; plan.json keeps that."""
+        return replace(self, ends=replace(self.ends, at_epoch_end=True), resolved={**self.resolved, EACH_EPOCH: True})
 
     def rows_at_once(self, source: Source) -> int:
         """How many rows of a source a forward pass may take without training: no fewer than in training."""
@@ -138,13 +150,14 @@ def assemble(
     *,
     plan: Plan,
     loss: Loss,
-    output_shape: tuple[int, ...],
+    output_shape: Shape,
     chosen: IntArray | None,
     validation: Held | None,
     device: torch.device,
     for_scores: Loss | None = None,
     labels_weigh: bool = False,
     draws: Draws | None = None,
+    classes: tuple[Any, ...] = (),
     stop_after: int | None = None,
     n_classes: int = 2,
     target_scale: Ends = (0.0, 1.0),
@@ -164,7 +177,7 @@ def assemble(
     tail = chosen_tail(plan, model, n_rows, batch_size)
     check_batch_norm(model, plan, source, n_rows=n_rows, batch_size=batch_size, tail=tail, device=device)
     per_epoch = steps_per_epoch(n_rows, batch_size=batch_size, tail=tail)
-    planned, limit = _length(plan, per_epoch)
+    planned, limit = length(plan, per_epoch)
     total_steps = planned if stop_after is None else min(stop_after, planned or stop_after)
     metric = _metric(plan, loss, output_shape)
     every = [plan.checkpoint_every] if isinstance(plan.checkpoint_every, int) else []
@@ -182,35 +195,42 @@ def assemble(
         batch_size=batch_size,
         total_steps=total_steps,
     )
-    rate_factor = make_schedule(
-        plan.schedule, horizon_rows=_rows_planned(total_steps, n_rows, batch_size, tail), warmup=plan.warmup
+    rate_factor, scheduler = rates_of(
+        plan,
+        updater,
+        horizon_rows=rows_planned(total_steps, n_rows, batch_size, tail),
+        validated=validation is not None,
+        greater_is_better=bool(METRICS.get(metric, False)),
     )
-    if not isinstance(rate_factor, Constant):
-        updater.scheduled = f"schedule={plan.schedule!r}" + (f" with warmup={plan.warmup:g}" if plan.warmup else "")
     ends = ChunkEnds(
         max_batches=max(1, min(BATCHES_OF_A_CHUNK[engine.name], int(WORK_OF_A_CHUNK / work))),
         max_rows=rows_in_place(source) if in_place(engine, source) else rows_of_a_chunk(source),
         every_steps=(*every, *([total_steps] if total_steps else [])),
         at_epoch_end=validation is not None or plan.target_loss is not None or per_epoch >= LOOKED_AT_EACH_EPOCH,
     )
+    if scheduler is not None:
+        ends = replace(ends, at_epoch_end=True, max_batches=1 if scheduler.every == "step" else ends.max_batches)
     return Parts(
         model=model,
         source=source,
-        order=Order(n_rows, plan.seed, plan.sampling, chosen, None if draws is None else draws.rows),  # type: ignore[arg-type]  # one of Sampling, by its bound
+        order=Order(n_rows, plan.seed, plan.sampling, chosen, None if draws is None else draws.rows),
         loss=for_scores or loss,
         output_shape=output_shape,
+        own_metric=plan.metric if isinstance(plan.metric, OwnMetric) else None,
+        classes=classes,
         n_classes=n_classes,
         target_scale=target_scale,
         target_range=target_range,
         engine=engine,
         rate_factor=rate_factor,
+        scheduler=scheduler,
         ends=ends,
         batch_size=batch_size,
         tail=tail,
         total_steps=total_steps,
         validation=validation,
         metric=metric,
-        notices=(_divisor_said(loss, engine.rule.mean_weight),) if labels_weigh else (),
+        notices=(divisor_said(loss.name, engine.rule.mean_weight),) if labels_weigh else (),
         device=device,
         threads=threads,
         prefetch=plan.prefetch if plan.prefetch is not None else int(plan.workers > 0 and not in_memory),
@@ -223,20 +243,15 @@ def assemble(
             "steps_per_epoch": per_epoch,
             "loss": loss.name,
             "metric": metric,
+            "optimizer": type(updater.optimizer).__name__,
             "learning_rates": updater.base_rates,
+            "schedule": scheduled(plan, scheduler),
             "device": str(device),
             "threads": threads,
             "engine": engine.name,
             "engine_reason": reason,
             "parameters": sum(p.numel() for p in model.parameters()),
         },
-    )
-
-
-def _divisor_said(loss: Loss, mean_weight: float) -> str:
-    return (
-        f"loss={loss.name}: a row weighs what its labels do (the weight of its class, 0 where it is ignored, the mean over its "
-        f"positions); an update divides by batch_size times the training rows' mean of that, {mean_weight:.4g}"
     )
 
 
@@ -247,38 +262,11 @@ def in_place(engine: Engine, source: Source) -> bool:
     return engine.reads_in_place and isinstance(source, ArraySource) and source.lies_by_rows
 
 
-def _length(plan: Plan, per_epoch: int) -> tuple[int | None, str]:
-    """(updates in all or None, which limit gives them): the earlier of `epochs` and `steps`; 10 epochs where nothing ends it."""
-    epochs = plan.epochs
-    if epochs == "auto":
-        raise PlanError("epochs='auto' belongs to fit_table, whose default model it was measured on; give a number")
-    for word in ("patience", "ema_decay"):
-        if getattr(plan, word) == "auto":
-            raise PlanError(
-                f"{word}='auto' belongs to fit_table, whose default model it was measured on; give a number"
-            )
-    if epochs is None and plan.steps is None and plan.time_limit is None and plan.target_loss is None:
-        epochs = 10.0
-    of_epochs = None if epochs is None else max(1, math.ceil(round(epochs * per_epoch, 6)))
-    if of_epochs is None:
-        return plan.steps, "steps" if plan.steps is not None else "none"
-    if plan.steps is not None and plan.steps < of_epochs:
-        return plan.steps, "steps"
-    return of_epochs, "epochs"
-
-
-def _rows_planned(total_steps: int | None, n_rows: int, batch_size: int, tail: Tail) -> int | None:
-    """Rows seen at the planned end: the horizon of a schedule."""
-    if total_steps is None:
-        return None
-    per_epoch = steps_per_epoch(n_rows, batch_size=batch_size, tail=tail)
-    whole, rest = divmod(total_steps, per_epoch)
-    return whole * (per_epoch * batch_size if tail == "drop" else n_rows) + rest * batch_size
-
-
-def _metric(plan: Plan, loss: Loss, output_shape: tuple[int, ...]) -> str:
+def _metric(plan: Plan, loss: Loss, output_shape: Shape) -> str:
+    if isinstance(plan.metric, OwnMetric):
+        return plan.metric.name
     if plan.metric is not None:
-        return check_metric(plan.metric, loss.kind, ranked=len(output_shape) < 2)
+        return check_metric(plan.metric, loss.kind, ranked=not is_one(output_shape) or len(output_shape) < 2)
     return "loss" if loss.kind == "custom" else default_metric(loss.kind)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, get_args
 
 from mbgd.data.files import Dialect
+from mbgd.desk import knobs as typed
 from mbgd.desk.bounds import (
-    Bound,
     Choice,
     Device,
     Either,
@@ -22,28 +22,21 @@ from mbgd.desk.bounds import (
     Switch,
     Whole,
     check,
-    shown,
 )
-from mbgd.desk.foreign import FOREIGN
-from mbgd.errors import PlanError, did_you_mean
-
-METRIC_NAMES = ("loss", "r2", "rmse", "mae", "accuracy", "balanced_accuracy", "log_loss", "roc_auc", "pinball")
-THRESHOLD_NAMES = ("f1", "balanced_accuracy")
-SCHEDULE_NAMES = ("constant", "step", "cosine", "one_cycle")
-
-
-def _knob(
-    default: Any, bound: Bound, help: str, *, group: str = "Training", first: bool = False, hint: str = ""
-) -> Any:
-    """A field with what the command line, the docs and the checks need to know of it. `first`: among the ten shown first;
-    `hint`: the remedy for a value out of bounds, by default to leave it out."""
-    hint = hint or ("leave it out if there is none" if default in (None, ()) else f"leave it out for {default!r}")
-    return field(default=default, metadata={"bound": bound, "help": help, "group": group, "first": first, "hint": hint})
+from mbgd.desk.exclusions import check_together
+from mbgd.desk.knob import documented, plain, shallow, unknown
+from mbgd.desk.knob import knob as _knob
+from mbgd.errors import PlanError
+from mbgd.measure.own_metric import OwnBound
 
 
+@documented
 @dataclass(frozen=True)
 class Plan:
-    """What a run does, complete and checked; plan.json holds it, and --plan repeats it."""
+    """What a run does, complete and checked; plan.json holds it, and --plan repeats it.
+
+    `fit`, `steps`, `fit_table` and the command take these as arguments, the groups Data and Model for tables alone. Defaults
+    are those of `fit`; docs/knobs.md has those of `fit_table` beside them."""
 
     # the table
     target: Any = _knob(
@@ -54,7 +47,7 @@ class Plan:
         first=True,
         hint="name a column of the table",
     )
-    task: str | None = _knob(None, Choice("regression", "classification"), "what the target is", group="Data")
+    task: typed.Task | None = _knob(None, Choice(*get_args(typed.Task)), "what the target is", group="Data")
     quantiles: tuple[float, ...] = _knob(
         (),
         Levels(),
@@ -62,16 +55,19 @@ class Plan:
         group="Data",
         hint="0.05,0.5,0.95 is usual; for one alone give loss='quantile' and quantile=0.9",
     )
-    threshold_for: str | None = _knob(
+    threshold_for: typed.ThresholdFor | None = _knob(
         None,
-        Choice(*THRESHOLD_NAMES),
+        Choice(*get_args(typed.ThresholdFor)),
         "choose the probability from which the rarer of two classes is predicted, for the best",
         group="Data",
         hint="leave it out for the likelier class",
     )
     weight: str | None = _knob(None, Names(), "column of row weights", group="Data")
-    class_weight: str | None = _knob(
-        None, Choice("balanced"), "balanced: weigh classes equally in training, not in scores", group="Data"
+    class_weight: typed.ClassWeight | None = _knob(
+        None,
+        Choice(*get_args(typed.ClassWeight)),
+        "balanced: weigh classes equally in training, not in scores",
+        group="Data",
     )
     drop: tuple[str, ...] = _knob((), Names(many=True), "column to leave out; may be repeated", group="Data")
     categorical: tuple[str, ...] = _knob((), Names(many=True), "column to read as categories", group="Data")
@@ -132,9 +128,9 @@ class Plan:
         "networks that share all but input scales and last layer; the mean of what they say predicts",
         group="Model",
     )
-    preset: str | None = _knob(
+    preset: typed.Preset | None = _knob(
         None,
-        Choice("fast", "default", "best"),
+        Choice(*get_args(typed.Preset)),
         "values for what is not given, at a third, all and 8 times the seconds",
         group="Model",
     )
@@ -155,13 +151,20 @@ class Plan:
     learning_rate: Any = _knob(
         None,
         Either(Number(0, math.inf, open_low=True), Choice("auto")),
-        "step size eta, or auto",
+        "step size eta, or auto; not given, 0.1 for sgd, 0.001 for adam and adamw, 0.04 for tabular",
         first=True,
         hint="0.1 is usual for sgd, 0.001 for adam",
     )
-    momentum: float = _knob(0.0, Number(0, 1, open_high=True), "momentum of sgd", hint="0.9 is usual, 0 is none")
+    momentum: float = _knob(
+        0.0,
+        Number(0, 1, open_high=True),
+        "momentum of sgd: share of the last step that is kept",
+        hint="0.9 is usual, 0 is none",
+    )
     nesterov: bool = _knob(False, Switch(), "Nesterov's form of momentum")
-    weight_decay: float | None = _knob(None, Number(0, math.inf), "weight decay; the optimizer's own if not given")
+    weight_decay: float | None = _knob(
+        None, Number(0, math.inf), "weight decay a step, times learning_rate; the optimizer's own if not given"
+    )
     weight_decay_fades: bool = _knob(False, Switch(), "from half of the steps on let weight decay fade out")
     batch_size: Any = _knob(
         32,
@@ -173,46 +176,76 @@ class Plan:
     epochs: Any = _knob(
         None,
         Either(Number(0, math.inf, open_low=True), Choice("auto")),
-        "passes over the rows, or auto",
+        "passes over the rows, or auto; not given, 10 where nothing else ends a run",
         first=True,
         hint="10 is usual, 0.5 is half a pass",
     )
     steps: int | None = _knob(None, Whole(1), "updates at most", group="Limits")
     time_limit: float | None = _knob(None, Seconds(), "seconds of training at most, as 90 or 90s", group="Limits")
-    target_loss: float | None = _knob(None, Number(-math.inf, math.inf), "training loss that is enough", group="Limits")
+    target_loss: float | None = _knob(
+        None, Number(-math.inf, math.inf), "mean training loss a row that is enough", group="Limits"
+    )
     patience: Any = _knob(
         None,
         Either(Whole(1), Choice("auto")),
-        "looks at validation without a better score before stopping",
+        "looks at validation, one an epoch, without a better score before stopping",
         group="Limits",
         hint="10 is usual",
     )
-    on_divergence: str = _knob("stop", Choice("stop", "recover"), "what a number not finite does", group="Limits")
-    metric: str | None = _knob(None, Choice(*METRIC_NAMES), "what is scored, stops and picks weights", group="Limits")
+    min_delta: float = _knob(
+        0.0, Number(0, math.inf), "gain of the score, in its units, that patience takes for one", group="Limits"
+    )
+    on_divergence: typed.OnDivergence = _knob(
+        "stop", Choice(*get_args(typed.OnDivergence)), "what a number not finite does", group="Limits"
+    )
+    metric: Any = _knob(
+        None,
+        Either(Choice(*get_args(typed.Metric)), OwnBound()),
+        "what is scored, stops and picks weights; not given, the loss's own",
+        group="Limits",
+    )
     restore_best: bool = _knob(True, Switch(), "end with the weights of the best validation score", group="Limits")
-    schedule: str = _knob("constant", Choice(*SCHEDULE_NAMES), "how the learning rate moves")
-    warmup: float = _knob(0.0, Share(zero=True), "share of training with a rising learning rate", hint="0.05 is usual")
-    sampling: str = _knob("reshuffle", Choice("reshuffle", "iid", "natural"), "how batches are drawn")
-    tail: str = _knob("auto", Choice("auto", "short", "even", "drop"), "what becomes of the last, short batch")
-    seed: int = _knob(0, Whole(0), "what all chance depends on", first=True, hint="any whole number will do")
+    schedule: Any = _knob(
+        "constant",
+        Either(
+            Choice(*get_args(typed.Schedule)),
+            Given("a function of updates done or a torch.optim.lr_scheduler"),
+        ),
+        "how the learning rate moves over the planned training",
+    )
+    schedule_every: typed.ScheduleEvery | None = _knob(
+        None,
+        Choice(*get_args(typed.ScheduleEvery)),
+        "when a torch scheduler is stepped; OneCycleLR and CyclicLR each step, others each epoch",
+    )
+    warmup: float = _knob(
+        0.0, Share(zero=True), "share of training with a rising learning rate, from 0 to 1", hint="0.05 is usual"
+    )
+    sampling: typed.Sampling = _knob("reshuffle", Choice(*get_args(typed.Sampling)), "how batches are drawn")
+    tail: typed.Tail = _knob("auto", Choice(*get_args(typed.Tail)), "what becomes of the last, short batch")
+    seed: int = _knob(0, Whole(0), "random seed", first=True, hint="any whole number will do")
     clip_norm: float | None = _knob(
         None, Number(0, math.inf, open_low=True), "greatest norm of a gradient", hint="1 is usual"
     )
     ema_decay: Any = _knob(
         None,
         Either(Number(0, 1, open_high=True), Choice("auto")),
-        "decay of averaged weights, which are then used",
+        "decay, each update, of averaged weights, which are then used",
         hint="0.999 is usual",
     )
     label_smoothing: float = _knob(0.0, Number(0, 1, open_high=True), "share of a label spread over all classes")
     quantile: float = _knob(0.5, Share(), "the quantile of loss quantile")
-    huber_delta: float = _knob(1.0, Number(0, math.inf, open_low=True), "where loss huber turns linear")
+    huber_delta: float = _knob(
+        1.0, Number(0, math.inf, open_low=True), "error where loss huber turns linear, in the target's unit"
+    )
     # the machine
     micro_batch: int | None = _knob(
         None, Whole(1), "rows of one forward pass, where a batch exceeds memory", group="Machine"
     )
     allow_batch_norm: bool = _knob(False, Switch(), "let BatchNorm see micro-batches", group="Machine")
-    precision: str = _knob("float32", Choice("float32", "bf16"), "bf16: autocast of the forward pass", group="Machine")
+    precision: typed.Precision = _knob(
+        "float32", Choice(*get_args(typed.Precision)), "bf16: autocast of the forward pass", group="Machine"
+    )
     compile: bool = _knob(False, Switch(), "run the model through torch.compile", group="Machine")
     device: str = _knob("auto", Device(), "auto, cpu, cuda, cuda:1 or mps", group="Machine")
     threads: Any = _knob(
@@ -225,13 +258,15 @@ class Plan:
     prefetch: int | None = _knob(
         None, Whole(0), "chunks made ahead; 0 where rows are drawn at random without workers", group="Machine"
     )
-    engine: str = _knob(
-        "auto", Choice("auto", "fused", "autograd"), "what makes the updates; auto: fused where it can", group="Machine"
+    engine: typed.Engine = _knob(
+        "auto", Choice(*get_args(typed.Engine)), "what makes the updates; auto: fused where it can", group="Machine"
     )
     checkpoint_every: Any = _knob(
         None, Either(Whole(1), Seconds(text=True)), "steps, or seconds as 30s", group="Machine", first=True
     )
-    log: str | None = _knob(None, Choice("tensorboard", "mlflow"), "where history.jsonl goes as well", group="Output")
+    log: typed.Log | None = _knob(
+        None, Choice(*get_args(typed.Log)), "where history.jsonl goes as well", group="Output"
+    )
 
     @property
     def dialect(self) -> Dialect:
@@ -248,10 +283,6 @@ class Plan:
         return {name: plain(value) for name, value in shallow(self).items()}
 
 
-def shallow(plan: Plan) -> dict[str, Any]:
-    return {knob.name: getattr(plan, knob.name) for knob in fields(plan)}
-
-
 def make_plan(words: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = None) -> Plan:
     """A checked plan from words and values; None where a knob has to have a value stands for its default.
 
@@ -265,33 +296,5 @@ def make_plan(words: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = 
         if value is not None or knobs[word].default is None:
             chosen[word] = check(knobs[word].metadata["bound"], word, value, hint=knobs[word].metadata["hint"])
     plan = Plan(**chosen)
-    _check_together(plan)
+    check_together(plan)
     return plan
-
-
-def unknown(word: str, known: Mapping[str, Any]) -> str:
-    if word in FOREIGN:
-        return f"{word!r} is not an argument of MBGD; say {FOREIGN[word]} instead"
-    return f"{word!r} is not an argument of MBGD{did_you_mean(word, known) or '; see help(mbgd.Plan) for all of them'}"
-
-
-def _check_together(plan: Plan) -> None:
-    """What two knobs exclude together."""
-    _ = plan.dialect  # which raises where its parts exclude each other
-    if plan.nesterov and not plan.momentum:
-        raise PlanError("nesterov needs momentum above 0, got momentum=0.0; give momentum=0.9")
-    if plan.target is not None and len({*plan.targets}) != max(1, len(plan.targets)):
-        raise PlanError(f"target must name different columns, got {shown(plan.target)}; name each of them once")
-    if plan.patience not in (None, "auto") and plan.validation is None and plan.folds is None:
-        raise PlanError("patience needs validation rows to look at, got none; give validation=0.1")
-    if plan.metric is not None and plan.validation is None and plan.target is None:
-        raise PlanError("metric needs validation rows to score, got none; give validation=0.1")
-
-
-def plain(value: Any) -> Any:
-    if isinstance(value, tuple) and all(isinstance(part, (int, float, str)) for part in value):
-        return list(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    named = value if hasattr(value, "__qualname__") else type(value)  # a class or function, else what it is one of
-    return {"object": f"{named.__module__}.{named.__qualname__}"}

@@ -7,7 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 from mbgd.desk.bounds import check, shown
-from mbgd.desk.plan import Plan, make_plan, plain, unknown
+from mbgd.desk.knob import plain, unknown
+from mbgd.desk.plan import Plan, make_plan
 from mbgd.errors import PlanError
 
 # what may change at resume
@@ -28,6 +29,15 @@ def from_json(saved: Mapping[str, Any], **given: Any) -> Plan:
         else:
             words[word] = tuple(value) if word in lists and value is not None else value
     return make_plan(words)
+
+
+def check_same_objects(now: Mapping[str, Any], then: Mapping[str, Any]) -> None:
+    """What plan.json names and cannot hold is of the same kind as when the run was begun: raises PlanError with both names."""
+    for word in ("optimizer", "schedule", "metric"):
+        if word in then and now[word] != then[word]:
+            raise PlanError(
+                f"{word} must stay what the run was begun with, {then[word]}, got {now[word]}; give that again, or begin a new run"
+            )
 
 
 def _check_given(word: str, value: Any, saved: Mapping[str, Any]) -> None:

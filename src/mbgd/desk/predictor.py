@@ -18,18 +18,20 @@ from mbgd.data.files import Dialect
 from mbgd.data.given import as_inputs
 from mbgd.data.source import ArraySource, Rows, Source
 from mbgd.data.sparse import SparseSource
+from mbgd.desk.array_rows import answers, by_name, check_fits, has_columns
+from mbgd.desk.inputs import as_the_model_takes_them, checked_outputs
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
 from mbgd.errors import PlanError
 from mbgd.forks import after_fork
 from mbgd.measure.calibrate import tempered
 from mbgd.measure.conformal import Widening
-from mbgd.measure.evaluate import outputs, predict
+from mbgd.measure.evaluate import outputs
 from mbgd.measure.quantiles import middle
 from mbgd.measure.threshold import Threshold
 from mbgd.model.saved import save_model
 from mbgd.step.loss import Loss, make_loss
-from mbgd.step.targets import is_scalar
+from mbgd.step.targets import Shape, shape_from_json
 from mbgd.step.torch_loss import TORCH_LOSSES
 
 if TYPE_CHECKING:  # Arrow takes a fifth of a second to load, and a model of arrays needs none of these
@@ -47,13 +49,14 @@ class Predictor:
 
     model: nn.Module
     loss: Loss
-    output_shape: tuple[int, ...]
+    output_shape: Shape
     encoder: Encoder | None = None
     target: Target | Targets | None = None
     facts: Mapping[str, Any] | None = None
     temperature: float = 1.0  # probabilities are those of outputs / temperature
     widening: Widening | None = None  # of quantiles, by validation rows
     threshold: Threshold | None = None  # where it is not the likelier class that is predicted
+    names: tuple[str, ...] = ()  # of the columns of the frame that a model of arrays was trained on
     multilabel: bool = False  # each output is the probability of a label by itself, of those above 1/2 the row has
 
     @property
@@ -94,7 +97,8 @@ class Predictor:
 
     def predict(self, data: Any) -> NDArray[Any]:
         """Shape (n,): the mean in the target's own units, the median of quantiles, or the class of highest probability, or
-        that by the threshold; (n, T) of several targets; labels 0 and 1 (n, L) of several a row."""
+        that by the threshold; (n, T) of several targets; labels 0 and 1 (n, L) of several a row. Of a module that returns a
+        tuple or dict the same of arrays."""
         return self.decide(self.outputs(data))
 
     def predict_quantiles(self, data: Any) -> NDArray[np.float64]:
@@ -151,11 +155,11 @@ class Predictor:
         return np.stack([1.0 - outputs, outputs], axis=1) if outputs.ndim == 1 else outputs
 
     @after_fork()
-    def outputs(self, data: Any) -> NDArray[np.float64]:
+    def outputs(self, data: Any) -> Any:
         """What the loss makes of the model's outputs: means (n,), probabilities of class 1 (n,), or of all (n, C); quantiles
         (n, Q)."""
         if self.encoder is None:
-            return self._of_source(self._inputs(data))
+            return self._of_arrays(data)
         from mbgd.data.table import open_table
 
         return self.of_table(open_table(data, dialect=self.dialect, schema_like=self.encoder.schema))
@@ -169,26 +173,27 @@ class Predictor:
     def of_encoded(self, encoded: Encoded) -> NDArray[np.float64]:
         """The same of rows that its encoder has encoded."""
         x = (torch.from_numpy(encoded.numbers), torch.from_numpy(encoded.codes))
-        return self._of_source(ArraySource(Rows(x, None, None)))
+        found: NDArray[np.float64] = self._of_source(ArraySource(Rows(x, None, None)))
+        return found
 
     def means(self, encoded: Encoded) -> NDArray[np.float64]:
         """Of rows that its encoder has encoded: `numbers` in the target's own units, or probabilities as `outputs`."""
         outputs = self.of_encoded(encoded)
         return outputs if self.classes else self.numbers(outputs)
 
-    def _inputs(self, data: Any) -> Source:
-        source = as_inputs(data)
-        dtype = next((p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.get_default_dtype())
-        if isinstance(source, (ArraySource, SparseSource)):
-            return type(source)(source.data.map(lambda t: t.to(dtype) if t.is_floating_point() else t))
-        return source
-
-    def _of_source(self, source: Source) -> NDArray[np.float64]:
+    def _of_arrays(self, data: Any) -> Any:
+        """Of inputs alone. Raises DataError for those that the model refuses, as a tuple (X, y)."""
+        if self.names and has_columns(data):
+            data = by_name(data, self.names, model=self.model)
         device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
-        loss = tempered(self.loss, self.temperature)
-        parts = [p.double().cpu().numpy() for p, _, _ in predict(self.model, source, loss=loss, device=device)]
-        shape = (0,) if is_scalar(self.output_shape) else (0, *self.output_shape)
-        return np.concatenate(parts) if parts else np.zeros(shape)
+        source = as_inputs(data)
+        if isinstance(source, (ArraySource, SparseSource)):
+            check_fits(self.model, source.data.x, names=self.names)
+        source = as_the_model_takes_them(self.model, source, device=device)
+        return checked_outputs(source, lambda: self._of_source(source))
+
+    def _of_source(self, source: Source) -> Any:
+        return answers(self.model, source, loss=tempered(self.loss, self.temperature), output_shape=self.output_shape)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled and copied as its fields are, its loss by name as in a file: a `Loss` is made of functions inside others."""
@@ -207,7 +212,7 @@ class Predictor:
             "kind": "module" if self.encoder is None else "table",
             "class": f"{type(self.model).__module__}.{type(self.model).__qualname__}",
             "loss": f"own:{self.loss.name}" if self.loss.own else self.loss.name,
-            "output_shape": list(self.output_shape),
+            "output_shape": self.output_shape if isinstance(self.output_shape, dict) else list(self.output_shape),
             "encoder": None if self.encoder is None else self.encoder.to_json(),
             "target": None if self.target is None else self.target.to_json(),
             "temperature": self.temperature,
@@ -215,6 +220,7 @@ class Predictor:
             "widening": None if self.widening is None else self.widening.to_json(),
             "threshold": None if self.threshold is None else asdict(self.threshold),
             **({"multilabel": True} if self.multilabel else {}),
+            **({"names": list(self.names)} if self.names else {}),
         }
 
 
@@ -242,8 +248,9 @@ def of_arrays(facts: Mapping[str, Any], model: nn.Module) -> Predictor:
     from mbgd.data.encode.targets import target_from_json
 
     target = None if facts.get("target") is None else target_from_json(facts["target"])
-    shape, labels = tuple(facts["output_shape"]), bool(facts.get("multilabel"))
-    return Predictor(model, loss_of(facts), shape, target=target, facts=facts, multilabel=labels)
+    shape, names = shape_from_json(facts["output_shape"]), tuple(facts.get("names", ()))
+    said: dict[str, Any] = {"facts": facts, "names": names, "multilabel": bool(facts.get("multilabel"))}
+    return Predictor(model, loss_of(facts), shape, target=target, **said)
 
 
 def dialect_of(facts: Mapping[str, Any], targets: tuple[str, ...]) -> Dialect:
@@ -256,7 +263,7 @@ def dialect_of(facts: Mapping[str, Any], targets: tuple[str, ...]) -> Dialect:
 
 def loss_of(facts: Mapping[str, Any]) -> Loss:
     """The loss by its name, ours or torch's; one of the user's own is not needed for predicting: outputs stand as they are."""
-    shape = tuple(facts["output_shape"])
+    shape = shape_from_json(facts["output_shape"])
     name, levels = str(facts["loss"]), tuple(facts.get("quantiles", ()))
     try:
         return make_loss(TORCH_LOSSES[name]() if name in TORCH_LOSSES else name, output_shape=shape, levels=levels)

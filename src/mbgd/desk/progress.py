@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any, Protocol
 
-from mbgd.compiled.news import told_of_compiling
+from mbgd.compiled.news import Compiling, told_of_compiling
+from mbgd.desk.callback import Callback, asks_to_stop
 from mbgd.desk.notebook import NotebookDisplay, in_notebook
 from mbgd.desk.result import Run
 from mbgd.desk.shown import Done, trained
@@ -32,17 +33,28 @@ class Display(Protocol):
         ...
 
 
-def watch(fitting: Generator[Any, None, Run], *, models: int = 1, quiet: bool) -> Run:
-    """Let a training go to its end, shown as it goes: it yields a `Look`, or a `Done` where one of several is trained."""
-    with _display(models, quiet=quiet) as display, told_of_compiling(Compiling(display.wait)):
+def watch(
+    fitting: Generator[Any, bool | None, Run], *, models: int = 1, quiet: bool, callback: Callback | None = None
+) -> Run:
+    """Let a training go to its end, shown as it goes: it yields a `Look`, or a `Done` where one of several is trained. After
+    each epoch `callback` is called; what it raises ends the training on a step boundary. Kernels that are compiled are told of
+    also where it is quiet, as by any function of Python's: see `compiled.news`."""
+    with (
+        _display(models, quiet=quiet) as display,
+        nullcontext() if quiet else told_of_compiling(Compiling(display.wait)),
+        closing(fitting),
+    ):
+        stop = None
         while True:
             try:
-                look = next(fitting)
+                look = fitting.send(stop)
             except StopIteration as ended:
                 run: Run = ended.value
                 return run
+            stop = None
             if isinstance(look, Look):
                 display.show(look)
+                stop = look.ends_epoch and asks_to_stop(callback, look)
             else:
                 display.next(look)
 
@@ -58,19 +70,6 @@ def _display(models: int, *, quiet: bool) -> Iterator[Display]:
     else:
         with _bar(models) as bar:
             yield bar
-
-
-class Compiling:
-    """Says that kernels are compiled, once for each number type; of those for none only where nothing was said yet."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._said: set[str] = set()
-
-    def __call__(self, number: str) -> None:
-        if number not in self._said and (number or not self._said):
-            self._said.add(number)
-            self._say(f"compiling kernels{f' for {number}' if number else ''}, once on this machine ...")
 
 
 class _Nothing:

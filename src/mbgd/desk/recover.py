@@ -8,7 +8,7 @@ from typing import Any
 from mbgd.desk.plan import Plan
 from mbgd.desk.standing import SNAPSHOT_STEPS, Recovery, Standing, from_checkpoint, snapshot
 from mbgd.errors import DivergenceError
-from mbgd.loop.steps import Constant, RateFactor
+from mbgd.loop.steps import BySteps, Constant, RateFactor
 from mbgd.record.history import RECOVERED
 from mbgd.step.autograd import Engine
 
@@ -43,8 +43,8 @@ def slowed(rate_factor: RateFactor, standing: Standing) -> RateFactor:
     if not standing.recoveries:
         return rate_factor
     share = 0.5 ** len(standing.recoveries)
-    if isinstance(rate_factor, Constant):
-        return Constant(share * rate_factor.share)
+    if isinstance(rate_factor, (Constant, BySteps)):
+        return replace(rate_factor, share=share)
     return lambda rows_seen: share * rate_factor(rows_seen)
 
 

@@ -89,7 +89,8 @@ class Run:
         return covered(self.plan.quantiles, self.scores["test"], rows=rows)
 
     def predict(self, data: Any) -> NDArray[Any]:
-        """Means or class labels, shape (n,), in the order of the rows of `data`: a frame or file for a table, else inputs."""
+        """Means or class labels, shape (n,), in the order of the rows of `data`: a frame or file for a table, else inputs. Of a
+        module that returns a tuple or dict the same of arrays."""
         return self.predictor.predict(data)
 
     def predict_proba(self, data: Any) -> NDArray[np.float64]:

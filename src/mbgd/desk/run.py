@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
 from torch import nn
-from torch.utils.data import DataLoader
 
-from mbgd.data.loader import loading
 from mbgd.desk.bounds import Choice, Either, Whole, check
+from mbgd.desk.callback import Callback, check_callback, in_evaluation
 from mbgd.desk.card import write_card
 from mbgd.desk.ended import write_result
 from mbgd.desk.engine import check_engine
@@ -21,28 +20,32 @@ from mbgd.desk.folder import MODEL, go_on, new_recorder, open_existing, open_new
 from mbgd.desk.going import borrowed, going
 from mbgd.desk.knobs import Knobs
 from mbgd.desk.machine import computing
-from mbgd.desk.parts import Parts
-from mbgd.desk.plan import Plan, make_plan
-from mbgd.desk.planned import from_json
+from mbgd.desk.module_plan import module_plan
+from mbgd.desk.parts import EACH_EPOCH, Parts
+from mbgd.desk.plan import Plan
+from mbgd.desk.planned import check_same_objects, from_json
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.prepare import prepare
 from mbgd.desk.progress import watch
 from mbgd.desk.recorder import Recorder
 from mbgd.desk.recover import recovered
 from mbgd.desk.result import Run
+from mbgd.desk.resumed import check_same_rate
+from mbgd.desk.signatures import shows_knobs
 from mbgd.desk.standing import Standing
 from mbgd.desk.train import Look, Trained, scored
-from mbgd.errors import DataError, DivergenceError, PlanError
+from mbgd.errors import DivergenceError, PlanError
 from mbgd.loop.progress import Progress
 from mbgd.loop.steps import Steps, joined
 from mbgd.loop.steps import steps as loop_steps
 from mbgd.record.loggers import check_logger
 from mbgd.step.update import take_average
 
-Fitting = Generator[Look, None, Run]
+Fitting = Generator[Look, bool | None, Run]
 EVERY = Either(Whole(1), Choice("epoch"))  # updates between two yields of `steps`
 
 
+@shows_knobs(Knobs)
 def fit(
     model: nn.Module,
     data: Any,
@@ -50,37 +53,51 @@ def fit(
     out: str | os.PathLike[str] | None = None,
     sample_weight: Any = None,
     progress: bool = False,
+    callback: Callback | None = None,
     **knobs: Unpack[Knobs],
 ) -> Run:
     """Train `model` in place on the rows of `data` by mini-batch gradient descent.
 
-    data: (X, y), (X, y, weight), a TensorDataset, a map-style dataset, or a DataLoader, which stands for its dataset,
-    batch_size, drop_last, shuffle and workers where the knobs say nothing else. X is an array or tensor (n, ...), or a
-    tuple or dict of them. The knobs are those of `Plan`: loss (must be given), optimizer
-    ("sgd"), learning_rate, batch_size (32; "full" is batch gradient descent, 1 is SGD), epochs (10 where nothing else
-    ends the run), momentum, schedule, validation, patience, seed and so on. Each update is
+    data: a tuple (X, y) or (X, y, weight), a TensorDataset, a map-style dataset, which a list of items is, too, or a
+    DataLoader, which stands for its dataset, batch_size, drop_last, shuffle, sampler, collate_fn and workers where the knobs
+    say nothing else; docs/data.md has a table. X is an array, tensor or frame (n, ...), or a tuple or dict of them, and so
+    is y where `loss` is a function of your own. The knobs are those of `Plan`: loss (must be given), optimizer ("sgd"),
+    learning_rate, batch_size (32; "full" is batch gradient descent, 1 is SGD), epochs (10 where nothing else ends the run),
+    momentum, schedule, validation, patience, seed and so on. Each update is
 
         theta := theta - eta * (1 / (m wbar)) * sum over the batch of w_i grad l_i
 
     with m the batch size (also of the short last batch of an epoch), l_i the loss of row i and wbar the mean row weight.
-    `loss` is a name, one of torch's losses, or a function loss(outputs, y) of one value a row, shape (B,). Of torch's losses
-    l_i is the mean over a row's elements. Labels may have positions, outputs (B, C, *) with y (B, *), an ignore_index and
-    weights of classes, also beside label_smoothing: l_i is then the weighted mean over the row's positions, and w_i is times
-    their mean weight, so that wbar stands for torch's divisor, the sum of weights in a batch, at its mean over all training
-    rows. CrossEntropyLoss also takes class probabilities, y in the shape of the outputs. `out` names a new
-    folder for checkpoints, history and the model; `progress` shows how it goes. Raises PlanError and DataError;
-    DivergenceError before an update that would not be finite; KeyboardInterrupt after Ctrl-C, with the weights on a step
-    boundary and, with `out`, saved.
+    `loss` is a name, one of torch's losses, or a function loss(outputs, y) of one value a row, (B,), which gets what the model
+    returns and y holds, tuples and dicts as well; `predict` then returns the same of arrays. Of torch's losses l_i is the mean
+    over a row's elements. Labels may have positions, outputs (B, C, *) with y (B, *), an ignore_index and weights of classes,
+    also with label_smoothing: l_i is the weighted mean over the row's positions and w_i times their sum of weights, so that
+    m wbar is torch's divisor, the sum of weights in a batch, for a batch like all training rows. CrossEntropyLoss also takes
+    class probabilities, y in the shape of the outputs. `metric` is a name or f(y_true, y_pred) of arrays as y and `predict`
+    have them, probabilities where its second argument is y_score or y_proba: scikit-learn's functions, greater better where the
+    name ends with _score, smaller with _error, _loss, _deviance; any other as (f, "max") or (f, "min"). `out` names a new folder
+    for checkpoints, history and the model; `progress` shows how it goes. Raises PlanError, DataError; DivergenceError before an
+    update that would not be finite; KeyboardInterrupt after Ctrl-C, with all saved in `out`.
+
+    `callback` is called at the end of each epoch with a `Look`: `epoch`, `epoch_loss` (weighted mean training loss over it),
+    `learning_rate`, `scores` of the validation rows, `progress`, `seconds`. It returns True to stop. The model is in
+    evaluation mode meanwhile; a rate or momentum set on an optimizer of your own holds from the next update on. What it
+    raises ends the training with the weights on a step boundary. It is not stored: give it again to `resume`.
+
+    Kernels of the fused engine are compiled at their first use, which takes some seconds once on a machine: a line on stderr
+    says so, and they count neither in `seconds` nor against `time_limit`. `mbgd warmup` compiles them ahead.
 
     A dataset may draw at random, from torch's, NumPy's or Python's global generator: its draws are a function of `seed`
-    and the step, by chunks of updates, and repeat at a resume with the same `checkpoint_every`. Read it with prefetch=0
-    (the default without workers) or with workers; a thread of this process that read ahead would share those generators
-    with dropout, and neither would repeat.
+    and the step, by chunks of updates, and repeat at a resume with the same `checkpoint_every`. Read it with prefetch=0 (the
+    default) or with workers; a thread of this process that read ahead would share those generators with dropout.
     """
     plan = module_plan(knobs, data)
-    return watch(fitting(model, data, plan=plan, out=out, sample_weight=sample_weight), quiet=not progress)
+    check_callback(callback)
+    begun = fitting(model, data, plan=plan, out=out, sample_weight=sample_weight, each_epoch=callback is not None)
+    return watch(begun, quiet=not progress, callback=in_evaluation(callback, model))
 
 
+@shows_knobs(Knobs)
 def steps(
     model: nn.Module,
     data: Any,
@@ -123,13 +140,16 @@ def _steps(parts: Parts, every: int | str | None) -> Generator[Steps, None, None
         with borrowed(parts):
             while True:
                 try:
-                    with computing(parts.device, parts.threads):
+                    with computing(parts.threads):
                         unseen.append(next(going))
                 except DivergenceError:
                     if unseen:
                         yield joined(unseen)
                     raise
                 at = unseen[-1].progress
+                if parts.scheduler is not None and parts.scheduler.is_due(at):
+                    parts.scheduler.step()
+                    parts.engine.updater.take_rates()
                 if at.steps_done == parts.total_steps or _is_looked_at(at, every):
                     yield joined(unseen)
                     unseen = []
@@ -146,54 +166,20 @@ def _is_looked_at(at: Progress, every: int | str | None) -> bool:
     return at.cursor.row == 0 if isinstance(every, str) else at.steps_done % every == 0
 
 
-_ELSEWHERE = {  # knobs of a table -> what to do with a module of one's own
-    "target": "pass (X, y)",
-    "weight": "pass sample_weight",
-    "class_weight": "pass a torch loss with weight, or sample_weight",
-    "hidden_layer_sizes": "build the model so",
-    "dropout": "build the model so",
-    "dropout_fades": "set the rates between two of its steps",
-    "number_embeddings": "build the model so",
-    "input_scales": "build the model so",
-    "shared_members": "build the model so",
-    "test": "keep test rows out of data",
-    "quantiles": "loss='quantile' trains one of them, or several outputs of one level",
-    "threshold_for": "choose it from predict_proba of rows held out",
-}
-
-
-def module_plan(words: Mapping[str, Any], data: Any) -> Plan:
-    """A checked plan for a module of the user's own. Raises PlanError also for what only a table has."""
-    plan = make_plan({**_of_loader(data, words), **words})
-    for word in words:
-        if word not in Knobs.__annotations__:
-            remedy = _ELSEWHERE.get(word, "leave it out")
-            raise PlanError(f"{word} belongs to fit_table, got it with a module of your own; {remedy}")
-    return plan
-
-
-def _of_loader(data: Any, words: Mapping[str, Any]) -> dict[str, Any]:
-    """What a DataLoader was made to do, as words of a plan; its sampler draws the rows where it is one of your own."""
-    if not isinstance(data, DataLoader):
-        return {}
-    found = loading(data)
-    if found.batch_sampler is not None:
-        raise DataError(
-            f"data must be a DataLoader whose batches are cut from the rows of a sampler, got {type(found.batch_sampler).__name__} "
-            "as its batch_sampler; give its sampler and batch_size, or write the loop around mbgd.batches, which takes it"
-        )
-    if found.sampler is not None and "sampling" in words:
-        raise PlanError(
-            f"sampling is what the loader's {type(found.sampler).__name__} does, got {words['sampling']!r} as well; leave one out"
-        )
-    return {word: value for word, value in found.words.items() if value is not None}
-
-
-def fitting(model: nn.Module, data: Any, *, plan: Plan, out: Any = None, sample_weight: Any = None) -> Fitting:
-    """`fit`, look by look."""
+def fitting(
+    model: nn.Module,
+    data: Any,
+    *,
+    plan: Plan,
+    out: Any = None,
+    sample_weight: Any = None,
+    each_epoch: bool = False,
+) -> Fitting:
+    """`fit`, look by look; sending True after a look ends it there. With `each_epoch` every epoch's end is looked at."""
     path = None if out is None else Path(out)
     check_logger(plan.log, path)
     parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
+    parts = parts.looked_at_each_epoch() if each_epoch else parts
     with open_new(path) as folder:
         recorder = new_recorder(folder, plan)
         with recorder.at_work():
@@ -206,16 +192,27 @@ def fitting(model: nn.Module, data: Any, *, plan: Plan, out: Any = None, sample_
         return _run(parts, plan, trained, recorder=recorder, folder=folder)
 
 
-def resuming(model: nn.Module, data: Any, *, folder: Path, sample_weight: Any, again: dict[str, Any]) -> Fitting:
+def resuming(
+    model: nn.Module,
+    data: Any,
+    *,
+    folder: Path,
+    sample_weight: Any,
+    again: dict[str, Any],
+    each_epoch: bool = False,
+) -> Fitting:
     """A run of `fit` gone on with, look by look; the model and rows are given again."""
     with open_existing(folder, command="fit") as saved:
         then = saved["resolved"]
         plan = from_json(saved["plan"], **{"threads": then["threads"], **again})
         check_logger(plan.log, folder)
         parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
+        parts = parts.looked_at_each_epoch() if each_epoch or then.get(EACH_EPOCH) else parts
         check_same(then.get("data"), fingerprint(parts.source, parts.validation))
+        check_same_objects(parts.resolved, then)
         check_engine(model, parts.resolved["engine"], then["engine"])
         start, recorder, notices = go_on(folder, parts, plan, saved)
+        check_same_rate(parts, start, recorder.lines)
         notices += tuple(
             f"{name} is {parts.resolved[name]}, the run was begun with {then[name]}: bits may differ"
             for name in ("device", "threads", "engine")
@@ -236,7 +233,7 @@ def _run(
 ) -> Run:
     scores = {}
     if parts.validation is not None:
-        with computing(parts.device, parts.threads):
+        with computing(parts.threads):
             scores["validation"] = scored(parts, parts.validation)
     run = Run(
         predictor=Predictor(parts.model, parts.loss, parts.output_shape),

@@ -59,7 +59,7 @@ class One:
     notices: tuple[str, ...] = ()
 
 
-Turns = Generator[Look | ModelTrained, None, Run]
+Turns = Generator[Look | ModelTrained, bool | None, Run]
 
 
 def how_many(plan: Plan) -> int:
@@ -106,10 +106,10 @@ def _numbered(run: TableRun, rows: TableRows, number: int) -> TableRun:
         time_limit=None if limit is None else limit / how_many(plan),
     )
     folder = None if run.folder is None else run.folder / MODELS / str(number + 1)
-    return TableRun(rows, plan, None, folder, alone=False)
+    return TableRun(rows, plan, None, folder, alone=False, each_epoch=run.each_epoch)
 
 
-def _one(run: TableRun, parts: Parts | None, *, saved: Mapping[str, Any] | None) -> Generator[Look, None, One]:
+def _one(run: TableRun, parts: Parts | None, *, saved: Mapping[str, Any] | None) -> Generator[Look, bool | None, One]:
     """Train one of the models, go on with it, or read it where it is done: result.json is written last."""
     folder, rows = run.folder, run.rows
     if folder is not None and (folder / RESULT).exists():

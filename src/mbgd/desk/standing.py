@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from math import isnan, nan
 from typing import Any
 
 import torch
@@ -43,6 +44,8 @@ class Standing:
     best: Best = field(default_factory=Best)
     best_tensors: dict[str, Tensor] | None = None  # the model's tensors at the best score
     loss: float | None = None  # training loss of the last look
+    epoch_loss: tuple[float, float] = (0.0, 0.0)  # weighted losses and weights summed since the epoch began
+    scores: tuple[float, ...] = ()  # that a scheduler was stepped with, one an epoch
     seconds: float = 0.0
     recoveries: tuple[Recovery, ...] = ()
     snapshots: tuple[Snapshot, ...] = ()  # the older first; none unless a divergence may go back
@@ -58,6 +61,8 @@ def to_checkpoint(engine: Engine, standing: Standing) -> tuple[dict[str, Tensor]
         "progress": asdict(standing.progress),
         "best": asdict(standing.best),
         "loss": standing.loss,
+        "epoch_loss": list(standing.epoch_loss),
+        "scores": [None if isnan(score) else score for score in standing.scores],
         "seconds": standing.seconds,
         "state": state.facts,
         "generators": global_generators(),
@@ -78,12 +83,14 @@ def from_checkpoint(engine: Engine, tensors: Mapping[str, Tensor], facts: Mappin
     at, best = dict(facts["progress"]), dict(facts["best"])
     tensors_of_best = {name.removeprefix(_BEST): value for name, value in tensors.items() if name.startswith(_BEST)}
     cursor = dict(at.pop("cursor"))
-    score, loss = best.pop("score"), facts.get("loss")
+    score, to_beat, loss = best.pop("score"), best.pop("to_beat", None), facts.get("loss")
     return Standing(
         progress=Progress(**_counts(at), cursor=Cursor(**_counts(cursor))),
-        best=Best(None if score is None else float(score), **_counts(best)),
+        best=Best(_number(score), **_counts(best), to_beat=_number(to_beat)),
         best_tensors=tensors_of_best or None,
-        loss=None if loss is None else float(loss),
+        loss=_number(loss),
+        epoch_loss=_two(facts.get("epoch_loss", (0.0, 0.0))),
+        scores=tuple(nan if score is None else float(score) for score in facts.get("scores", ())),
         seconds=float(facts["seconds"]),
         recoveries=tuple(Recovery(**one) for one in facts.get("recoveries", ())),
         snapshots=tuple(_snapshot(i, tensors, of) for i, of in enumerate(facts.get("snapshots", ()))),
@@ -98,6 +105,15 @@ def snapshot(engine: Engine, standing: Standing) -> Snapshot:
 def _snapshot(number: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Snapshot:
     name = f"{_SNAPSHOT}{number}."
     return Snapshot({k.removeprefix(name): v for k, v in tensors.items() if k.startswith(name)}, dict(facts))
+
+
+def _number(said: Any) -> float | None:
+    return None if said is None else float(said)
+
+
+def _two(said: Iterable[Any]) -> tuple[float, float]:
+    first, second = said
+    return float(first), float(second)
 
 
 def _counts(said: Mapping[str, Any]) -> dict[str, int]:

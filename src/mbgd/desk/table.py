@@ -179,7 +179,7 @@ def by_size(plan: Plan, rows: TableRows) -> Plan:
     )
 
 
-def _metric(plan: Plan, rows: TableRows) -> str | None:
+def _metric(plan: Plan, rows: TableRows) -> Any:
     """What stops a training and picks its weights; None for the loss."""
     if plan.metric is None and len(plan.targets) > 1:
         return "r2"  # units do not add up
@@ -254,6 +254,7 @@ def parts_of(
         validation=held_of(rows, source, validation) if len(validation) else None,
         device=device,
         stop_after=stop_after,
+        classes=rows.target.classes,
         n_classes=max(2, len(rows.target.classes)),
         target_scale=(rows.target.center, rows.target.scale),
         target_range=(rows.target.low, rows.target.high),

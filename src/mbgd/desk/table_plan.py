@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mbgd.desk.bounds import shown
-from mbgd.desk.plan import Plan, make_plan, shallow
+from mbgd.desk.knob import shallow
+from mbgd.desk.plan import Plan, make_plan
 from mbgd.desk.planned import from_json
 from mbgd.desk.presets import preset_values
 from mbgd.errors import PlanError

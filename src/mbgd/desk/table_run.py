@@ -50,13 +50,15 @@ class TableRun:
     begun: Predictor | None
     folder: Path | None
     alone: bool = True  # False for one of several: test rows and baselines are for their mean
+    each_epoch: bool = False  # whether a callback wants to look at each epoch's end
 
     def parts(self, training: IntArray, validation: IntArray, *, stop_after: int | None = None) -> Parts:
         """Parts around a fresh model, or around a copy of the one whose weights are taken over."""
         model: Any = new_model(self.rows, self.plan) if self.begun is None else deepcopy(self.begun.model)
-        return parts_of(
+        parts = parts_of(
             self.rows, model, plan=self.plan, training=training, validation=validation, stop_after=stop_after
         )
+        return parts.looked_at_each_epoch() if self.each_epoch else parts
 
 
 def train_one(run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) -> Fitting:
@@ -132,7 +134,7 @@ def refit_parts(run: TableRun, first: Standing) -> tuple[TableRun, Parts]:
 
 def _refit(
     run: TableRun, parts: Parts, saved: Mapping[str, Any] | None
-) -> Generator[Look, None, tuple[Trained, dict[str, Digest]]]:
+) -> Generator[Look, bool | None, tuple[Trained, dict[str, Digest]]]:
     """Train once more, and what the history of that must be."""
     folder = None if run.folder is None else run.folder / REFIT
     going_on = saved is not None and folder is not None and folder.exists()

@@ -8,21 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
+from mbgd.desk.callback import Callback, check_callback
 from mbgd.desk.ensemble import Ensemble
 from mbgd.desk.folder import INIT, MANIFEST, check_new, open_existing, open_new, write_plan
 from mbgd.desk.knobs import TableKnobs
 from mbgd.desk.load import load_table
 from mbgd.desk.machine import choose_device
 from mbgd.desk.opened import Opened, open_rows
-from mbgd.desk.parts import Parts
+from mbgd.desk.parts import EACH_EPOCH, Parts
 from mbgd.desk.plan import Plan
-from mbgd.desk.planned import from_json
+from mbgd.desk.planned import check_same_objects, from_json
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.progress import watch
 from mbgd.desk.result import Run
 from mbgd.desk.several import ModelTrained, how_many, train_several
+from mbgd.desk.signatures import shows_knobs
 from mbgd.desk.table import by_size, facts_of, first_rows
-from mbgd.desk.table_plan import table_plan
+from mbgd.desk.table_plan import TABLE_DEFAULTS, table_plan
 from mbgd.desk.table_run import TableRun, train_one
 from mbgd.desk.train import Look
 from mbgd.errors import PlanError
@@ -30,10 +32,11 @@ from mbgd.forks import after_fork
 from mbgd.record.loggers import check_logger
 from mbgd.store import read_sealed, write_sealed
 
-TableFitting = Generator[Look | ModelTrained, None, Run]
+TableFitting = Generator[Look | ModelTrained, bool | None, Run]
 
 
 @after_fork()
+@shows_knobs(TableKnobs, TABLE_DEFAULTS)
 def fit_table(
     data: Any,
     target: str | tuple[str, ...],
@@ -41,6 +44,7 @@ def fit_table(
     out: str | os.PathLike[str] | None = None,
     init: str | os.PathLike[str] | None = None,
     progress: bool = False,
+    callback: Callback | None = None,
     **knobs: Unpack[TableKnobs],
 ) -> Run:
     """Train on a table: encoder, model, training and scores, with defaults that scale with the number of rows.
@@ -51,11 +55,14 @@ def fit_table(
     see training rows only. `folds` or `members` train several models whose
     mean predicts, with an encoder for each fold; `run.out_of_fold` has each row as the models not trained on it predict it.
     `preset` ("fast", "default", "best") gives values to what is not given. `out` names a new run folder, `init` a finished
-    run or model whose weights and encoder are taken over; `progress` shows how it goes. Raises PlanError,
-    DataError, DivergenceError.
+    run or model whose weights and encoder are taken over; `progress` shows how it goes; `callback` is that of `fit`, called
+    for the epochs of each model and of a second training in turn, whose end it may ask for. Raises PlanError, DataError,
+    DivergenceError.
     """
     plan = table_plan({"target": target, **knobs})
-    return watch(table_fitting(data, plan=plan, out=out, init=init), models=how_many(plan), quiet=not progress)
+    check_callback(callback)
+    begun = table_fitting(data, plan=plan, out=out, init=init, each_epoch=callback is not None)
+    return watch(begun, models=how_many(plan), quiet=not progress, callback=callback)
 
 
 def taken_over(init: Any, plan: Plan) -> Predictor:
@@ -80,7 +87,13 @@ def taken_over(init: Any, plan: Plan) -> Predictor:
 
 
 def table_fitting(
-    data: Any, *, plan: Plan, out: Any = None, init: Any = None, replace_out: bool = False
+    data: Any,
+    *,
+    plan: Plan,
+    out: Any = None,
+    init: Any = None,
+    replace_out: bool = False,
+    each_epoch: bool = False,
 ) -> TableFitting:
     """`fit_table`, look by look. All that can be wrong with rows and plan is said before anything is written."""
     path = None if out is None else Path(out)
@@ -92,7 +105,7 @@ def table_fitting(
         raise PlanError(f"init gives its weights to one model, got it with {how_many(plan)} of them; leave init out")
     opened = open_rows(data, plan, init=begun)
     rows = first_rows(opened, plan, init=begun)
-    run = TableRun(rows, by_size(plan, rows), begun, path)
+    run = TableRun(rows, by_size(plan, rows), begun, path, each_epoch=each_epoch)
     parts = run.parts(rows.sets.training, rows.sets.validation)
     run = replace(run, plan=replace(run.plan, threads=parts.threads))  # their number is part of what is repeated
     with open_new(path, replace=replace_out) as folder:
@@ -107,18 +120,27 @@ def table_fitting(
         return (yield from train_one(run, parts, saved=None))
 
 
-def table_resuming(folder: Path, *, data: Any = None) -> TableFitting:
+def table_resuming(
+    folder: Path, *, data: Any = None, again: Mapping[str, Any] | None = None, each_epoch: bool = False
+) -> TableFitting:
     """`resume` of a table's run, look by look. Raises DataError where the data is not what it was."""
     with open_existing(folder, command="fit_table") as saved:
-        opened, run, parts = begun_again(folder, saved, data=data)
+        opened, run, parts = begun_again(folder, saved, data=data, again=again, each_epoch=each_epoch)
         if how_many(run.plan) > 1:
             return (yield from train_several(opened, run, parts, saved=saved))
         return (yield from train_one(run, parts, saved=saved))
 
 
-def begun_again(folder: Path, saved: Mapping[str, Any], *, data: Any = None) -> tuple[Opened, TableRun, Parts]:
+def begun_again(
+    folder: Path,
+    saved: Mapping[str, Any],
+    *,
+    data: Any = None,
+    again: Mapping[str, Any] | None = None,
+    each_epoch: bool = False,
+) -> tuple[Opened, TableRun, Parts]:
     """Rows, run and parts of an existing table's run, as they were when it was begun. Raises DataError where data changed."""
-    plan = from_json(saved["plan"])
+    plan = from_json(saved["plan"], **(again or {}))
     check_logger(plan.log, folder)
     where = saved["data"] if data is None else data
     if where is None:
@@ -128,8 +150,10 @@ def begun_again(folder: Path, saved: Mapping[str, Any], *, data: Any = None) -> 
     begun = taken_over(folder / INIT, plan) if (folder / INIT).exists() else None
     opened = open_rows(where, plan, init=begun, as_before=read_sealed(folder / MANIFEST))
     rows = first_rows(opened, plan, init=begun)
-    run = TableRun(rows, plan, begun, folder)
-    return opened, run, run.parts(rows.sets.training, rows.sets.validation)
+    run = TableRun(rows, plan, begun, folder, each_epoch=each_epoch or bool(saved["resolved"].get(EACH_EPOCH)))
+    parts = run.parts(rows.sets.training, rows.sets.validation)
+    check_same_objects(parts.resolved, saved["resolved"])
+    return opened, run, parts
 
 
 def places(data: Any) -> Any:

@@ -7,18 +7,23 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
+from mbgd.compiled.news import seconds_compiling
 from mbgd.data.chance import drawing
+from mbgd.data.source import ArraySource
+from mbgd.data.sparse import SparseSource
 from mbgd.desk.mean_weight import OUTSIDE_OF_STEPS
 from mbgd.desk.parts import Held, Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.recorder import Recorder, Saved
 from mbgd.desk.recover import gone_back, kept, record, slowed, tried
 from mbgd.desk.standing import Standing
+from mbgd.desk.unscored import check_scores
 from mbgd.errors import DivergenceError
 from mbgd.loop.progress import Progress
-from mbgd.loop.steps import Steps, steps, weighted_mean
+from mbgd.loop.steps import Steps, factor_after, steps, weighted_mean
 from mbgd.loop.stop import Ending, StopReason
 from mbgd.measure.calibrate import tempered
 from mbgd.measure.conformal import Widening
@@ -27,6 +32,7 @@ from mbgd.measure.threshold import Threshold
 from mbgd.seeds import step_seed
 from mbgd.step.state import model_tensors
 from mbgd.step.update import averaged
+from mbgd.tune.scheduler import Scheduler
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Look:
     rows_per_second: float
     scores: dict[str, float] = field(default_factory=dict)
     saves: tuple[Saved, ...] = ()  # what became of checkpoints since the last look
+    epoch_loss: float = 0.0  # weighted mean training loss since the epoch began
+    ends_epoch: bool = False  # whether an epoch ends here, or the training by its plan
 
 
 def described(look: Look) -> str:
@@ -80,7 +88,7 @@ def train(
         if back is None:
             raise _given_up(parts, standing, ended, recorder=recorder)
         standing = replace(back, seconds=clock.seconds)
-        rate = parts.engine.updater.base_rates[0] * slowed(parts.rate_factor, standing)(standing.progress.rows_seen)
+        rate = parts.engine.updater.base_rates[0] * factor_after(slowed(parts.rate_factor, standing), standing.progress)
         recorder.history(record(standing, learning_rate=rate, n_rows=parts.order.n_rows))
 
 
@@ -98,9 +106,10 @@ def _until_it_ends(
     going = steps(coming, parts.engine, rate_factor=slowed(parts.rate_factor, standing), start=standing.progress)
     try:
         for done in going:
+            rate = parts.engine.updater.base_rates[0]  # of these steps: a scheduler moves on in the look
             standing, look = _look(parts, plan, standing, done=done, clock=clock)
             standing = kept(parts.engine, plan, standing)
-            for line in _records(parts, done, look):
+            for line in _records(parts, done, look, base_rate=rate):
                 recorder.history(line)
             asked = yield replace(look, saves=recorder.news())
             stop = interrupted()
@@ -130,19 +139,24 @@ def _given_up(parts: Parts, standing: Standing, error: DivergenceError, *, recor
 
 
 class _Clock:
-    """Seconds of training, those before a resume included."""
+    """Seconds of training, those before a resume included, those in which kernels were compiled not."""
 
     def __init__(self, before: float) -> None:
-        self._start, self.last = time.perf_counter() - before, before
+        self._start, self.last = self._now() - before, before
+
+    @staticmethod
+    def _now() -> float:
+        return time.perf_counter() - seconds_compiling()
 
     @property
     def seconds(self) -> float:
-        return time.perf_counter() - self._start
+        return max(self.last, self._now() - self._start)
 
 
 def _look(parts: Parts, plan: Plan, standing: Standing, *, done: Steps, clock: _Clock) -> tuple[Standing, Look]:
     now, progress = clock.seconds, done.progress
     n_rows = parts.order.n_rows
+    standing = _added(standing, done)
     look = Look(
         progress=progress,
         epoch=progress.cursor.epoch + progress.cursor.row / n_rows,
@@ -151,17 +165,37 @@ def _look(parts: Parts, plan: Plan, standing: Standing, *, done: Steps, clock: _
         learning_rate=float(parts.engine.updater.base_rates[0] * done.rate_factors[-1]),
         seconds=now,
         rows_per_second=done.n_rows / max(now - clock.last, 1e-9),
+        epoch_loss=float(standing.epoch_loss[0] / max(standing.epoch_loss[1], np.finfo(np.float64).tiny)),
+        ends_epoch=progress.cursor.row == 0 or progress.steps_done == parts.total_steps,
     )
+    standing = standing if progress.cursor.row else replace(standing, epoch_loss=(0.0, 0.0))
     standing = replace(standing, progress=progress, loss=done.loss)
-    epoch_over = progress.cursor.row == 0 or progress.steps_done == parts.total_steps
-    if parts.validation is not None and epoch_over:
+    if parts.validation is not None and look.ends_epoch:
         scores = score(parts, parts.validation)
+        if standing.best.score is None:
+            check_scores(parts, parts.validation, scores)
         standing, look = _judged(parts, plan, standing, scores=scores), replace(look, scores=scores)
+    if parts.scheduler is not None and parts.scheduler.is_due(progress):
+        standing = _rates_moved(parts, parts.scheduler, standing, scores=look.scores)
     clock.last = clock.seconds
     return replace(standing, seconds=clock.last), look
 
 
-def _records(parts: Parts, done: Steps, look: Look) -> Iterator[dict[str, Any]]:
+def _rates_moved(parts: Parts, scheduler: Scheduler, standing: Standing, *, scores: dict[str, float]) -> Standing:
+    """The standing once torch's scheduler has set the rates of what follows."""
+    score = scores[parts.metric] if scheduler.needs_scores else None
+    scheduler.step(score)
+    parts.engine.updater.take_rates()
+    return standing if score is None else replace(standing, scores=(*standing.scores, score))
+
+
+def _added(standing: Standing, done: Steps) -> Standing:
+    """The standing with the losses of an epoch summed up so far."""
+    loss, weight = standing.epoch_loss
+    return replace(standing, epoch_loss=(loss + float(done.loss_sums.sum()), weight + float(done.weight_sums.sum())))
+
+
+def _records(parts: Parts, done: Steps, look: Look, *, base_rate: float) -> Iterator[dict[str, Any]]:
     """Lines of history.jsonl: one where each epoch ended inside the chunk, and one at the chunk's end, with the scores."""
     per_epoch, before = parts.steps_per_epoch, look.progress.steps_done - len(done)
     inner = range(per_epoch - before % per_epoch, len(done), per_epoch)
@@ -175,7 +209,7 @@ def _records(parts: Parts, done: Steps, look: Look) -> Iterator[dict[str, Any]]:
             "epoch": round(look.epoch, 6) if at_end else float((before + end) // per_epoch),
             "rows_seen": rows_seen,
             "loss": done.loss if whole else weighted_mean(done.loss_sums[start:end], done.weight_sums[start:end]),
-            "learning_rate": parts.engine.updater.base_rates[0] * float(done.rate_factors[end - 1]),
+            "learning_rate": base_rate * float(done.rate_factors[end - 1]),
             "seconds": round(look.seconds, 4),
             **{f"validation_{name}": value for name, value in look.scores.items() if at_end},
         }
@@ -200,7 +234,8 @@ def scored(
     """Every metric of some held-out rows, with the weights that the model has; its probabilities are those of outputs /
     temperature, its quantiles those after the widening, its classes those by the threshold. Where a dataset draws at random,
     or a layer does in evaluation, each look draws the same."""
-    with drawing(step_seed(parts.engine.seed, OUTSIDE_OF_STEPS)):
+    draws = parts.engine.may_draw or not isinstance(held.source, (ArraySource, SparseSource))
+    with drawing(step_seed(parts.engine.seed, OUTSIDE_OF_STEPS), here=draws):
         return evaluate(
             parts.model,
             held.source,
@@ -215,6 +250,8 @@ def scored(
             widening=widening,
             threshold=threshold,
             names=names,
+            own=parts.own_metric,
+            classes=parts.classes,
         )
 
 
@@ -226,6 +263,7 @@ def _judged(parts: Parts, plan: Plan, standing: Standing, *, scores: dict[str, f
         steps_done=at.steps_done,
         epoch=at.cursor.epoch,
         greater_is_better=parts.greater_is_better,
+        min_delta=plan.min_delta,
     )
     if best.steps_done != at.steps_done or not plan.restore_best:
         return replace(standing, best=best)

@@ -14,7 +14,7 @@ from mbgd.desk.ended import check_file, files_of_result
 from mbgd.desk.folder import INIT, MANIFEST, MODEL, PLAN, RESULT, read_plan
 from mbgd.desk.knobs import Knobs
 from mbgd.desk.opened import Opened
-from mbgd.desk.parts import Parts
+from mbgd.desk.parts import EACH_EPOCH, Parts
 from mbgd.desk.planned import from_json
 from mbgd.desk.prepare import prepare
 from mbgd.desk.recorder import HISTORY
@@ -55,7 +55,9 @@ def verify(
                 unseen=("no step was repeated: give its module and rows, verify(run, model, data)",)
             )
         plan = from_json(saved["plan"], **{"threads": saved["resolved"]["threads"], **again})
-        return found + replayed(folder, prepare(model, data, plan=plan), plan, saved)
+        parts = prepare(model, data, plan=plan)
+        parts = parts.looked_at_each_epoch() if saved["resolved"].get(EACH_EPOCH) else parts
+        return found + replayed(folder, parts, plan, saved)
 
 
 def _tables_replayed(rows: Opened, run: TableRun, saved: Mapping[str, Any]) -> Verified:

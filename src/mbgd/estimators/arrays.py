@@ -75,9 +75,18 @@ class Entries:
 
 def learn_entries(X: Any, weight: NDArray[np.float64] | None) -> Entries:
     """After it sparse rows have length 1: the root of their weighted mean square is 1."""
-    squares = np.asarray(X.multiply(X).sum(axis=1), dtype=np.float64).ravel()
-    scale = float(np.sqrt(np.average(squares, weights=weight)))
-    return Entries(X.shape[1], scale if scale > 0 else 1.0)
+    return Entries(X.shape[1], scale_of(mean_square(X, weight)))
+
+
+def mean_square(X: Any, weight: NDArray[np.float64] | None) -> float:
+    """Of the lengths of sparse or dense rows, weighted."""
+    squared = X.multiply(X) if is_sparse(X) else X * X
+    return float(np.average(np.asarray(squared.sum(axis=1), dtype=np.float64).ravel(), weights=weight))
+
+
+def scale_of(square: float) -> float:
+    """The length that rows of this mean square are divided by."""
+    return float(np.sqrt(square)) if square > 0 else 1.0
 
 
 def learn_numbers(X: Floats, *, weight: NDArray[np.float64] | None, bounded: bool) -> Numbers:
@@ -88,22 +97,62 @@ def learn_numbers(X: Floats, *, weight: NDArray[np.float64] | None, bounded: boo
     """
     if weight is not None and not weight.all():
         X, weight = X[weight > 0], weight[weight > 0]
-    (center, scale), binary = spread(X, weight), _zeros_and_ones(X)
-    center, scale = np.where(binary, 0.0, center), np.where(binary, 1.0, scale)
-    bound = np.maximum(NEAR, _furthest(X, center) / scale) if bounded else np.full(len(center), np.inf)
-    return Numbers(center, scale, bound)
+    return numbers_of(columns_of(X, weight), dtype=X.dtype, bounded=bounded)
 
 
-def _furthest(X: Floats, center: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(F,) from the center."""
+@dataclass(frozen=True)
+class Spread:
+    """What columns come to: the sum of weights, the weighted mean and variance of each, (F,), their ends, and which hold 0 and
+    1 alone."""
+
+    weight: float
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    binary: NDArray[np.bool_]
+
+    def after(self, more: Spread) -> Spread:
+        """Of the rows of both (Chan, Golub and LeVeque 1979)."""
+        total = self.weight + more.weight
+        share, apart = more.weight / total, more.mean - self.mean
+        return Spread(
+            total,
+            self.mean + share * apart,
+            self.variance + share * (more.variance - self.variance) + share * (1 - share) * apart**2,
+            np.minimum(self.low, more.low),
+            np.maximum(self.high, more.high),
+            self.binary & more.binary,
+        )
+
+
+def columns_of(X: Floats, weight: NDArray[np.float64] | None) -> Spread:
+    """Of rows (n, F), all of weight above 0."""
+    total = float(len(X) if weight is None else weight.sum())
+    return Spread(total, *_moments(X, weight), *_ends(X), _zeros_and_ones(X))
+
+
+def numbers_of(columns: Spread, *, dtype: np.dtype[Any], bounded: bool) -> Numbers:
+    """See `learn_numbers`; `dtype` is that of the rows."""
+    center = np.where(columns.binary, 0.0, columns.mean)
+    scale = without_nothing(columns.mean, np.sqrt(columns.variance), dtype)
+    scale = np.where(columns.binary, 1.0, scale)
+    if not bounded:
+        return Numbers(center, scale, np.full(len(center), np.inf))
+    furthest = np.maximum(columns.high - center, center - columns.low)
+    return Numbers(center, scale, np.maximum(NEAR, furthest / scale))
+
+
+def _ends(X: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(F,) least and greatest."""
     if X.size >= MANY:
         from mbgd.data.columns import ends
 
         low, high = ends(X)
-        return np.asarray(np.maximum(high - center, center - low))
-    low = np.min([X[block].min(axis=0) for block in blocks(X)], axis=0)
-    high = np.max([X[block].max(axis=0) for block in blocks(X)], axis=0)
-    return np.asarray(np.maximum(high - center, center - low))
+    else:
+        low = np.min([X[block].min(axis=0) for block in blocks(X)], axis=0)
+        high = np.max([X[block].max(axis=0) for block in blocks(X)], axis=0)
+    return low.astype(np.float64), high.astype(np.float64)
 
 
 def _zeros_and_ones(X: Floats) -> NDArray[np.bool_]:
@@ -119,7 +168,13 @@ def _zeros_and_ones(X: Floats) -> NDArray[np.bool_]:
 
 
 def spread(values: Floats, weight: NDArray[np.float64] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weighted mean and standard deviation by column; where the latter is 0, or all but rounding, 1.
+    """Weighted mean and standard deviation by column; where the latter is 0, or all but rounding, 1."""
+    center, square = _moments(values, weight)
+    return center, without_nothing(center, np.sqrt(square), values.dtype)
+
+
+def _moments(values: Floats, weight: NDArray[np.float64] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weighted mean and variance by column.
 
     Two passes over blocks in float64: the sum of squares is taken around the mean. Of many rows without weights in one, by
     compiled loops.
@@ -127,16 +182,15 @@ def spread(values: Floats, weight: NDArray[np.float64] | None) -> tuple[NDArray[
     if weight is None and values.ndim > 1 and values.size >= MANY:
         from mbgd.data.columns import mean_and_variance
 
-        center, square = mean_and_variance(values)
-        return center, _without_nothing(center, np.sqrt(square), values.dtype)
+        return mean_and_variance(values)
     w = np.ones(len(values)) if weight is None else weight
     total = w.sum()
     center = sum(w[block] @ values[block].astype(np.float64) for block in blocks(values)) / total
     square = sum(w[block] @ np.square(values[block] - center) for block in blocks(values)) / total
-    return np.asarray(center), _without_nothing(np.asarray(center), np.sqrt(square), values.dtype)
+    return np.asarray(center), np.asarray(square)
 
 
-def _without_nothing(
+def without_nothing(
     center: NDArray[np.float64], scale: NDArray[np.float64], dtype: np.dtype[Any]
 ) -> NDArray[np.float64]:
     """1 for the scale of values that are one number but for rounding, as 0.1 added up a different way."""

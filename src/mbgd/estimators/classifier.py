@@ -16,7 +16,7 @@ from torch import nn
 from mbgd.desk.predictor import Predictor
 from mbgd.errors import PlanError
 from mbgd.estimators.fitting import chosen, train
-from mbgd.estimators.labels import Labels, Scale, learn_labels, of_classes
+from mbgd.estimators.labels import Labels, Scale, learn_labels, named_labels
 from mbgd.estimators.network import Network
 from mbgd.estimators.read import read_labels, read_more
 from mbgd.estimators.save import fitted_predictor
@@ -66,10 +66,11 @@ class MBGDClassifier(ClassifierMixin, BaseEstimator):
         time_limit: float | str | None = None,
         target_loss: float | None = None,
         patience: int | None = None,
-        metric: str | None = None,
+        min_delta: float = 0.0,
+        metric: Any = None,
         restore_best: bool = True,
         validation: float | None = None,
-        schedule: str = "one_cycle",
+        schedule: Any = "one_cycle",
         warmup: float = 0.0,
         sampling: str = "reshuffle",
         tail: str = "auto",
@@ -105,6 +106,7 @@ class MBGDClassifier(ClassifierMixin, BaseEstimator):
         self.time_limit = time_limit
         self.target_loss = target_loss
         self.patience = patience
+        self.min_delta = min_delta
         self.metric = metric
         self.restore_best = restore_best
         self.validation = validation
@@ -137,9 +139,10 @@ class MBGDClassifier(ClassifierMixin, BaseEstimator):
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """One pass over these rows at a constant rate, with the optimizer's state of the pass before. The first call needs
-        all `classes`, and learns the scales of X; k passes over the same rows are `fit` of k epochs."""
+        all `classes`, of several labels a row the numbers of the columns of y; the scales of X are those of all rows so far. k
+        passes over the same rows are `fit` of k epochs."""
         again = getattr(self, "network_", None)
-        known = None if again is not None or classes is None else of_classes(classes)
+        known = None if again is not None or classes is None else named_labels(classes, read_labels(y))
         self._train(X, y, sample_weight=sample_weight, again=again, known=known, one_pass=True)
         return self
 

@@ -19,12 +19,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from mbgd.data.chance import torch_aside
 from mbgd.desk.predictor import Predictor
 from mbgd.errors import PlanError
 from mbgd.estimators.arrays import AsTheyAre
 from mbgd.estimators.classifier import has_probabilities, loss_for
 from mbgd.estimators.fitting import Start, chosen, n_outputs, train
-from mbgd.estimators.labels import Labels, Scale, learn_labels, learn_scale, of_classes
+from mbgd.estimators.labels import Labels, Scale, learn_labels, learn_scale, named_labels
 from mbgd.estimators.network import Network, outputs_of
 from mbgd.estimators.read import read_any_shape, read_labels, read_more, read_numbers
 from mbgd.estimators.save import fitted_predictor
@@ -84,10 +85,12 @@ class MBGDEstimator(BaseEstimator):
         time_limit: float | str | None = None,
         target_loss: float | None = None,
         patience: int | None = None,
-        metric: str | None = None,
+        min_delta: float = 0.0,
+        metric: Any = None,
         restore_best: bool = True,
         validation: float | None = None,
-        schedule: str = "constant",
+        schedule: Any = "constant",
+        schedule_every: str | None = None,
         warmup: float = 0.0,
         dropout_fades: bool = False,
         sampling: str = "reshuffle",
@@ -124,10 +127,12 @@ class MBGDEstimator(BaseEstimator):
         self.time_limit = time_limit
         self.target_loss = target_loss
         self.patience = patience
+        self.min_delta = min_delta
         self.metric = metric
         self.restore_best = restore_best
         self.validation = validation
         self.schedule = schedule
+        self.schedule_every = schedule_every
         self.warmup = warmup
         self.dropout_fades = dropout_fades
         self.sampling = sampling
@@ -161,7 +166,7 @@ class MBGDEstimator(BaseEstimator):
         """One pass over these rows at a constant rate, with the optimizer's state of the pass before. The first call of a
         classifier needs all `classes`."""
         again = getattr(self, "network_", None)
-        known = None if again is not None or classes is None else of_classes(classes)
+        known = None if again is not None or classes is None else named_labels(classes, read_labels(y))
         self._train(X, y, sample_weight=sample_weight, again=again, known=known, one_pass=True)
         return self
 
@@ -272,7 +277,7 @@ def _made(given: Any, *, n_features: int, n_outputs: int, seed: int) -> nn.Modul
         raise PlanError(f"module must be a torch.nn.Module, or a class or function that makes one, got {kind}")
     takes = inspect.signature(given).parameters
     words = {"n_features": n_features, "n_outputs": n_outputs}
-    with torch.random.fork_rng(devices=[]):
+    with torch_aside():
         torch.manual_seed(seed)
         made = given(**{word: value for word, value in words.items() if word in takes})
     if not isinstance(made, nn.Module):

@@ -19,11 +19,13 @@ from mbgd.desk.further import Further, further
 from mbgd.desk.machine import cores
 from mbgd.desk.plan import Plan
 from mbgd.errors import DataError, PlanError
-from mbgd.estimators.labels import Labels, Scale
+from mbgd.estimators.arrays import AsTheyAre
+from mbgd.estimators.labels import Labels, Scale, in_own_words
 from mbgd.estimators.network import Array, Network, check_same_shape, learn_road, new_module
 from mbgd.estimators.read import Rows, n_rows, read_more, read_training, read_weight
+from mbgd.estimators.running import scaled_anew, seen_in
 from mbgd.estimators.watch import loss_curve, validation_curve, watched
-from mbgd.estimators.words import check_class_weight, for_one_pass, plan_of, seed_of
+from mbgd.estimators.words import check_class_weight, for_one_pass, plain_value, plan_of, seed_of
 from mbgd.forks import after_fork
 from mbgd.seeds import Purpose
 
@@ -63,29 +65,39 @@ def train(
     rows = read(estimator, X) if again is None else read_more(estimator, X, again.road)
     if n_rows(rows) != len(y):
         raise DataError(f"X and y must have the same number of rows, got inconsistent {n_rows(rows)} and {len(y)}")
-    weight, seed = read_weight(sample_weight, rows), seed_of(estimator.random_state)
+    params = estimator.get_params(deep=False)
+    given = {name: plain_value(value) for name, value in params.items() if name != "validation"}
+    weight, seed = read_weight(sample_weight, rows), seed_of(given["random_state"])
     held = None if one_pass else held_out(validation, y, seed=seed, by_class=hasattr(estimator, "class_weight"))
     training = np.flatnonzero(~held) if isinstance(held, np.ndarray) else None
     target = again.target if again is not None else learn(_taken(y, training), _taken(weight, training))
-    weight = _with_class_weight(estimator, y, weight, training)
-    given = estimator.get_params(deep=False)
+    check_class_weight(given.get("class_weight"), one_pass=one_pass)
+    weight = _with_class_weight(given.get("class_weight"), y, weight, training)
     plan = plan_of(
         given,
         n_rows=n_rows(rows) if training is None else len(training),
         classes=isinstance(target, Labels),
         loss=loss(target),
         seed=seed,
-        threads=threads_of(estimator.n_jobs),
+        threads=threads_of(given["n_jobs"]),
         validation=held,
         sparse=is_sparse(rows),
     )
     plan = for_one_pass(plan) if one_pass else plan
-    if again is not None:
+    if again is not None and "hidden_layer_sizes" in given:
         check_same_shape(again.module, plan.hidden_layer_sizes)
     network = again or (begin or new_network)(estimator, Start(rows, target, training, weight, plan))
+    encoded = _encoded(network, y)
+    if one_pass:
+        network = _with_scales(network, rows, y, weight=weight, loss=plan.loss)
+        encoded = _encoded(network, y)
+    if again is not None:
+        estimator.network_ = network  # with the weights that are now in its scales, whatever comes of the training
+    if not isinstance(plan.metric, str | None):
+        plan = replace(plan, metric=in_own_words(plan.metric, network.target))
     if isinstance(held, tuple):
         plan = replace(plan, validation=_inputs(estimator, network, *held))
-    inputs, encoded = network.inputs(rows, kernels=True), _encoded(network, y)
+    inputs = network.inputs(rows, kernels=True)
     done = watched(
         further(
             network.module,
@@ -101,6 +113,18 @@ def train(
     keep(estimator, replace(network, loss=done.loss, stand=done.stand), done, one_pass=one_pass)
 
 
+def _with_scales(network: Network, rows: Rows, y: Any, *, weight: Array | None, loss: Any) -> Network:
+    """The network with the scales of these rows and all that partial_fit has had before; those that `fit` learned stay."""
+    if isinstance(network.road, AsTheyAre) or (network.stand is not None and network.seen is None):
+        return network
+    here = seen_in(rows, y, road=network.road, target=network.target, weight=weight)
+    if network.seen is None:
+        return replace(network, seen=here)
+    loss = loss if isinstance(loss, str) else None
+    found: Network = scaled_anew(network, network.seen.after(here), before=network.seen, loss=loss)
+    return found
+
+
 def new_network(estimator: Any, start: Start) -> Network:
     """One of MBGD's own, by the estimator's parameters."""
     plan, rows = start.plan, start.rows
@@ -112,7 +136,7 @@ def new_network(estimator: Any, start: Start) -> Network:
         road,
         n_outputs(start.target),
         hidden_layer_sizes=plan.hidden_layer_sizes,
-        activation=estimator.activation,
+        activation=str(estimator.activation),
         dropout=plan.dropout,
         dtype=dtype,
         seed=plan.seed,
@@ -164,6 +188,7 @@ def held_out(validation: Any, y: Any, *, seed: int, by_class: bool) -> Any:
     """A mask of the rows held out, a pair (X, y) of others, or None. A share is drawn within each class."""
     if validation is None:
         return None
+    validation = validation.item() if isinstance(validation, np.generic) else validation
     if isinstance(validation, (tuple, list)) and len(validation) == 2 and not np.isscalar(validation[0]):
         return tuple(validation)
     if isinstance(validation, float):
@@ -186,12 +211,8 @@ def _taken(values: Any, rows: NDArray[np.int64] | None) -> Any:
     return values if rows is None or values is None else np.asarray(values)[rows]
 
 
-def _with_class_weight(
-    estimator: Any, y: Any, weight: Array | None, training: NDArray[np.int64] | None
-) -> Array | None:
+def _with_class_weight(given: Any, y: Any, weight: Array | None, training: NDArray[np.int64] | None) -> Array | None:
     """Row weights times those of their classes; "balanced" counts the training rows."""
-    given = getattr(estimator, "class_weight", None)
-    check_class_weight(given)
     if given is None:
         return weight
     of_class = compute_sample_weight(given, y, indices=training if given == "balanced" else None)

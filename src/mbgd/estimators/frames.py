@@ -53,7 +53,7 @@ def learn_columns(table: Table, training: IntArray | None) -> Columns:
     return Columns(learn_encoder(table, training_rows=rows))
 
 
-def named(X: Any, names: Any) -> dict[str, Any]:
+def with_names(X: Any, names: Any) -> dict[str, Any]:
     """An array in place of the frame: its columns under the names of training."""
     array = np.asarray(X)
     return {str(name): array[:, column].tolist() for column, name in enumerate(names)}

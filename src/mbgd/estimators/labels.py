@@ -5,7 +5,7 @@ n rows · C classes · L labels a row, each 0 or 1 · T targets
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d
 
 from mbgd.errors import DataError
-from mbgd.estimators.arrays import spread
+from mbgd.estimators.arrays import Spread, spread, without_nothing
 
 STANDARDISED = ("squared_error", "absolute_error", "huber", "quantile")
 POSITIVE = ("poisson", "gamma")  # their mean is e to the output, times that of y
@@ -82,6 +82,19 @@ def learn_labels(y: Any) -> Labels:
     return of_classes(np.unique(column_or_1d(y)))
 
 
+def named_labels(classes: Any, y: Any) -> Labels:
+    """From the `classes` of a first partial_fit: those of a column of labels, or the columns of an indicator matrix."""
+    if np.ndim(y) != 2 or y.shape[1] == 1:
+        return of_classes(classes)
+    columns = np.arange(y.shape[1])
+    if not np.array_equal(np.sort(np.asarray(classes), axis=None), columns):
+        raise DataError(
+            f"classes must be the numbers of the {len(columns)} columns of y where a row has several labels, got {classes!r}; "
+            f"give classes=range({len(columns)})"
+        )
+    return Labels("multilabel", columns)
+
+
 def of_classes(classes: Any) -> Labels:
     """From the classes themselves. Raises DataError for fewer than two."""
     known = np.unique(column_or_1d(classes))
@@ -97,6 +110,21 @@ def _indicator(y: Any, n_labels: int | None = None) -> NDArray[Any]:
     if array.ndim != 2 or (n_labels is not None and array.shape[1] != n_labels):
         raise DataError(f"y must have a column for each of {n_labels} labels, got shape {array.shape}; as in training")
     return array
+
+
+def in_own_words(metric: Any, target: Labels | Scale) -> Any:
+    """The user's own metric over what a network learns, handed on as `predict` and y have it: labels, or numbers in their units."""
+
+    def measured(y: Any, found: Any, **weight: Any) -> Any:
+        if isinstance(target, Scale):
+            return metric.function(target.restore(y), target.restore(found), **weight)
+        if target.kind == "multilabel":
+            p = 1 / (1 + np.exp(-found))
+            return metric.function(y.astype(np.int64), p if metric.of_probabilities else target.decide(found), **weight)
+        labels = found if metric.of_probabilities else target.classes[found]
+        return metric.function(target.classes[y], labels, **weight)
+
+    return replace(metric, function=measured)
 
 
 @dataclass(frozen=True)
@@ -123,3 +151,14 @@ def learn_scale(y: NDArray[Any], *, weight: NDArray[np.float64] | None, loss: st
     if loss in POSITIVE:
         mean = np.asarray(np.average(y.astype(np.float64), axis=0, weights=weight))
     return Scale(center, np.where(mean > 0, mean, 1.0))
+
+
+def scale_for(seen: Spread, *, shape: tuple[int, ...], loss: str | None) -> Scale:
+    """`learn_scale` of the rows that targets were seen in, (T,), for targets of this shape."""
+    center, scale = np.zeros(shape), np.ones(shape)
+    if loss in STANDARDISED:
+        center = seen.mean.reshape(shape)
+        scale = without_nothing(center, np.sqrt(seen.variance).reshape(shape), np.dtype(np.float64))
+    elif loss in POSITIVE:
+        scale = np.where(seen.mean > 0, seen.mean, 1.0).reshape(shape)
+    return Scale(center, scale)

@@ -17,11 +17,12 @@ from mbgd.data.sparse import is_sparse
 from mbgd.data.table import Table
 from mbgd.desk.further import Stand
 from mbgd.desk.predictor import sparse_outputs
-from mbgd.errors import PlanError
+from mbgd.errors import DataError, PlanError
 from mbgd.estimators.arrays import AsTheyAre, Entries, Numbers, learn_entries, learn_numbers
 from mbgd.estimators.frames import Columns, learn_columns
 from mbgd.estimators.labels import Labels, Scale
 from mbgd.estimators.read import Rows, n_rows
+from mbgd.estimators.running import Seen
 from mbgd.forks import after_fork
 from mbgd.model.build import mlp
 from mbgd.model.table import TableModel
@@ -36,7 +37,8 @@ Road = Numbers | Columns | AsTheyAre | Entries
 
 @dataclass(frozen=True)
 class Network:
-    """A trained network. `road` turns rows into inputs, `target` outputs into answers; `stand` is what goes on from here."""
+    """A trained network. `road` turns rows into inputs, `target` outputs into answers; `stand` is what goes on from here, `seen`
+    what scales go on from."""
 
     road: Road
     module: nn.Module
@@ -44,14 +46,22 @@ class Network:
     loss: str
     dtype: np.dtype[Any]
     stand: Stand | None = None
+    seen: Seen | None = None  # by partial_fit
 
     @after_fork()
     def outputs(self, rows: Rows) -> Array:
         """(n,) or (n, K) as the last layer gives them, float64."""
-        if is_sparse(rows) and isinstance(self.road, Numbers):  # dense in it, but not all at once
+        if isinstance(self.road, Numbers):  # in new memory, but not all at once
             blocks = [rows[start : start + AT_ONCE] for start in range(0, n_rows(rows), AT_ONCE)]
             return np.concatenate([outputs_of(self.module, self.inputs(block)) for block in blocks])
-        return outputs_of(self.module, self.inputs(rows))
+        try:
+            return outputs_of(self.module, self.inputs(rows))
+        except RuntimeError as error:  # of a module of the user's own
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            shown = tuple(getattr(rows, "shape", ())[1:])
+            raise DataError(
+                f"X must fit the module, got rows of shape {shown}, which its forward refuses: {why}"
+            ) from error
 
     def inputs(self, rows: Rows, *, kernels: bool = False) -> Any:
         """What the module takes: an array, or numbers and codes in a tuple. Predictions do without kernels, which might have

@@ -58,10 +58,11 @@ class MBGDRegressor(RegressorMixin, BaseEstimator):
         time_limit: float | str | None = None,
         target_loss: float | None = None,
         patience: int | None = None,
-        metric: str | None = None,
+        min_delta: float = 0.0,
+        metric: Any = None,
         restore_best: bool = True,
         validation: float | None = None,
-        schedule: str = "one_cycle",
+        schedule: Any = "one_cycle",
         warmup: float = 0.0,
         sampling: str = "reshuffle",
         tail: str = "auto",
@@ -97,6 +98,7 @@ class MBGDRegressor(RegressorMixin, BaseEstimator):
         self.time_limit = time_limit
         self.target_loss = target_loss
         self.patience = patience
+        self.min_delta = min_delta
         self.metric = metric
         self.restore_best = restore_best
         self.validation = validation
@@ -128,8 +130,8 @@ class MBGDRegressor(RegressorMixin, BaseEstimator):
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """One pass over these rows at a constant rate, with the optimizer's state of the pass before. The first call
-        learns the scales of X and y; k passes over the same rows are `fit` of k epochs."""
+        """One pass over these rows at a constant rate, with the optimizer's state of the pass before. The scales of
+        X and y are those of all rows so far; k passes over the same rows are `fit` of k epochs."""
         self._train(X, y, sample_weight=sample_weight, again=getattr(self, "network_", None), one_pass=True)
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,7 +27,8 @@ def fitted_predictor(estimator: Any) -> Predictor:
     """The same answers from rows in their own units, with scales, classes and encoder, computed in float64. Raises PlanError
     for classes that JSON does not tell apart, and for a loss of the user's own over classes."""
     check_is_fitted(estimator)
-    return predictor_of(estimator.network_)
+    names = () if isinstance(estimator.network_.road, Columns) else getattr(estimator, "feature_names_in_", ())
+    return replace(predictor_of(estimator.network_), names=tuple(map(str, names)))
 
 
 def predictor_of(network: Network) -> Predictor:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from typing import Any
 
+from mbgd.desk.callback import asks_to_stop
 from mbgd.desk.further import Further
 from mbgd.desk.train import Look
 from mbgd.record.history import History
@@ -16,43 +18,30 @@ Callback = Callable[[Mapping[str, Any]], Any]
 
 def watched(training: Generator[Look, bool | None, Further], *, callback: Callback | None, verbose: Any) -> Further:
     """Let it run to its end; after each epoch `callback` gets a record and may return True to stop."""
-    told, stop = _Epoch(), False
-    while True:
-        try:
-            look = training.send(stop) if told.begun else next(training)
-        except StopIteration as ended:
-            done: Further = ended.value
-            return done
-        record = told.after(look)
-        stop = False
-        if record is not None:
-            if verbose:
-                sys.stdout.write(_line(record) + "\n")
-            stop = callback is not None and bool(callback(record))
+    stop = None
+    with closing(training):
+        while True:
+            try:
+                look = training.send(stop)
+            except StopIteration as ended:
+                done: Further = ended.value
+                return done
+            stop = None
+            if look.progress.cursor.row == 0:
+                record = _record(look)
+                if verbose:
+                    sys.stdout.write(_line(record) + "\n")
+                stop = asks_to_stop(callback, record)
 
 
-class _Epoch:
-    """The looks since the last epoch's end, made one record at the next."""
-
-    def __init__(self) -> None:
-        self.begun = False
-        self._loss_sum, self._rows, self._seen = 0.0, 0, 0
-
-    def after(self, look: Look) -> dict[str, Any] | None:
-        rows = look.progress.rows_seen - (self._seen if self.begun else 0)
-        self.begun, self._seen = True, look.progress.rows_seen
-        self._loss_sum, self._rows = self._loss_sum + look.loss * rows, self._rows + rows
-        if look.progress.cursor.row:
-            return None
-        record = {
-            "epoch": look.progress.cursor.epoch,
-            "loss": self._loss_sum / self._rows,
-            "learning_rate": look.learning_rate,
-            "seconds": look.seconds,
-            **{f"validation_{name}": value for name, value in look.scores.items()},
-        }
-        self._loss_sum, self._rows = 0.0, 0
-        return record
+def _record(look: Look) -> dict[str, Any]:
+    return {
+        "epoch": look.progress.cursor.epoch,
+        "loss": look.epoch_loss,
+        "learning_rate": look.learning_rate,
+        "seconds": look.seconds,
+        **{f"validation_{name}": value for name, value in look.scores.items()},
+    }
 
 
 def _line(record: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from functools import wraps
 from typing import Any, TypeVar
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
@@ -44,7 +45,7 @@ HERE = {  # what other libraries say -> a parameter of the estimators, beside th
     "C": "weight_decay",
     "early_stopping_rounds": "patience with validation",
     "early_stopping_round": "patience with validation",
-    "tol": "patience with validation, or target_loss",
+    "tol": "min_delta with patience and validation, or target_loss",
     "eval_metric": "metric",
     "scoring": "metric",
     "is_unbalance": "class_weight='balanced'",
@@ -99,6 +100,14 @@ def check_words(words: Iterable[str], *, known: Iterable[str], name: str) -> Non
             else:
                 remedy = f"; say {ours} instead"
             raise PlanError(f"{word!r} is not a parameter of {name}{remedy}")
+
+
+def plain_value(given: Any) -> Any:
+    """A value as a plan takes it, of one that comes out of NumPy, as grids and samplers make them: a number, a word or a truth
+    value, of an array or list of several a tuple."""
+    if isinstance(given, np.ndarray | np.generic):
+        given = given.tolist()
+    return tuple(map(plain_value, given)) if isinstance(given, list | tuple) else given
 
 
 def seed_of(random_state: Any) -> int:
@@ -168,6 +177,8 @@ def for_one_pass(plan: Plan) -> Plan:
         epochs=1.0,
         steps=None,
         schedule="constant",
+        schedule_every=None,
+        min_delta=0.0,
         warmup=0.0,
         dropout_fades=False,
         weight_decay_fades=False,
@@ -176,8 +187,13 @@ def for_one_pass(plan: Plan) -> Plan:
     )
 
 
-def check_class_weight(given: Any) -> None:
-    """None, "balanced", or weights by class."""
+def check_class_weight(given: Any, *, one_pass: bool = False) -> None:
+    """None, "balanced", or weights by class; "balanced" counts the rows of all classes, which no one pass over some has."""
+    if one_pass and isinstance(given, str) and given == "balanced":
+        raise PlanError(
+            "class_weight must be a dict of class -> weight in partial_fit, which sees some rows alone, got 'balanced'; make one "
+            "by sklearn.utils.class_weight.compute_class_weight"
+        )
     if given is None or isinstance(given, Mapping) or (isinstance(given, str) and given == "balanced"):
         return
     raise PlanError(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbgd.data.chunk import Chunk
+from mbgd.data.finite import inputs_not_finite
 from mbgd.data.order import IntArray
 from mbgd.errors import DivergenceError
 from mbgd.loop.progress import Progress
@@ -30,7 +31,23 @@ class Constant:
         return self.share
 
 
+@dataclass(frozen=True)
+class BySteps:
+    """A rate factor that goes by the updates done before, not by rows seen."""
+
+    of_steps: Callable[[int], float]
+    share: float = 1.0
+
+    def __call__(self, steps_done: int) -> float:
+        return self.share * self.of_steps(steps_done)
+
+
 no_schedule = Constant()
+
+
+def factor_after(rate_factor: RateFactor, progress: Progress) -> float:
+    """The factor of the next update."""
+    return rate_factor(progress.steps_done if isinstance(rate_factor, BySteps) else progress.rows_seen)
 
 
 @dataclass(frozen=True)
@@ -103,25 +120,38 @@ def steps(
         if done.failed:
             failed: list[int] = chunk.row_ids(k).tolist()
             step, epoch = progress.steps_done + 1, progress.cursor.epoch + 1
-            raise diverged(step=step, epoch=epoch, rows=failed, places=_row_numbers(failed))
+            missing = inputs_not_finite(chunk, k)
+            raise diverged(
+                step=step,
+                epoch=epoch,
+                rows=failed,
+                places=_row_numbers(failed),
+                missing=_row_numbers(missing) if missing else "",
+            )
 
 
 def _factors(chunk: Chunk, rate_factor: RateFactor, progress: Progress) -> NDArray[np.float64]:
-    """One a batch, by the rows seen before it."""
+    """One a batch, by the rows seen or updates done before it."""
     if isinstance(rate_factor, Constant):
         return np.full(len(chunk), rate_factor.share)
+    if isinstance(rate_factor, BySteps):
+        return np.array([rate_factor(progress.steps_done + k) for k in range(len(chunk))])
     seen = progress.rows_seen + np.cumsum(chunk.sizes) - chunk.sizes
     return np.array([rate_factor(rows) for rows in seen.tolist()])
 
 
 def diverged(
-    *, step: int, epoch: int, rows: Sequence[int], places: str, kept: str = "", tried: str = ""
+    *, step: int, epoch: int, rows: Sequence[int], places: str, missing: str = "", kept: str = "", tried: str = ""
 ) -> DivergenceError:
-    """The error for a batch whose loss or gradient is not finite; `places` says where its rows are, `kept` what is left."""
+    """The error for a batch whose loss or gradient is not finite; `places` says where its rows are, `missing` which of them have
+    an input that is not finite, `kept` what is left."""
     what = f"loss or gradient must be finite, got a non-finite one in step {step} (epoch {epoch}, {places})"
     remedy = "that update was not made: lower learning_rate, set clip_norm, or look at those rows"
+    if missing:
+        remedy = f"X is not finite in {missing}: fill those values or leave the rows out; that update was not made"
     return DivergenceError(f"{what}; {remedy}{kept}", step=step, epoch=epoch, rows=tuple(rows), tried=tried)
 
 
 def _row_numbers(rows: Sequence[int], *, most: int = 8) -> str:
-    return "rows " + ", ".join(str(row) for row in rows[:most]) + (", ..." if len(rows) > most else "")
+    shown = ", ".join(map(str, rows[:most])) + (", ..." if len(rows) > most else "")
+    return f"row{'s' if len(rows) > 1 else ''} {shown}"

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mbgd.data.order import IntArray
-from mbgd.data.source import Rows, Source, call
+from mbgd.data.source import Rows, Source, call, mapped
 from mbgd.data.source import batch_rows as rows_of_a_batch
 from mbgd.data.sparse import AsTheyLie, SparseSource
 from mbgd.data.stream import rows_of_a_chunk
 from mbgd.measure.conformal import Widening
 from mbgd.measure.metrics import Scorer, scorer
+from mbgd.measure.own_metric import OwnMetric
+from mbgd.measure.own_scores import OwnScorer
 from mbgd.measure.threshold import Threshold
 from mbgd.step.evaluation import evaluating
 from mbgd.step.fused.program import multiplies_first
@@ -41,8 +43,8 @@ def predict(
     rows: IntArray | None = None,
     batch_rows: int = BATCH_ROWS,
     forward: Forward | None = None,
-) -> Iterator[tuple[Tensor, Tensor | None, Tensor | None]]:
-    """Yield (prediction, y, w) of consecutive rows, all on the CPU, predictions in float64.
+) -> Iterator[tuple[Any, Any, Tensor | None]]:
+    """Yield (prediction, y, w) of consecutive rows, all on the CPU, predictions in float64 and as the model structures them.
 
     In evaluation mode and without gradients, but only while a batch is computed: whoever consumes this may train the
     model between two batches. y and w are as the source has them. `forward` computes the outputs in the model's place.
@@ -82,6 +84,8 @@ def evaluate(
     names: tuple[str, ...] = (),
     widening: Widening | None = None,
     threshold: Threshold | None = None,
+    own: OwnMetric | None = None,
+    classes: tuple[Any, ...] = (),
     batch_rows: int = BATCH_ROWS,
     forward: Forward | None = None,
 ) -> dict[str, float]:
@@ -90,10 +94,12 @@ def evaluate(
     y must have gone through `loss.prepare`. `target_scale` = (center, scale) takes a standardised target back to its
     own units, in which r2, rmse and mae are given, of predictions clamped to `target_range`; the loss stays in standardised
     ones, of outputs as they are. Quantiles are those after a `widening`, classes those by a `threshold`. Each target
-    of several has scores under its own of `names` as well. NaN where there are no rows.
+    of several has scores under its own of `names` as well, and `own` is one of the user's, which knows labels by `classes`.
+    NaN where there are no rows.
     """
     center, scale = target_scale
     scores: Scorer | None = None
+    owned = None if own is None else OwnScorer(own, kind=loss.kind, classes=classes, threshold=threshold)
     loss_sum = weight_sum = 0.0
     for data, output, loss_B in _outputs(
         model, source, loss=loss, rows=rows, device=device, batch_rows=batch_rows, forward=forward
@@ -103,8 +109,10 @@ def evaluate(
         per_row = loss_B.cpu().double().numpy()
         w_B = np.ones(len(per_row)) if data.w is None else data.w.cpu().double().numpy()
         loss_sum, weight_sum = loss_sum + float(w_B @ per_row), weight_sum + float(w_B.sum())
-        if loss.kind == "custom":
-            continue  # what such outputs mean, nobody but the user knows
+        if loss.kind == "custom":  # what such outputs mean, nobody but the user knows
+            if owned is not None:
+                owned.add(mapped(_predicted(loss, output), _as_array), mapped(_on_cpu(data.y), _as_array), w_B)
+            continue
         prediction, y = _predicted(loss, output).numpy(), data.y.cpu().numpy()
         by_position = loss.kind == "multiclass" and prediction.ndim > 2
         if scores is None:
@@ -117,10 +125,13 @@ def evaluate(
         if by_position:
             prediction, y, w_B = _positions(prediction, data.y.cpu(), w_B, loss=loss)
         scores.add(prediction, y, w_B)
+        if owned is not None:
+            owned.add(prediction, y, w_B)
     scores = (
         scorer(loss.kind, n_classes, levels=loss.levels, threshold=threshold, names=names) if scores is None else scores
     )
-    return {"loss": loss_sum / weight_sum if weight_sum else nan, **scores.result()}
+    found = {"loss": loss_sum / weight_sum if weight_sum else nan, **scores.result()}
+    return found if owned is None or not weight_sum else found | owned.result()
 
 
 def _positions(
@@ -134,8 +145,29 @@ def _positions(
     w = np.ones((len(p), len(flat) // len(p)))
     if loss.label_weights is not None:
         w = loss.label_weights.each(y, torch.float64).flatten(1).numpy().astype(np.float64)
-    mean_B = w.mean(1)  # of which the weight of the row is a multiple
-    return by_class, flat, (w * np.divide(w_B, mean_B, out=np.zeros_like(w_B), where=mean_B > 0)[:, None]).reshape(-1)
+    of_row_B = w.sum(1)  # of which the weight of the row is a multiple
+    return (
+        by_class,
+        flat,
+        (w * np.divide(w_B, of_row_B, out=np.zeros_like(w_B), where=of_row_B > 0)[:, None]).reshape(-1),
+    )
+
+
+def losses(
+    model: nn.Module,
+    source: Source,
+    *,
+    loss: Loss,
+    device: torch.device,
+    rows: IntArray | None = None,
+    batch_rows: int = BATCH_ROWS,
+) -> Iterator[tuple[Rows, NDArray[np.float64]]]:
+    """Yield consecutive rows and the loss of each, (B,), by the model itself."""
+    for data, _, loss_B in _outputs(
+        model, source, loss=loss, rows=rows, device=device, batch_rows=batch_rows, forward=None
+    ):
+        assert loss_B is not None  # it was asked for
+        yield data, loss_B.cpu().double().numpy()
 
 
 def _outputs(
@@ -147,7 +179,7 @@ def _outputs(
     device: torch.device,
     batch_rows: int,
     forward: Forward | None,
-) -> Iterator[tuple[Rows, Tensor, Tensor | None]]:
+) -> Iterator[tuple[Rows, Any, Tensor | None]]:
     """Rows, the model's raw outputs and, with a loss, that of each row. Neighbouring rows are read as slices: no copy."""
     by = model if forward is None or isinstance(source, SparseSource) else forward  # kernels take dense rows
     source, batch_rows = _as_taken(model, source, batch_rows)
@@ -173,10 +205,15 @@ def _as_taken(model: nn.Module, source: Source, at_once: int) -> tuple[Source, i
     return source, min(at_once, rows_of_a_chunk(source))
 
 
-def _predicted(loss: Loss, output: Tensor) -> Tensor:
+def _predicted(loss: Loss, output: Any) -> Any:
     # In float64, where a probability within 1e-7 of 1 is not yet 1; on the CPU, since not every device has it.
-    return loss.prediction(output.cpu().double())
+    return loss.prediction(mapped(output, lambda leaf: leaf.cpu().double()))
 
 
-def _on_cpu(leaf: Tensor | None) -> Tensor | None:
-    return None if leaf is None else leaf.cpu()
+def _as_array(leaf: Tensor) -> NDArray[Any]:
+    found: NDArray[Any] = leaf.numpy()
+    return found
+
+
+def _on_cpu(part: Any) -> Any:
+    return None if part is None else mapped(part, lambda leaf: leaf.cpu())

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mbgd.data.chance import torch_aside
 from mbgd.data.chunk import Chunk
 from mbgd.seeds import step_seed
 from mbgd.step.evaluation import evaluating
@@ -43,8 +44,8 @@ class Engine(Protocol):
         ...
 
     @property
-    def calls_the_model(self) -> bool:
-        """Whether it runs the user's own layers, which may draw from NumPy's and Python's global generators."""
+    def may_draw(self) -> bool:
+        """Whether something it runs, as the user's own layers, may draw from a global generator of torch, NumPy or Python."""
         ...
 
     @property
@@ -102,17 +103,24 @@ class AutogradEngine:
     packs_tightly: bool = False
     reads_in_place: bool = False
     reads_sparse: bool = False
-    calls_the_model: bool = True
     fades_over: int | None = None  # steps over which dropout fades
     decay_fades_over: int | None = None  # and weight decay
+    may_draw: bool = True  # each step seeds torch's global generator then, and one training at a time has it
 
     def bound(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def run(self, chunk: Chunk, batches: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Tensor:
+        if not self.may_draw:
+            return self._run(chunk, batches, rate_factors=rate_factors, steps_done=steps_done)
+        with torch_aside():
+            return self._run(chunk, batches, rate_factors=rate_factors, steps_done=steps_done)
+
+    def _run(self, chunk: Chunk, batches: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Tensor:
         losses = []
         for j, batch in zip(batches, islice(chunk.batches(), batches.start, batches.stop), strict=True):
-            reseed(self.seed, steps_done + j, batch.data.leaves()[0].device)
+            if self.may_draw:
+                reseed(self.seed, steps_done + j, batch.data.leaves()[0].device)
             with faded(self.updater.model, fade(steps_done + j, self.fades_over)):
                 losses.append(accumulate(self.forward, batch, self.rule))
             self.updater.apply(float(rate_factors[j]), fade(steps_done + j, self.decay_fades_over))

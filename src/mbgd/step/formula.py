@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from mbgd.data.source import leaves_of, mapped
 from mbgd.errors import DataError, PlanError
 from mbgd.step.label_weights import LabelWeights
 from mbgd.step.targets import Demand, is_scalar
 
 Kind = Literal["regression", "quantiles", "binary", "multiclass", "custom"]
-PerRow = Callable[[Tensor, Tensor], Tensor]
+PerRow = Callable[[Any, Any], Tensor]
 
 
 @dataclass(frozen=True)
@@ -117,20 +118,22 @@ def _of_levels(elements: PerRow, *, n_levels: int) -> PerRow:
 
 
 def own_loss(loss: PerRow) -> PerRow:
-    """A user's callable, its value checked: (B,), or (B, 1) squeezed; nothing else."""
+    """A user's callable, its value checked: (B,), or (B, 1) squeezed; nothing else. Outputs and y are whatever the model returns
+    and the data holds, tuples and dicts as well."""
 
-    def checked(output: Tensor, y: Tensor) -> Tensor:
+    def checked(output: Any, y: Any) -> Tensor:
         value = loss(output, y)
         if not isinstance(value, Tensor) or value.ndim == 0:
             raise PlanError(
                 "loss must return one value a row, shape (B,), got a single number; leave out the mean, as with reduction='none'"
             )
         loss_B = one_output(value)
-        if loss_B.shape != y.shape[:1]:
-            outputs = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        n_rows = len(leaves_of(y)[0])
+        if loss_B.shape != (n_rows,):
+            outputs, targets = (mapped(part, lambda leaf: tuple(leaf.shape)) for part in (output, y))
             raise PlanError(
-                f"loss must return one value a row, shape ({len(y)},), got {tuple(value.shape)} from outputs {outputs} "
-                f"and y {tuple(y.shape)}; average what belongs to a row, and compare equal shapes"
+                f"loss must return one value a row, shape ({n_rows},), got {tuple(value.shape)} from outputs {outputs} "
+                f"and y {targets}; average what belongs to a row, and compare equal shapes"
             )
         return loss_B
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from mbgd.data.chunk import Batch
-from mbgd.data.source import Rows, call
+from mbgd.data.source import Rows, call, mapped
 
-LossPerRow = Callable[[Tensor, Tensor], Tensor]
+LossPerRow = Callable[[Any, Any], Tensor]  # what the model returns and the targets of a batch in, (B,) out
 Forward = Callable[..., Any]
 
 
@@ -67,8 +67,12 @@ def _pulled(forward: Forward, rows: Rows, rule: GradientRule, divisor: float) ->
     assert rows.y is not None  # the desk refuses data without targets
     with _precision(rows, rule):
         output = call(forward, rows.x)
-    loss_B = rule.loss(output.float() if rule.bf16 else output, rows.y)
+    loss_B = rule.loss(mapped(output, _as_float) if rule.bf16 else output, rows.y)
     return loss_B, torch.full_like(loss_B, 1.0 / divisor) if rows.w is None else rows.w.to(loss_B.dtype) / divisor
+
+
+def _as_float(output: Tensor) -> Tensor:
+    return output.float() if output.is_floating_point() else output
 
 
 def _split(rows: Rows, size: int) -> Iterator[Rows]:

@@ -40,7 +40,7 @@ def run_finite(engine: Engine, chunk: Chunk, *, rate_factors: NDArray[np.float64
     One check a chunk, since a check a step makes the device wait (6-32 % of a small network's time). What is not finite
     stays so: hence the first such step is found by halving.
     """
-    keep = _Chance if engine.calls_the_model else _NoChance
+    keep = _Chance if engine.may_draw else _NoChance
     before, chance = engine.capture(), keep()
     losses = engine.run(chunk, range(len(chunk)), rate_factors=rate_factors, steps_done=steps_done)
     with np.errstate(invalid="ignore", over="ignore"):  # NaN or infinity is what is looked for

@@ -17,8 +17,8 @@ IGNORED = -100  # torch's ignore_index where none is given
 class LabelWeights:
     """The weight of each class, 1 where None, and the label that counts for nothing.
 
-    A row weighs the mean over its positions; its loss is their weighted mean. So the weighted mean over rows is torch's own
-    mean over all their positions, and each position pulls alike in whichever batch it falls.
+    A row weighs the sum over its positions; its loss is their weighted mean. So the weighted mean over rows is torch's own
+    mean over all their positions, and each position pulls alike in whichever batch it falls, however long that is.
     """
 
     of_class: Tensor | None = None
@@ -47,7 +47,7 @@ class LabelWeights:
     def of_rows(self, y: Tensor, dtype: torch.dtype) -> Tensor:
         """Of every row, shape (B,)."""
         each = self.each(y, dtype)
-        return each if each.ndim == 1 else each.flatten(1).mean(1)
+        return each if each.ndim == 1 else each.flatten(1).sum(1)
 
     def filled(self, y: Tensor) -> Tensor:
         """The labels with class 0 where they are ignored."""
@@ -60,3 +60,11 @@ class LabelWeights:
         total = each if weighted else each * weight
         of_row = weight.flatten(1).sum(1)
         return total.flatten(1).sum(1) / of_row.where(of_row > 0, 1)
+
+
+def divisor_said(loss: str, mean_weight: float) -> str:
+    """What an update divides by where labels weigh differently, in a sentence."""
+    return (
+        f"loss={loss}: a row weighs what its labels do together, each the weight of its class and 0 where it is ignored; an "
+        f"update divides by batch_size times what a training row weighs on the average, {mean_weight:.4g}"
+    )

@@ -20,10 +20,10 @@ from mbgd.step import targets
 from mbgd.step.formula import Formula, Kind, Known, PerRow, one_output, own_loss, per_row
 from mbgd.step.label_weights import LabelWeights
 from mbgd.step.pinball import pinball
-from mbgd.step.targets import Wanted, is_scalar
+from mbgd.step.targets import Shape, Wanted, is_one, is_scalar, kind_of
 from mbgd.step.torch_loss import is_torch_loss, remake
 
-LossSpec = str | nn.Module | Callable[[Any, Tensor], Tensor]
+LossSpec = str | nn.Module | Callable[[Any, Any], Tensor]
 LOSSES = (
     "squared_error",
     "absolute_error",
@@ -63,8 +63,8 @@ class Loss:
     name: str
     kind: Kind
     per_row: PerRow
-    prepare: Callable[[Tensor], Tensor]
-    prediction: Callable[[Tensor], Tensor]
+    prepare: Callable[[Any], Any]
+    prediction: Callable[[Any], Any]
     dtype: torch.dtype = torch.float32  # of the outputs
     label_weights: LabelWeights | None = None
     own: bool = False  # a callable of the user's own, whose outputs are predictions as they stand
@@ -79,13 +79,14 @@ class Loss:
 def make_loss(
     spec: LossSpec,
     *,
-    output_shape: tuple[int, ...],
+    output_shape: Shape,
     label_smoothing: float = 0.0,
     quantile: float = 0.5,
     huber_delta: float = 1.0,
     levels: tuple[float, ...] = (),
     dtype: torch.dtype | None = None,
     shares: bool = False,
+    varying: bool = False,
 ) -> Loss:
     """The loss for a model whose outputs have `output_shape` a row: () or (1,) for one, (C,) for several, (C, *) for classes
     at several positions.
@@ -104,10 +105,18 @@ def make_loss(
 
     `levels`, rising, make loss quantile one of several outputs, each the quantile of its level (see `step.pinball`).
     `label_smoothing` moves that share of each label evenly over the classes. `dtype` is that of the model's outputs,
-    torch's default where not given. With `shares` the target of a cross-entropy is a probability for each class. A callable
-    loss(output, y) returns one value a row.
+    torch's default where not given. With `shares` the target of a cross-entropy is a probability for each class. With `varying`
+    the shape of rows is that of their batch, as of sequences padded to its longest. A callable loss(output, y) returns one
+    value a row; it alone takes tuples and dicts, as the model returns them and y holds them.
     """
     _check_settings(spec, label_smoothing=label_smoothing, quantile=quantile, huber_delta=huber_delta)
+    own = callable(spec) and not is_torch_loss(spec)
+    if not is_one(output_shape) and not own:
+        name = spec if isinstance(spec, str) else getattr(spec, "__name__", type(spec).__name__)
+        raise PlanError(
+            f"model must return one tensor for loss={name}, got {kind_of(output_shape)}; give a function loss(outputs, y) of "
+            "one value a row, or wrap the model and pick what the loss needs"
+        )
     if levels:
         formula = pinball(spec, output_shape=output_shape, levels=levels)
     elif isinstance(spec, str):
@@ -121,7 +130,9 @@ def make_loss(
     else:
         raise PlanError(f"loss must be a name, a torch.nn loss or a callable, got {type(spec).__name__}; {_names()}")
     of_y = () if levels else output_shape
-    wanted = Wanted(formula.name, formula.demand, of_y, dtype or torch.get_default_dtype(), formula.label_weights)
+    wanted = Wanted(
+        formula.name, formula.demand, of_y, dtype or torch.get_default_dtype(), formula.label_weights, varying
+    )
     return Loss(
         name=formula.name,
         kind=formula.kind,
@@ -242,7 +253,7 @@ def _on_rows(prediction: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tenso
     return lambda output: prediction(one_output(output))
 
 
-def _as_is(output: Tensor) -> Tensor:
+def _as_is(output: Any) -> Any:
     return output
 
 

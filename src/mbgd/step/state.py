@@ -15,6 +15,14 @@ from torch import Tensor, nn
 from mbgd.errors import PlanError, SavedFileError
 from mbgd.step.update import Updater, drop_gradients
 
+_OF_SCHEDULERS = (
+    "initial_lr",
+    "max_lr",
+    "min_lr",
+    "base_momentum",
+    "max_momentum",
+)  # that torch's put beside the settings
+
 
 @dataclass(frozen=True)
 class State:
@@ -36,11 +44,20 @@ def capture(updater: Updater) -> State:
                 plain.setdefault(str(number), {})[name] = _plain(name, value)
     for i, average in enumerate(updater.average or ()):
         tensors[f"average.{i}"] = average.clone()
-    return State(tensors, {"optimizer": plain, "groups": [_settings(g) for g in updater.optimizer.param_groups]})
+    groups = updater.optimizer.param_groups
+    facts = {
+        "optimizer": plain,
+        "optimizer_class": type(updater.optimizer).__name__,
+        "group_sizes": [len(group["params"]) for group in groups],
+        "groups": [_settings(group) for group in groups],
+    }
+    return State(tensors, facts)
 
 
 def restore(updater: Updater, state: State) -> None:
-    """Put a captured state back, in place: whoever holds the model's tensors sees the old numbers again."""
+    """Put a captured state back, in place: whoever holds the model's tensors sees the old numbers again. Raises SavedFileError
+    for another architecture or optimizer."""
+    _check_optimizer(updater.optimizer, state.facts)
     with torch.no_grad():
         for name, value in model_tensors(updater.model).items():
             value.copy_(_of_shape(state.tensors, name, value))
@@ -63,6 +80,31 @@ def restore(updater: Updater, state: State) -> None:
         group.update({name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()})
     updater.base_rates = [float(group["lr"]) for group in optimizer.param_groups]
     drop_gradients(optimizer)
+
+
+def _check_optimizer(optimizer: torch.optim.Optimizer, facts: Mapping[str, Any]) -> None:
+    """Of a version that did not write the class down, the settings tell it: SGD has no betas."""
+    remedy = "give the optimizer that the run was begun with"
+    now, then = type(optimizer).__name__, facts.get("optimizer_class")
+    unknown = [
+        k
+        for saved, group in zip(facts["groups"], optimizer.param_groups, strict=False)
+        for k in saved
+        if k not in group
+    ]
+    unknown = [name for name in unknown if name not in _OF_SCHEDULERS]
+    if then is not None and now != then:
+        raise SavedFileError(f"checkpoint must be of the optimizer {now}, got one of {then}; {remedy}")
+    if then is None and unknown:
+        raise SavedFileError(
+            f"checkpoint must be of the optimizer {now}, got one with {unknown[0]}, which {now} has not; {remedy}"
+        )
+    sizes = [len(group["params"]) for group in optimizer.param_groups]
+    saved_sizes = facts.get("group_sizes", sizes if len(sizes) == len(facts["groups"]) else len(facts["groups"]))
+    if sizes != saved_sizes:
+        raise SavedFileError(
+            f"checkpoint must have the optimizer's parameter groups, of {sizes} tensors, got groups of {saved_sizes}; {remedy}"
+        )
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:

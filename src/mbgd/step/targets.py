@@ -5,12 +5,14 @@ n rows · C classes · * positions of a row
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from mbgd.data.source import mapped, named_tensors
 from mbgd.errors import DataError
 from mbgd.step.label_weights import LabelWeights
 
@@ -20,30 +22,55 @@ user's own loss takes."""
 ADD_UP_WITHIN = 1e-3  # probabilities of a row, which may come in half precision
 
 
+Shape = Any
+"""What one row of outputs has: (), (1,) or (C, *) of a tensor; a tuple or dict of such where a model returns one."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """The y that a loss can take from a model of this output shape."""
 
     loss: str
     demand: Demand
-    output_shape: tuple[int, ...]
+    output_shape: Shape
     dtype: torch.dtype
     weights: LabelWeights | None = None
+    varying: bool = False  # each batch has a shape of its own
 
 
-def is_scalar(output_shape: tuple[int, ...]) -> bool:
+def is_scalar(output_shape: Shape) -> bool:
     """One output a row, with or without a trailing 1."""
     return output_shape in ((), (1,))
 
 
-def prepare(y: Tensor, wanted: Wanted) -> Tensor:
+def is_one(output_shape: Shape) -> bool:
+    """Whether a model returns one tensor, and no tuple or dict of them."""
+    return isinstance(output_shape, tuple) and all(isinstance(size, int) for size in output_shape)
+
+
+def shape_from_json(said: Any) -> Shape:
+    """A shape as it was before JSON made lists of its tuples."""
+    if isinstance(said, Mapping):
+        return {name: shape_from_json(part) for name, part in said.items()}
+    return tuple(shape_from_json(part) for part in said) if isinstance(said, (list, tuple)) else said
+
+
+def prepare(y: Any, wanted: Wanted) -> Any:
     """y in the shape and dtype of `wanted`, every value allowed; raises DataError with the first row that is not.
 
     Shapes: (n,) for one output or for labels, a trailing 1 squeezed, (n, *) for labels of positions; otherwise that of the
     outputs. Whole numbers in a float column are taken as labels.
     """
     if wanted.demand == "any":
-        return _not_nan(y if y.dtype != torch.float64 else y.to(wanted.dtype), y)
+        names = iter([name for name, _ in named_tensors(y, "y")])
+        return mapped(
+            y, lambda leaf: _not_nan(leaf if leaf.dtype != torch.float64 else leaf.to(wanted.dtype), leaf, next(names))
+        )
+    if not isinstance(y, Tensor):
+        raise DataError(
+            f"y must be one array for loss={wanted.loss!r}, got {kind_of(y)}; a function loss(outputs, y) of one value a row "
+            "takes several targets"
+        )
     y = _shaped(y, wanted)
     if wanted.demand == "label":
         return _labels(y, wanted)
@@ -53,10 +80,19 @@ def prepare(y: Tensor, wanted: Wanted) -> Tensor:
     return numbers
 
 
-def are_shares(y: Tensor | None, output_shape: tuple[int, ...]) -> bool:
+def kind_of(held: Any) -> str:
+    """A tuple, list or dict of several in a message."""
+    names = f" ({', '.join(map(repr, held))})" if isinstance(held, Mapping) else ""
+    return f"a {type(held).__name__} of {len(held)}{names}"
+
+
+def are_shares(y: Any, output_shape: Shape) -> bool:
     """Whether y holds a number for each class of outputs (n, C, *), as class probabilities do."""
     return (
-        y is not None and y.is_floating_point() and tuple(y.shape[1:]) == output_shape and not is_scalar(output_shape)
+        isinstance(y, Tensor)
+        and y.is_floating_point()
+        and tuple(y.shape[1:]) == output_shape
+        and not is_scalar(output_shape)
     )
 
 
@@ -66,7 +102,8 @@ def _shaped(y: Tensor, wanted: Wanted) -> Tensor:
     one_a_row = inner == ()
     if one_a_row and y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
-    if y.ndim == 0 or tuple(y.shape[1:]) != inner:
+    fits = y.ndim == 1 + len(inner) if wanted.varying else y.ndim > 0 and tuple(y.shape[1:]) == inner
+    if not fits:
         raise DataError(
             f"y must have shape {_shape(inner)} for loss={wanted.loss!r} and outputs of shape {_shape(wanted.output_shape)}, "
             f"got {_shape(tuple(y.shape[1:]))}; {_reshape_hint(y, wanted)}"
@@ -116,9 +153,9 @@ def _finite(numbers: Tensor, y: Tensor) -> None:
         _refuse(~torch.isfinite(numbers), y, f"must be finite in {name}", "leave that row out or mend it")
 
 
-def _not_nan(prepared: Tensor, y: Tensor) -> Tensor:
+def _not_nan(prepared: Tensor, y: Tensor, name: str) -> Tensor:
     if prepared.is_floating_point():
-        _refuse(torch.isnan(prepared), y, "must not be missing", "leave that row out or mend it")
+        _refuse(torch.isnan(prepared), y, "must not be missing", "leave that row out or mend it", name=name)
     return prepared
 
 
@@ -162,8 +199,8 @@ def _label_hint(numbers: Tensor) -> str:
     return "for more than two classes give the model one output a class"
 
 
-def _refuse(bad: Tensor, y: Tensor, demand: str, remedy: str) -> None:
+def _refuse(bad: Tensor, y: Tensor, demand: str, remedy: str, *, name: str = "y") -> None:
     if bool(bad.any()):
         place = tuple(bad.nonzero()[0].tolist())
         where = f"row {place[0]}" + (f", column {', '.join(map(str, place[1:]))}" if len(place) > 1 else "")
-        raise DataError(f"y {demand}, got {float(y[place]):g} in {where}; {remedy}")
+        raise DataError(f"{name} {demand}, got {float(y[place]):g} in {where}; {remedy}")

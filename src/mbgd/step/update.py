@@ -169,7 +169,11 @@ class Updater:
                 f"learning_rate must be left to {self.scheduled} between two steps, got {now} on the optimizer, where it was "
                 f"{before}; leave the schedule out to set it yourself"
             )
-        self.base_rates = now
+        self.take_rates()
+
+    def take_rates(self) -> None:
+        """Go on with the rates and groups that the optimizer has."""
+        self.base_rates = self._rates()
         self._parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self._tables = tables_of(self.model, self.optimizer)
 

@@ -172,13 +172,22 @@ def test_what_has_no_form_says_why(name: str) -> None:
     assert found.startswith(reason)
 
 
-def test_a_scheduler_around_the_step_is_seen() -> None:
+def test_what_stands_around_the_step_is_seen_but_for_the_note_of_a_scheduler() -> None:
+    """A scheduler wraps the step only to know that there was one; what somebody else has put there would not be run."""
+
     def scheduled(parameters: Any) -> torch.optim.Optimizer:
         optimizer = torch.optim.SGD(parameters, lr=0.1)
         torch.optim.lr_scheduler.StepLR(optimizer, 3)
         return optimizer
 
-    assert str(looked(stack(), optimizer=scheduled)).startswith("the step of optimizer SGD is wrapped")
+    def wrapped(parameters: Any) -> torch.optim.Optimizer:
+        optimizer = torch.optim.SGD(parameters, lr=0.1)
+        plain = optimizer.step
+        optimizer.step = lambda *given: plain(*given)  # type: ignore[method-assign, assignment]  # as users do
+        return optimizer
+
+    assert isinstance(looked(stack(), optimizer=scheduled), Program)
+    assert str(looked(stack(), optimizer=wrapped)).startswith("the step of optimizer SGD is wrapped")
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,8 @@ def outputs(graph: Graph, network: Network, numbers: str | None, codes: str | No
 
 def _scaled(graph: Graph, scaling: Scaling, numbers: str) -> str:
     center, scale = graph.constant(scaling.center, name="center"), graph.constant(scaling.scale, name="scale")
-    z = graph.node("Div", graph.node("Sub", numbers, center), scale, name="distance in scales")
+    there = graph.node("Where", graph.node("IsNaN", numbers), center, numbers, name="or the center")
+    z = graph.node("Div", graph.node("Sub", there, center), scale, name="distance in scales")
     if not np.isfinite(scaling.bound).any():
         return z
     low, high = graph.constant(-scaling.bound, name="low"), graph.constant(scaling.bound, name="high")

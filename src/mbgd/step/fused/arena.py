@@ -149,6 +149,14 @@ def front_table(program: Program, places: Places) -> Ints:
     return np.array(rows, np.int64).reshape(-1)
 
 
+def limits_of(program: Program) -> Ints:
+    """How many codes each column of them has, (n_codes,)."""
+    columns = sorted(
+        (c.code, c.width + 1 if c.table is None else len(c.table)) for c in program.front if c.edges is None
+    )
+    return np.array([n_codes for _, n_codes in columns], np.int64)
+
+
 def edges_of(program: Program) -> Floats:
     """Those of all embedded numbers, one column behind the other."""
     each = [c.edges.detach().reshape(-1).numpy() for c in program.front if c.edges is not None]

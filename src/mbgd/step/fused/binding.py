@@ -24,6 +24,7 @@ from mbgd.step.fused.arena import (
     buffer,
     front_table,
     layer_table,
+    limits_of,
     numbers_of_a_strip,
     places_of,
     rows_of_a_block,
@@ -74,6 +75,7 @@ class Binding:
         self.block = rows_of_a_block(program)
         self.memory = memory_of(program, self._places, self.block)
         self.front: Ints = front_table(program, self._places)
+        self.limits: Ints = limits_of(program)
         self._trained: list[tuple[int, Tensor, int]] = []  # (place among all, parameter, parameter group)
         self.tensors: Ints = np.zeros((0, layout.TENSOR_COLUMNS), np.int64)
         self.layers: Ints = np.zeros((0, layout.LAYER_COLUMNS), np.int64)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from mbgd.step.fused.arena import front_table, layer_table, places_of, rows_of_a_block, view
+from mbgd.step.fused.arena import front_table, layer_table, limits_of, places_of, rows_of_a_block, view
 from mbgd.step.fused.binding import memory_of
 from mbgd.step.fused.layout import TENSOR_COLUMNS, Moves
 from mbgd.step.fused.program import Program
@@ -37,7 +37,7 @@ class Still:
         self.memory = memory_of(program, places, self.block)
         rows = {id(tensor): row for row, tensor in enumerate(trained)}
         self.layers = layer_table(program, places, rows)
-        self.front = front_table(program, places)
+        self.front, self.limits = front_table(program, places), limits_of(program)
         self._offsets = {id(t): at for t, at in zip(program.tensors(), places.offsets, strict=True)}
         for tensor, offset in zip(program.tensors(), places.offsets, strict=True):
             view(self.memory.theta, tensor, offset).copy_(tensor.detach())

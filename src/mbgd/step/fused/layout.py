@@ -86,6 +86,7 @@ class Net(NamedTuple):
     block: int
     n_numbers: int
     n_codes: int
+    limits: Ints  # of the codes of each column: all are below it
     loss: int
     loss_setting: float
     by_label: int

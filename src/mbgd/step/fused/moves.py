@@ -26,6 +26,7 @@ from mbgd.step.fused.layout import (
     Net,
     Team,
 )
+from mbgd.step.fused.picked import known
 
 Pointer = Any
 
@@ -127,7 +128,7 @@ def _move_rows_alone(
     )
     for i in range(batches.starts[j], batches.starts[j] + batches.sizes[j]):
         row = data.picked[i] if len(data.picked) else i
-        code = data.codes[row * net.n_codes + column]
+        code = known(data.codes[row * net.n_codes + column], net.limits[column])
         if code % size != rank:
             continue
         place, any_gradient = start + code * wide, False

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from mbgd.compiled.kernel import at, part
 from mbgd.compiled.prefetch import ask_for_picked
 from mbgd.step.fused.layout import Data, Net
@@ -27,12 +29,20 @@ def lay_out_picked(net: Net, into: Data, data: Data, start: int, rows: int) -> N
             _ask(net, data, i + ROWS_AHEAD, targets)
         row = data.picked[i]
         _copy(data.x, into.x, row, r, net.n_numbers)
-        _copy(data.codes, into.codes, row, r, net.n_codes)
+        for c in range(net.n_codes):
+            into.codes[r * net.n_codes + c] = known(data.codes[row * net.n_codes + c], net.limits[c])
         _copy(data.y, into.y, row, r, targets)
         if len(data.labels):
             into.labels[r] = data.labels[row]
         if len(data.w):
             into.w[r] = data.w[row]
+
+
+@part
+def known(code: int, limit: int) -> int:
+    """A code, or 0, which stands for what is unknown, where the model has none such: `Door` refuses those at the start, and whoever
+    owns the rows may write to them later."""
+    return code if np.uint64(code) < np.uint64(limit) else 0
 
 
 @part

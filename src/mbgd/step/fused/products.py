@@ -10,7 +10,7 @@ from typing import Any
 
 from numba import carray
 
-from mbgd.compiled.kernel import call, kernel, leaf, moved
+from mbgd.compiled.kernel import call, leaf, moved, part
 from mbgd.compiled.vectors import dots
 from mbgd.step.fused.blas import PLAIN, TURNED, gemm, turn_tile
 
@@ -21,13 +21,13 @@ TILE, LINE = 8, 16
 DEEP = 64  # rows of a product with a transposed matrix at a time, so that they stay in the first-level cache
 
 
-@kernel
+@part
 def is_by_blas(m: int, wide: int) -> bool:
     """Whether the products of a batch of m rows are BLAS's, which copies the weights of a wide layer into order first."""
     return wide != 0 and m >= MANY_ROWS
 
 
-@kernel
+@part
 def is_turned(m: int, a: int, b: int, by_blas: int) -> bool:
     """Whether a batch of m rows is worth a transposed copy of W: the more it has to be, the more weights there are."""
     if m < FEW_ROWS or b == 1 or by_blas:

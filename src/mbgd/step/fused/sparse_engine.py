@@ -20,6 +20,7 @@ from mbgd.errors import PlanError
 from mbgd.step.fused.arena import NUMPY, edges_of, uses_blas
 from mbgd.step.fused.binding import REMEDY, UNDECAYED, Binding
 from mbgd.step.fused.blas_threads import blas_threads
+from mbgd.step.fused.door import Door
 from mbgd.step.fused.finite import all_finite
 from mbgd.step.fused.layout import Batches, Data, Floats, Memory, Moves, Net, Sparse
 from mbgd.step.fused.program import Program
@@ -43,7 +44,7 @@ class SparseEngine:
     packs_tightly = True
     reads_in_place = True
     reads_sparse = True
-    calls_the_model = False
+    may_draw = False
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class SparseEngine:
         self._dense, self._fades_over, self._decay_fades_over = dense, fades_over, decay_fades_over
         self._weight, self._by_blas = weight_of(program), uses_blas(program)
         self._calls = calls_of(NUMPY[program.dtype], by_blas=self._by_blas)
+        self._door = Door(program, updater.model)
         self._binding: Binding | None = None
 
     @contextmanager
@@ -69,6 +71,7 @@ class SparseEngine:
         if self._binding is not None:
             yield
             return
+        self._door.check_model()
         self._binding = Binding(self.program, self.updater)
         try:
             self._binding.attach()
@@ -92,6 +95,7 @@ class SparseEngine:
             del state[self._weight]
 
     def run(self, chunk: Chunk, batches: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Tensor:
+        self._door.check_model()
         with self.bound():
             binding = self._binding
             assert binding is not None  # bound() has made it
@@ -158,16 +162,18 @@ class SparseEngine:
         """Targets and weights, row behind row."""
         y, w, places = chunk.data.y, chunk.data.w, torch.from_numpy(chunk.places)
         assert y is not None  # the desk refuses data without targets
-        dtype = self.program.dtype
-        empty, labels = np.zeros(0, NUMPY[dtype]), y.dtype == torch.int64
-        return Data(
+        dtype, labels = self.program.dtype, self.program.by_label
+        empty = np.zeros(0, NUMPY[dtype])
+        data = Data(
             x=empty,
             codes=_NO_LABELS,
             y=empty if labels else y[places].to(dtype).numpy().reshape(-1),
-            labels=y[places].numpy() if labels else _NO_LABELS,
+            labels=y[places].to(torch.int64).numpy() if labels else _NO_LABELS,
             w=empty if w is None else w[places].to(dtype).numpy(),
             picked=_NO_LABELS,
         )
+        self._door.check_chunk(chunk, data)
+        return data
 
     def predicting(self) -> Forward:
         return self.updater.model

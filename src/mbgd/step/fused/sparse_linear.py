@@ -43,6 +43,7 @@ def run_sparse_linear(net: Net, memory: Memory, data: Data, sparse: Sparse, batc
     mode = flush_subnormals()
     bias, w_tensor = net.layers[0, BIAS], net.layers[0, W_TENSOR]
     bias_tensor, number, done = net.layers[0, BIAS_TENSOR], memory.theta.dtype.type, 0
+    last = np.uint64(len(sparse.weights) - 1)
     for j in range(len(batches.sizes)):
         m, factor, start = batches.sizes[j], batches.factors[j], batches.starts[j]
         begin(moves, batches.decays[j])
@@ -50,7 +51,7 @@ def run_sparse_linear(net: Net, memory: Memory, data: Data, sparse: Sparse, batc
         shift, s = memory.theta[bias] if bias >= 0 else number(0), number(sparse.scale[0])
         for r in range(m):
             look_ahead(sparse, start + r)
-            sparse.outputs[r] = _sum_of_row(sparse, sparse.picked[start + r]) * s + shift
+            sparse.outputs[r] = _sum_of_row(sparse, sparse.picked[start + r], last) * s + shift
         out, y, slope = at(sparse.outputs, 0), at(data.y, start), at(sparse.kept, 0)
         call(net.loss, (net.loss_setting, out, y, slope, at(batches.losses, done), m))
         decay_all(sparse, rate, decay)
@@ -60,8 +61,9 @@ def run_sparse_linear(net: Net, memory: Memory, data: Data, sparse: Sparse, batc
             each = sparse.kept[r] * (pull * data.w[start + r] if len(data.w) else pull)
             total += each
             each *= step
-            for e in range(sparse.starts[row], sparse.starts[row + np.uint64(1)]):
-                sparse.weights[np.uint64(sparse.columns[np.uint64(e)])] += each * sparse.values[np.uint64(e)]
+            first, end = entries_of(sparse, row)
+            for e in range(first, end):
+                sparse.weights[column_of(sparse, e, last)] += each * sparse.values[np.uint64(e)]
         if bias >= 0:
             rate, decay = (
                 moves.settings[SETTINGS * bias_tensor] * factor,
@@ -73,28 +75,42 @@ def run_sparse_linear(net: Net, memory: Memory, data: Data, sparse: Sparse, batc
 
 
 @part
-def _sum_of_row(sparse: Sparse, i: Any) -> Any:
+def entries_of(sparse: Sparse, row: Any) -> tuple[Any, Any]:
+    """Where the entries of a row begin and end: among those that there are, whatever its owner has written there since the
+    matrix was looked at. A number below 0 is a very large one."""
+    n = np.uint64(len(sparse.columns))
+    first, end = np.uint64(sparse.starts[row]), np.uint64(sparse.starts[row + np.uint64(1)])
+    return np.int64(min(first, n)), np.int64(min(end, n))
+
+
+@part
+def column_of(sparse: Sparse, e: Any, last: Any) -> Any:
+    """The column of an entry, the last one in place of one that is not there: a check of its own would be a pass more."""
+    return min(np.uint64(sparse.columns[np.uint64(e)]), last)
+
+
+@part
+def _sum_of_row(sparse: Sparse, i: Any, last: Any) -> Any:
     """sum over the entries of row i of value times weight. Four sums take turns, since each addition waits for the one
     before it in its sum."""
-    row = np.uint64(i)
-    e, end = np.int64(sparse.starts[row]), np.int64(sparse.starts[row + np.uint64(1)])
+    e, end = entries_of(sparse, np.uint64(i))
     zero = sparse.weights.dtype.type(0)
     a, b, c, d = zero, zero, zero, zero
     while e + 4 <= end:
-        a += _product(sparse, e)
-        b += _product(sparse, e + 1)
-        c += _product(sparse, e + 2)
-        d += _product(sparse, e + 3)
+        a += _product(sparse, e, last)
+        b += _product(sparse, e + 1, last)
+        c += _product(sparse, e + 2, last)
+        d += _product(sparse, e + 3, last)
         e += 4
     while e < end:
-        a += _product(sparse, e)
+        a += _product(sparse, e, last)
         e += 1
     return (a + b) + (c + d)
 
 
 @part
-def _product(sparse: Sparse, e: Any) -> Any:
-    return sparse.values[np.uint64(e)] * sparse.weights[np.uint64(sparse.columns[np.uint64(e)])]
+def _product(sparse: Sparse, e: Any, last: Any) -> Any:
+    return sparse.values[np.uint64(e)] * sparse.weights[column_of(sparse, e, last)]
 
 
 @part

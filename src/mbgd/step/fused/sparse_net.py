@@ -15,7 +15,7 @@ from mbgd.step.fused.backward import backward
 from mbgd.step.fused.forward import forward, loss
 from mbgd.step.fused.layout import DECAY, OUTPUTS, SETTINGS, W_TENSOR, Batches, Calls, Data, Memory, Moves, Net, Sparse
 from mbgd.step.fused.moves import begin, finish
-from mbgd.step.fused.sparse_linear import decay_all, look_ahead
+from mbgd.step.fused.sparse_linear import column_of, decay_all, entries_of, look_ahead
 
 
 @kernel
@@ -47,15 +47,16 @@ def run_sparse_net(
 @part
 def _multiply(memory: Memory, sparse: Sparse, start: int, rows: int, h: int) -> None:
     """The first layer's products, left where the layers above look for them."""
-    number = memory.theta.dtype.type
+    number, last = memory.theta.dtype.type, np.uint64(len(sparse.weights) // h - 1)
     s = number(sparse.scale[0])
     for r in range(rows):
         look_ahead(sparse, start + r)
         row, out = np.uint64(sparse.picked[start + r]), memory.outputs[r * h : (r + 1) * h]
         for u in range(h):
             out[u] = number(0)
-        for e in range(sparse.starts[row], sparse.starts[row + np.uint64(1)]):
-            value, first = sparse.values[np.uint64(e)], np.int64(sparse.columns[np.uint64(e)]) * h
+        of_row, end = entries_of(sparse, row)
+        for e in range(of_row, end):
+            value, first = sparse.values[np.uint64(e)], np.int64(column_of(sparse, e, last)) * h
             weights = sparse.weights[first : first + h]
             for u in range(h):
                 out[u] += value * weights[u]
@@ -66,11 +67,12 @@ def _multiply(memory: Memory, sparse: Sparse, start: int, rows: int, h: int) -> 
 @part
 def _learn(sparse: Sparse, start: int, m: int, h: int, step: float) -> None:
     """weights += step * value * gradient at the units, entry by entry."""
-    each = sparse.weights.dtype.type(step)
+    each, last = sparse.weights.dtype.type(step), np.uint64(len(sparse.weights) // h - 1)
     for r in range(m):
         row, delta = np.uint64(sparse.picked[start + r]), sparse.kept[r * h : (r + 1) * h]
-        for e in range(sparse.starts[row], sparse.starts[row + np.uint64(1)]):
-            pull, first = each * sparse.values[np.uint64(e)], np.int64(sparse.columns[np.uint64(e)]) * h
+        of_row, end = entries_of(sparse, row)
+        for e in range(of_row, end):
+            pull, first = each * sparse.values[np.uint64(e)], np.int64(column_of(sparse, e, last)) * h
             weights = sparse.weights[first : first + h]
             for u in range(h):
                 weights[u] += pull * delta[u]

@@ -22,6 +22,7 @@ from mbgd.step.fused.binding import Binding
 from mbgd.step.fused.blas import address_of_gemm
 from mbgd.step.fused.blas_threads import blas_threads
 from mbgd.step.fused.codes import NONE, Named
+from mbgd.step.fused.door import Door
 from mbgd.step.fused.finite import all_finite
 from mbgd.step.fused.gradient import NOTHING_MOVES, Still
 from mbgd.step.fused.layout import DECAY, OUTPUTS, SETTINGS, Batches, Calls, Data, Floats, Memory, Moves, Net
@@ -52,7 +53,7 @@ class FusedEngine:
     packs_tightly = True
     reads_in_place = True
     reads_sparse = False
-    calls_the_model = False
+    may_draw = False
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class FusedEngine:
         self._dtype = NUMPY[program.dtype]
         self._by_blas = uses_blas(program)
         self._calls = calls_of(self._dtype, by_blas=self._by_blas, members=program.layers[-1].copies)
-        self._edges = edges_of(program)
+        self._edges, self._door = edges_of(program), Door(program, updater.model)
         self._is_linear = is_linear(program)
         self._lying: tuple[Rows, Data] | None = None  # rows that were not gathered, and what kernels read of them
 
@@ -85,6 +86,7 @@ class FusedEngine:
         if self._binding is not None:
             yield
             return
+        self._door.check_model()
         self._binding = Binding(self.program, self.updater)
         try:
             self._binding.attach()
@@ -99,6 +101,7 @@ class FusedEngine:
             binding.release()
 
     def run(self, chunk: Chunk, batches: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Tensor:
+        self._door.check_model()
         with self.bound():
             binding = self._binding
             assert binding is not None  # bound() has made it
@@ -114,8 +117,8 @@ class FusedEngine:
         return torch.from_numpy(batch.losses)
 
     def gradient(self, chunk: Chunk, batch: int) -> Tensor:
-        updater = self.updater
-        trained = updater.trained()
+        updater, trained = self.updater, self.updater.trained()
+        self._door.check_model()
         with evaluating(updater.model), torch.no_grad():
             still = Still(self.program, trained)
             one = self._batches(chunk, range(batch, batch + 1), rate_factors=np.ones(len(chunk)), steps_done=0)
@@ -124,6 +127,7 @@ class FusedEngine:
             return updater.flat([still.gradient_of(tensor) for tensor in trained])
 
     def predicting(self) -> Forward:
+        self._door.check_model()
         with evaluating(self.updater.model), torch.no_grad():
             still = Still(self.program, ())
             net = net_of(self.program, still, edges=self._edges, seed=self.seed)
@@ -132,6 +136,7 @@ class FusedEngine:
             x = [*parts, *named.values()]
             found = np.empty((len(x[0]), net.layers[-1, OUTPUTS]), self._dtype)
             data = self._inputs(x)
+            self._door.check_inputs(x, data)
             with blas_threads(self.threads) if self._by_blas else nullcontext():
                 run_outputs(self._calls, net, still.memory, data, found.reshape(-1), len(found))
             return torch.from_numpy(found)
@@ -162,17 +167,21 @@ class FusedEngine:
     def _data(self, chunk: Chunk) -> Data:
         if chunk.places is None:
             data = self._flat_data(chunk.data)
-            return data._replace(picked=np.arange(len(data.y))) if self._is_linear else data
-        if self._lying is None or self._lying[0] is not chunk.data:
-            self._lying = chunk.data, self._flat_data(chunk.data)
-        return self._lying[1]._replace(picked=chunk.places)
+            data = data._replace(picked=np.arange(len(data.y))) if self._is_linear else data
+        else:
+            if self._lying is None or self._lying[0] is not chunk.data:
+                self._lying = chunk.data, self._flat_data(chunk.data)
+                self._door.check_codes(self._lying[1])
+            data = self._lying[1]._replace(picked=chunk.places)
+        self._door.check_chunk(chunk, data)
+        return data
 
     def _flat_data(self, rows: Rows) -> Data:
         y, w = rows.y, rows.w
         assert y is not None  # the desk refuses data without targets
         data, dtype = self._inputs(inputs_of(rows.x)), self.program.dtype
-        data = data._replace(labels=_flat(y)) if y.dtype == torch.int64 else data._replace(y=_flat(y.to(dtype)))
-        return data if w is None else data._replace(w=_flat(w.to(dtype)))
+        own = {"labels": _flat(y.to(torch.int64))} if self.program.by_label else {"y": _flat(y.to(dtype))}
+        return data._replace(**own | ({} if w is None else {"w": _flat(w.to(dtype))}))
 
     def _inputs(self, x: list[Tensor]) -> Data:
         codes = _flat(x[1]) if len(x) > 1 else _NO_LABELS
@@ -233,6 +242,7 @@ def net_of(program: Program, binding: Binding | Still, *, edges: Floats, seed: i
         block=binding.block,
         n_numbers=program.n_numbers,
         n_codes=program.n_codes,
+        limits=binding.limits,
         loss=_loss(program).address(NUMPY[program.dtype]),
         loss_setting=float(program.loss.setting),
         by_label=int(program.by_label),

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mbgd.compiled.kernel import as_compiled
 from mbgd.step.fused.arena import buffer
 from mbgd.step.fused.binding import Binding, scratch_of
 from mbgd.step.fused.gate import ARRIVED, GIVE_UP, WORDS, address_of_idle
@@ -51,7 +52,7 @@ class Threads:
         def one(member: tuple[Memory, Team]) -> None:
             memory, team = member
             with self._told_of_failure():
-                run_chunk(calls, net, memory, data, batches, moves, team)
+                as_compiled(run_chunk)(calls, net, memory, data, batches, moves, team)
 
         others: list[Future[None]] = []
         try:
