@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from mbgd.data.files import Dialect
 from mbgd.desk.bounds import shown
 from mbgd.errors import PlanError
 
 
 def check_together(plan: Any) -> None:
     """Raises PlanError; `plan` is a Plan, which is checked with this as it is made."""
-    _ = plan.dialect  # which raises where its parts exclude each other
+    dialect_of(plan)  # which raises where its parts exclude each other
     if plan.nesterov and not plan.momentum:
         raise PlanError("nesterov needs momentum above 0, got momentum=0.0; give momentum=0.9")
     if plan.target is not None and len({*plan.targets}) != max(1, len(plan.targets)):
@@ -23,3 +24,8 @@ def check_together(plan: Any) -> None:
         )
     if plan.metric is not None and plan.validation is None and plan.target is None:
         raise PlanError("metric needs validation rows to score, got none; give validation=0.1")
+
+
+def dialect_of(plan: Any) -> Dialect:
+    """How the CSV files of a plan are written. Raises PlanError where they cannot be written so."""
+    return Dialect(plan.delimiter, plan.header, plan.columns, plan.comment)

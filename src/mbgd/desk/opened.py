@@ -14,6 +14,7 @@ from mbgd.data import manifest
 from mbgd.data.encode.target import Target
 from mbgd.data.encode.targets import Targets, have_targets, learn_targets
 from mbgd.data.table import Table, open_table
+from mbgd.desk.exclusions import dialect_of
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.sets import Sets, folded, split
@@ -43,7 +44,7 @@ def open_rows(
     if plan.target is None:
         raise PlanError("target must name the column to predict, got none; give --target COLUMN")
     check_words(plan)
-    table = open_table(data, dialect=plan.dialect, numeric=plan.numeric, categorical=plan.categorical)
+    table = open_table(data, dialect=dialect_of(plan), numeric=plan.numeric, categorical=plan.categorical)
     said = manifest.describe(table)
     others = {name: _other(name, plan, like=table) for name in ("validation", "test")}
     _check_once({"data": table, **{name: other for name, other in others.items() if other is not None}})
@@ -101,7 +102,7 @@ def _other(name: str, plan: Plan, *, like: Table) -> Table | None:
     if given == "none":
         return None
     forced = {"numeric": plan.numeric, "categorical": plan.categorical, "schema_like": like.kinds(besides=plan.targets)}
-    return open_table(given, dialect=plan.dialect, **forced)
+    return open_table(given, dialect=dialect_of(plan), **forced)
 
 
 def _with_files(sets: Sets, table: Table, files: list[Table | None]) -> Sets:
