@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mbgd.desk.resume import resume
     from mbgd.desk.run import fit, steps
     from mbgd.desk.tables import fit_table
+    from mbgd.desk.train import Look
     from mbgd.desk.verify import verify
     from mbgd.errors import DataError, DivergenceError, MBGDError, PlanError, SavedFileError, StorageError
     from mbgd.estimators.classifier import MBGDClassifier as MBGDClassifier
@@ -45,6 +46,7 @@ _WHERE = {  # a public name -> the module that holds it, loaded at its first use
     "reference": "mbgd.reference",
     "Plan": "mbgd.desk.plan",
     "Run": "mbgd.desk.result",
+    "Look": "mbgd.desk.train",
     "Predictor": "mbgd.desk.predictor",
     "Ensemble": "mbgd.desk.ensemble",
     "RowPredictor": "mbgd.desk.one_row",
@@ -73,6 +75,7 @@ __all__ = [
     "DivergenceError",
     "Ending",
     "Ensemble",
+    "Look",
     "MBGDError",
     "Plan",
     "PlanError",

@@ -52,10 +52,39 @@ class DivergenceError(MBGDError, ArithmeticError):
         self.tried = tried  # what was done about it before, as a clause
 
 
+class DataWarning(UserWarning):
+    """Rows were read, and are hardly what was meant: one sentence a call."""
+
+
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """The nearest known word as a clause to append to a message, or nothing where none is near."""
     near = get_close_matches(str(word), list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+_at_the_command = [False]
+
+
+@contextmanager
+def speaking_as_the_command() -> Iterator[None]:
+    """Inside, messages name options, `--drop x`, in place of arguments, `drop=['x']`."""
+    before, _at_the_command[0] = _at_the_command[0], True
+    try:
+        yield
+    finally:
+        _at_the_command[0] = before
+
+
+def option(name: str, value: str) -> str:
+    """An option with its value, or the argument of Python: what a message offers has to exist where it is read."""
+    if _at_the_command[0] and value == "False":
+        return f"--no-{name.replace('_', '-')}"
+    if _at_the_command[0]:
+        return f"--{name.replace('_', '-')} {value}"
+    if value == "False":
+        return f"{name}=False"
+    listed_there = name in ("categorical", "numeric", "drop", "na_values")
+    return f"{name}=[{value!r}]" if listed_there else f"{name}={value!r}"
 
 
 _UNCLEAR = re.compile(r"""[,;'"\\]|^\s|\s$|\s\s|^(\.\.\.)?$""")

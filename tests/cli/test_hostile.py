@@ -79,7 +79,8 @@ def test_the_same_table_written_in_another_way_is_the_same_table(
 
 
 NOT_WRITTEN_SO = (
-    "is not a number as it has to be written: without separators, with a point for decimals; "
+    "is not a number as it has to be written: without separators, currency, percent signs or brackets, with a point "
+    "for decimals; "
     "correct the cell, or read the column as text: --categorical x"
 )
 REFUSED: list[tuple[str, bytes, tuple[str, ...], str]] = [
@@ -89,7 +90,8 @@ REFUSED: list[tuple[str, bytes, tuple[str, ...], str]] = [
     ("thousands by points", text(*each('"1.{i:03d},5"')), (), f"row 2, column 'x': '1.000,5' {NOT_WRITTEN_SO}"),
     ("one among numbers", text(*ROWS, '"1,234",1,1'), (), f"row 62, column 'x': '1,234' {NOT_WRITTEN_SO}"),
     ("a day that never was", text(*each("2024-02-{i:02d}")), (),
-     "row 2, column 'x': '2024-02-00' is not a date and time; correct the cell, or read the column as text: --categorical x"),
+     "row 2, column 'x': '2024-02-00' is not a date such as 2013-01-31 or 2013-01-31 17:05:00; correct the cell, or read the "
+     "column as text: --categorical x"),
     ("an escape in a cell", text(*ROWS, f"{ESCAPE}red,1,2"), (),
      r"row 62, column 'x': '\x1b[31mred' is not a number; correct the cell, or read the column as text: --categorical x"),
     ("a comment as header", b"# made\n" + text(*ROWS), (),

@@ -158,7 +158,7 @@ CELLS: list[tuple[str, str, str, Words]] = [
     ("x", "oops", "'oops' is not a number; correct the cell, or read the column as text: --categorical x", ()),
     ("x", "inf", "inf is not finite; correct it, leave the cell empty, or drop the column: --drop x", ()),
     ("x", "1e400", "inf is not finite; correct it, leave the cell empty, or drop the column: --drop x", ()),
-    ("y", "-inf", "-inf is not finite; correct it, leave the cell empty, or drop the column: --drop y", ()),
+    ("y", "-inf", "-inf is not finite; correct it, or leave the cell empty", ()),
     ("two", "-1", "a weight must be 0 or more, got -1; 0 leaves the row out", ("--weight", "two")),
     ("two", "", "a weight must be 0 or more, got none; 0 leaves the row out", ("--weight", "two")),
 ]

@@ -26,7 +26,14 @@ def column(values: Any) -> Table:
     return open_table(pa.table({"s": values if isinstance(values, pa.Array) else pa.array(values, pa.string())}))
 
 
-LABELS = st.one_of(st.none(), st.sampled_from(["a", "b", "c", "Ü", "", "a "]))
+LABELS = st.one_of(st.none(), st.sampled_from(["a", "b", "c", "Ü", "", "a ", "\u00a0b", " ", "NA"]))
+MEANT: dict[str | None, str | None] = {
+    "": None,
+    "a ": "a",
+    "\u00a0b": "b",
+    " ": None,
+    "NA": None,
+}  # any other is as it is
 
 
 @given(values=st.lists(LABELS, min_size=1, max_size=40), data=st.data())
@@ -35,7 +42,8 @@ def test_codes_count_down_from_the_most_frequent_label(values: list[str | None],
     for array in (pa.array(values, pa.string()), pa.array(values, pa.large_string()).dictionary_encode()):
         table = column(array)
         summary = learn_category(table, "s", training_rows=rows)
-        seen = Counter(values[row] for row in rows)
+        meant = [MEANT.get(value, value) for value in values]
+        seen = Counter(meant[row] for row in rows)
         missing = seen.pop(None, 0)
         assert (summary.missing, summary.distinct) == (missing, len(seen))
         if summary.part is None:
@@ -43,7 +51,7 @@ def test_codes_count_down_from_the_most_frequent_label(values: list[str | None],
             continue
         ranked = [label for label, _ in sorted(seen.items(), key=lambda item: (-item[1], item[0]))]  # type: ignore[arg-type, return-value]
         assert list(summary.part.labels) == ranked
-        assert summary.part.encode(table).tolist() == [ranked.index(v) + 1 if v in ranked else 0 for v in values]
+        assert summary.part.encode(table).tolist() == [ranked.index(v) + 1 if v in ranked else 0 for v in meant]
         assert CategoryColumn.from_json(json.loads(json.dumps(summary.part.to_json()))) == summary.part
 
 
@@ -87,7 +95,7 @@ def test_columns_that_tell_nothing_or_name_each_row_are_left_out() -> None:
     assert everything(column(["a", None])).part is not None
     keys = column([f"id{n}" for n in range(1200)] + ["id0"] * 300)
     assert everything(keys).part is None
-    assert everything(keys).why == "1,200 different values in 1,500 rows look like a key; --categorical s keeps it"
+    assert everything(keys).why == "1,200 different values in 1,500 rows look like a key; categorical=['s'] keeps it"
     assert everything(keys, keep=True).part.cardinality == 1201
     assert everything(column([f"id{n}" for n in range(50)])).part is not None  # a small table is no list of keys
 
@@ -108,7 +116,7 @@ def test_dates_in_another_writing_than_ours_are_told_it(spelt: str) -> None:
     summary = everything(column(dates))
     assert summary.part is None
     assert (
-        summary.why == "its values look like dates; write them as 2020-01-31, or --categorical s keeps them as labels"
+        summary.why == "its values look like dates; write them as 2020-01-31, or categorical=['s'] keeps them as labels"
     )
     few = everything(column(dates[:20] * 3))
     assert few.part is not None
@@ -120,11 +128,13 @@ def test_dates_in_another_writing_than_ours_are_told_it(spelt: str) -> None:
 )
 def test_keys_with_points_and_strokes_are_keys(spelt: str) -> None:
     keys = [spelt.format(n=n) for n in range(200)]
-    assert everything(column(keys)).why == "200 different values in 200 rows look like a key; --categorical s keeps it"
+    assert (
+        everything(column(keys)).why == "200 different values in 200 rows look like a key; categorical=['s'] keeps it"
+    )
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
     with pytest.raises(
-        DataError, match="column 's': values of type binary cannot be read as text; leave it out: --drop s"
+        DataError, match=r"column 's': values of type binary cannot be read as text; leave it out: drop=\['s'\]"
     ):
         everything(column(pa.array([b"\xff", b"a"])))

@@ -131,7 +131,8 @@ def test_what_is_no_date_later_is_named() -> None:
     with pytest.raises(DataError) as caught:
         part.encode(column(["2013-01-01", "soon"]))
     assert str(caught.value) == (
-        "the data frame: row 2, column 't': 'soon' is not a date; write it as 2013-01-31 or 2013-01-31 17:05:00"
+        "the data frame: row 2, column 't': 'soon' is not a date such as 2013-01-31 or 2013-01-31 17:05:00; correct the "
+        "cell, or read the column as text: categorical=['t']"
     )
     with pytest.raises(DataError, match="column 't': must hold dates as in training, got int64; convert it to dates"):
         part.encode(column([1, 2]))

@@ -120,7 +120,7 @@ def test_inspect_sees_every_column_and_why_it_is_left_out() -> None:
             "left out",
             0,
             150,
-            "150 different values in 150 rows look like a key; --categorical id keeps it",
+            "150 different values in 150 rows look like a key; categorical=['id'] keeps it",
         ),
         ("x", "double", "number", 0, 150, ""),
         ("gap", "double", "number", 22, 128, ""),
@@ -131,7 +131,7 @@ def test_inspect_sees_every_column_and_why_it_is_left_out() -> None:
     ]
     assert list(encoder.describe()[0]) == ["name", "type", "kind", "missing", "distinct", "why"]
     assert encoder.notices == (
-        "column 'id' is left out: 150 different values in 150 rows look like a key; --categorical id keeps it",
+        "column 'id' is left out: 150 different values in 150 rows look like a key; categorical=['id'] keeps it",
         "column 'same' is left out: one value only",
         "column 'none' is left out: every value is missing",
     )
@@ -189,7 +189,7 @@ def test_bad_tables_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         learn(nested)
     assert str(caught.value) == (
-        "the data frame, column 'deep': nested values (list<item: int64>) are no table column; leave it out: --drop deep"
+        "the data frame, column 'deep': nested values (list<item: int64>) are no table column; leave it out: drop=['deep']"
     )
     assert learn(nested, drop=["deep"]).columns == {"x": "number"}
     with pytest.raises(DataError, match=r"no input column is left to learn from \('x': one value only\)"):

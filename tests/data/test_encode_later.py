@@ -74,7 +74,7 @@ def test_a_month_is_left_out_until_it_has_come_round_and_kept_where_it_is_asked_
     kind, why = learnt(flown(300))["month"]
     assert (kind, why) == (
         "left out",
-        "it is the time in other words, and later rows lie beyond all that was seen; --numeric keeps it",
+        "it is the time in other words, and later rows lie beyond all that was seen; numeric=['month'] keeps it",
     )
     assert learnt(flown(300), numeric=("month",))["month"] == ("number", "")
     assert learnt(flown(300), categorical=("month",))["month"] == ("category", "")

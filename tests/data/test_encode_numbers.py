@@ -103,7 +103,7 @@ def test_an_infinite_value_is_named_with_its_row(bad: float) -> None:
         learned(values)
     assert str(caught.value) == (
         f"the data frame: row 3, column 'x': {bad} is not finite; "
-        "correct it, leave the cell empty, or drop the column: --drop x"
+        "correct it, leave the cell empty, or drop the column: drop=['x']"
     )
     table, summary = learned(values, rows=[0, 1, 3])  # learned without it, met when encoding
     with pytest.raises(DataError, match="row 3, column 'x'"):
@@ -138,7 +138,7 @@ def test_text_that_is_no_number_is_named_with_its_row() -> None:
         as_floats(open_table(pd.DataFrame({"x": ["1", "2", "three"]})), "x")
     assert str(caught.value) == (
         "the data frame: row 3, column 'x': 'three' is not a number; correct the cell, "
-        "or train with the column as text: --categorical x"
+        "or read the column as text: categorical=['x']"
     )
 
 

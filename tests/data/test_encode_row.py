@@ -27,7 +27,7 @@ TRAINING = pa.table(
         "flag alone": pa.array([3.0 if i % 5 else None for i in range(N)]),
         "whole": pa.array(np.arange(N) % 6),
         "label": pa.array([("a", "b", "", "é")[i % 4] for i in range(N)]),
-        "spelt": pa.array([str(i % 9) for i in range(N)]),
+        "spelt": pa.array([str(i % 9) for i in range(N)]).dictionary_encode(),
         "truth": pa.array([i % 3 == 0 for i in range(N)]),
         "when": pa.array([datetime(2023, 1, 1) + timedelta(hours=71 * i) if i % 11 else None for i in range(N)]),
         "day": pa.array([date(1999, 12, 1) + timedelta(days=5 * i) for i in range(N)]),
@@ -45,9 +45,11 @@ PLAIN: dict[str, Any] = {
 numbers = st.one_of(
     st.none(), st.just(float("nan")), st.floats(allow_infinity=False), st.integers(-(2**63), 2**63 - 1), st.booleans(),
     st.floats(allow_infinity=False, width=32).map(np.float32), st.integers(-100, 100).map(np.int64), st.just(np.True_),
+    st.floats(-1e9, 1e9).map(repr), st.sampled_from([" 1.5", "+2", "NA", " ", "-.5e3\n", "007"]),
 )  # fmt: skip
 labels = st.one_of(
     st.none(), st.sampled_from(["a", "b", "", "é", "A", "7", "true", "True", "0", "1", "false", "never", np.str_("a")]),
+    st.sampled_from([" a", "NA", "7.0", "07", "1.0", "+3", "\ufeffb", "4.", "0.0", "FALSE "]),
     st.booleans(), st.integers(-3, 10), st.integers(-3, 10).map(float), st.integers(0, 9).map(np.int64), st.text(max_size=3),
     st.just(float("nan")), st.just(np.False_),
 )  # fmt: skip
@@ -66,7 +68,7 @@ rows = st.fixed_dictionaries({name: OF_KIND[kind] for name, kind in ENCODER.colu
 
 def by_table(row: dict[str, Any], encoder: Encoder = ENCODER) -> tuple[list[float], list[int]]:
     """The long way: a table of one row."""
-    table = open_table({name: [value] for name, value in row.items()}, schema_like=encoder.schema)
+    table = open_table({name: [value] for name, value in row.items()}, schema_like=encoder.schema, cells=encoder.cells)
     encoded = encoder.encode(table)
     return encoded.numbers[0].tolist(), encoded.codes[0].tolist()
 
@@ -107,7 +109,8 @@ def test_all_values_missing_are_zeros_flags_and_code_0() -> None:
 @pytest.mark.parametrize(
     ("column", "value"),
     [
-        ("wide", "3.5"), ("wide", float("inf")), ("wide", -np.inf), ("wide", Decimal("1.5")), ("wide", 2**63),
+        ("wide", "3,5"), ("wide", "inf"), ("wide", "True"),
+        ("wide", float("inf")), ("wide", -np.inf), ("wide", Decimal("1.5")), ("wide", 2**63),
         ("flag alone", float("inf")), ("wide", [1.0]), ("label", Decimal("1.5")), ("label", 1.5), ("label", -0.0),
         ("label", 1e10), ("label", float("inf")), ("label", date(2020, 1, 1)),
         ("when", np.datetime64("2024-01-01")), ("when", "noon"),

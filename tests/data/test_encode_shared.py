@@ -44,6 +44,7 @@ HOSTILE = [
     "0",
     "-0",
 ]
+GAPS = ["", " ", "nan", "None", "\n"]  # of these the ones that mean missing
 
 
 def column(values: list[str | None]) -> Table:
@@ -88,7 +89,7 @@ def test_labels_share_twice_as_many_codes_up_to_a_hundred_thousand_unless_most_o
 
 @pytest.mark.usefixtures("three")
 @given(
-    values=st.lists(st.one_of(st.none(), st.sampled_from([*"abcdefghij", "", "Ü"])), min_size=8, max_size=60),
+    values=st.lists(st.one_of(st.none(), st.sampled_from([*"abcdefghij", "-", "Ü"])), min_size=8, max_size=60),
     data=st.data(),
 )
 def test_frequent_labels_have_a_code_each_and_all_others_share(values: list[str | None], data: st.DataObject) -> None:
@@ -143,14 +144,16 @@ def test_a_row_is_encoded_as_a_table_of_it_whatever_it_holds() -> None:
     values = [*"aaabbbccc", *HOSTILE, *HOSTILE, *(f"id{n // 2}" for n in range(80))]
     table = open_table(pa.table({"s": pa.array(values), "x": np.arange(len(values)) / 7}))
     encoder = learn_encoder(table, training_rows=np.arange(len(values)), categorical=("s",))
-    assert encoder.categories[0].shared == 110  # of 55 labels
+    assert (
+        encoder.categories[0].shared == 100
+    )  # of 50 labels: 40 of two rows, and those of the hostile that are no gaps
     for known in (encoder, Encoder.from_json(json.loads(json.dumps(encoder.to_json())))):
         row = RowEncoder(known.to_json())
         for value in [*values, "never", "Ü" * 5000, None, 7, True, np.str_("id3")]:
-            of_table = open_table({"s": [value], "x": [0.5]}, schema_like=known.schema)
+            of_table = open_table({"s": [value], "x": [0.5]}, schema_like=known.schema, cells=known.cells)
             code = known.encode(of_table).codes[0].tolist()
             assert row({"s": value, "x": 0.5})[1] == code
-            assert (code == [0]) == (value is None)
+            assert (code == [0]) == (value is None or value in GAPS)
     assert 4 <= RowEncoder(encoder.to_json())({"s": "\ud800", "x": 0.5})[1][0] < encoder.cardinalities[0]
 
 

@@ -123,14 +123,14 @@ def test_a_class_target_has_no_scale() -> None:
 
 BAD: list[tuple[Any, str | None, str]] = [
     ([1.5, np.inf], None, "the data frame: row 2, column 'y': inf is not finite; correct it, leave the cell empty, "
-                          "or drop the column: --drop y"),
+                          "or drop the column: drop=['y']"),
     (["a", "a", None], None, "the data frame, column 'y': classification needs at least two classes, got 'a' alone; "
                              "add rows of another class, or name another target"),
     ([None, None], None, "the data frame, column 'y': every target is missing; name another column as the target"),
     ([1.0, 0.5, 0.0], "classification", "the data frame: row 2, column 'y': a class label must be text, true or false, "
-                                        "or a whole number, got 0.5 (double); --task regression predicts numbers"),
+                                        "or a whole number, got 0.5 (double); task='regression' predicts numbers"),
     (["1", "2", "many"], "regression", "the data frame: row 3, column 'y': 'many' is not a number; correct the cell, "
-                                       "or train with the column as text: --categorical y"),
+                                       "or read the column as text: categorical=['y']"),
     ([datetime.date(2013, 1, 1)], None, "the data frame, column 'y': a target must be numbers or labels, got date32[day]; "
                                         "convert it first"),
 ]  # fmt: skip

@@ -27,10 +27,10 @@ def test_a_column_of_weights_is_taken_as_it_stands() -> None:
         ([1.0, -0.5], "the data frame: row 2, column 'w': a weight must be 0 or more, got -0.5; 0 leaves the row out"),
         ([1.0, None], "the data frame: row 2, column 'w': a weight must be 0 or more, got none; 0 leaves the row out"),
         ([1.0, np.inf], "the data frame: row 2, column 'w': inf is not finite; correct it, leave the cell empty, "
-                        "or drop the column: --drop w"),
+                        "or drop the column: drop=['w']"),
         ([0.0, 0.0], "the data frame, column 'w': the weights sum to 0; give at least one row a weight above 0"),
         (["1", "heavy"], "the data frame: row 2, column 'w': 'heavy' is not a number; correct the cell, "
-                         "or train with the column as text: --categorical w"),
+                         "or read the column as text: categorical=['w']"),
     ],
 )  # fmt: skip
 def test_a_bad_weight_is_named(values: Any, message: str) -> None:

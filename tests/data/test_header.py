@@ -79,7 +79,7 @@ def test_names_that_a_model_knows_stand_in_for_given_ones(tmp_path: Path) -> Non
         ("# made\n1,2\n", {}, "row 1 begins with '#' and is unlike the rows below it; --comment '#' skips such lines"),
         ("1,2\n1,2\n3\n", {}, "row 3: 1 cell, the first row has 2; quote a cell that holds the delimiter, or correct the row"),
         ("1,x\n" + "2,5\n" * 9, {},
-         "row 1, column 'column_2': 'x' is not a number; correct the cell, or read the column as text: --categorical column_2"),
+         "row 1, column 'column_2': 'x' is not a number; correct the cell, or read the column as text: categorical=['column_2']"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_without_a_header_is_named_with_its_row(

@@ -84,8 +84,8 @@ MAKERS: dict[str, Callable[[list[int | None]], pa.Array]] = {
     "int64": lambda v: pa.array(v, pa.int64()),
     "double": lambda v: pa.array(v, pa.float64()),
     "bool": lambda v: pa.array([None if x is None else x > 0 for x in v], pa.bool_()),
-    "string": lambda v: pa.array([None if x is None else "w" * abs(x) for x in v], pa.string()),
-    "dictionary": lambda v: pa.array([None if x is None else str(x) for x in v], pa.string()).dictionary_encode(),
+    "string": lambda v: pa.array([None if x is None else "w" * (1 + abs(x)) for x in v], pa.string()),
+    "dictionary": lambda v: pa.array([None if x is None else f"v{x}" for x in v], pa.string()).dictionary_encode(),
     "timestamp": lambda v: pa.array(v, pa.int64()).cast(pa.timestamp("us")),
     "list": lambda v: pa.array([None if x is None else [x] for x in v], pa.list_(pa.int64())),
 }

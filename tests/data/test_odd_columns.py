@@ -115,12 +115,12 @@ REFUSED: list[tuple[Any, str]] = [
     (
         np.array([10**30] * N, dtype=object),
         f"column 'c' must hold whole numbers of at most 64 bits, got {10**30}; give them as floats, with .astype(float), "
-        "or as labels, with .astype(str)",
+        "or as labels, with .astype('category')",
     ),
     (
         np.array([1, -(10**400)] * 4, dtype=object),
         "column 'c' must hold whole numbers of at most 64 bits, got one of 1329 bits; give them as floats, with "
-        ".astype(float), or as labels, with .astype(str)",
+        ".astype(float), or as labels, with .astype('category')",
     ),
 ]
 
@@ -137,7 +137,7 @@ def test_the_remedies_are_remedies() -> None:
     sparse, wide = pd.Series(REFUSED[0][0]), pd.Series(REFUSED[2][0])
     assert open_table({"c": sparse.sparse.to_dense()}).column("c").to_pylist()[1] == 1.5
     assert open_table({"c": wide.astype(float)}).column("c").to_pylist() == [1e30] * N
-    assert open_table({"c": wide.astype(str)}).column("c").to_pylist() == [str(10**30)] * N
+    assert open_table({"c": wide.astype("category")}).column("c").to_pylist() == [str(10**30)] * N
     parts = REFUSED[1][0]
     assert open_table({"re": parts.real, "im": parts.imag}).column("im").to_pylist() == [1.0] * N
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from pyarrow import feather
 
 from mbgd.data import csv_file
+from mbgd.data.cells import NA_WORDS
 from mbgd.data.files import Dialect
 from mbgd.data.table import Table, check_column, open_table, read_batches
 from mbgd.errors import DataError, PlanError, StorageError
@@ -141,7 +142,8 @@ def test_any_text_written_by_pandas_comes_back(
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     pd.DataFrame(rows, columns=["a", "b"]).to_csv(path, index=False, sep=delimiter, quoting=1)
     table = open_table(path, dialect=Dialect(delimiter), categorical=["a", "b"])
-    expected = [tuple(None if cell in csv_file.NA_WORDS else cell for cell in row) for row in rows]
+    around = " \t\n\r\v\f\u00a0\u2007\u202f\ufeff"
+    expected = [tuple(None if (c := cell.strip(around)) in NA_WORDS else c for cell in row) for row in rows]
     assert list(zip(table.column("a").to_pylist(), table.column("b").to_pylist(), strict=True)) == expected
 
 
@@ -183,7 +185,7 @@ MESSAGES = [
     ("double", "a,b,a\n1,2,3\n",
      "t.csv: row 1: the column 'a' stands twice in the header; rename one of them, or, if there is no header, give --no-header"),
     ("row 2", "a,b\nx,1\n" + "2,3\n" * 9,
-     "t.csv: row 2, column 'a': 'x' is not a number; correct the cell, or read the column as text: --categorical a"),
+     "t.csv: row 2, column 'a': 'x' is not a number; correct the cell, or read the column as text: categorical=['a']"),
     ("latin-1", b"a,b\n1,caf\xe9\n",
      "t.csv: row 2, column 'b': the bytes are not UTF-8 text; convert it, for example: iconv -f ISO-8859-1 -t UTF-8 t.csv"),
     ("latin-1 header", b"a,\xe9\n1,2\n",
@@ -214,8 +216,8 @@ def test_a_word_in_the_millionth_row_of_numbers_is_named(tmp_path: Path) -> None
     with pytest.raises(DataError) as caught:
         open_table(path)
     assert str(caught.value) == (
-        f"{path}: row 1000000, column 'b': {bad!r} is not a number; correct the cell, "
-        "or read the column as text: --categorical b"
+        f"{path}: row 1000000, column 'b': {bad!r} is not a number as it has to be written: without separators, currency, "
+        "percent signs or brackets, with a point for decimals; correct the cell, or read the column as text: categorical=['b']"
     )
 
 
@@ -226,7 +228,7 @@ def test_the_row_of_a_later_bad_cell_counts_records_not_lines(tmp_path: Path, mo
         with pytest.raises(DataError, match=re.escape(f"{path}: row 22, column 'a': 'x' is not a number")):
             read(path)
     path = write(tmp_path / "t.csv", "a,b,t\n" + "1,2,2020-01-01\n" * 20 + "1,2,soon\n")
-    with pytest.raises(DataError, match=re.escape("row 22, column 't': 'soon' is not a date; correct the cell")):
+    with pytest.raises(DataError, match=re.escape("row 22, column 't': 'soon' is not a date such as 2013-01-31 or")):
         open_table(path)
     with pytest.raises(DataError, match=re.escape("row 22, column 't': 'soon' is not a date; correct the cell")):
         list(read_batches(path, numeric=["a"]))
@@ -346,7 +348,7 @@ def test_files_that_disagree_are_named_both(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         open_table(tmp_path)
     assert str(caught.value) == (
-        f"{c}: column 'x' is large_string, in {a} it is int64; give both the same type, or drop the column: --drop x"
+        f"{c}: column 'x' is large_string, in {a} it is int64; give both the same type, or drop the column: drop=['x']"
     )
 
 

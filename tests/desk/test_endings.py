@@ -171,6 +171,25 @@ def test_a_resume_with_another_optimizer_is_refused(other: str, old: bool, tmp_p
     mbgd.resume(tmp_path / "run", net(), (X, Y), validation=MASK, optimizer=words("Adam"))
 
 
+def test_a_resume_with_another_rate_in_the_optimizer_is_refused(tmp_path: Path) -> None:
+    def made(rate: float) -> Any:
+        model = net()
+        return model, torch.optim.SGD(model.parameters(), lr=rate)
+
+    model, optimizer = made(0.1)
+    words = {**WORDS, "optimizer": optimizer, "epochs": 3, "checkpoint_every": 2}
+    flow = fitting(model, (X, Y), plan=module_plan(words, None), out=tmp_path / "run")
+    next(flow)
+    flow.close()
+    model, optimizer = made(0.05)
+    with pytest.raises(
+        PlanError, match=r"^learning_rates must stay what the run was begun with, \[0.1\], got \[0.05\]; give"
+    ):
+        mbgd.resume(tmp_path / "run", model, (X, Y), validation=MASK, optimizer=optimizer)
+    model, optimizer = made(0.1)
+    mbgd.resume(tmp_path / "run", model, (X, Y), validation=MASK, optimizer=optimizer)
+
+
 def test_another_structure_of_groups_is_refused() -> None:
     model = net()
     state = capture(Updater(make_optimizer("adam", model), model))

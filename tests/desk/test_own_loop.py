@@ -116,6 +116,10 @@ def unfreeze(optimizer: torch.optim.Optimizer, model: nn.Sequential, epoch: int)
         optimizer.add_param_group({"params": [*model[0].parameters()], "lr": 0.02})
 
 
+def freeze(optimizer: torch.optim.Optimizer, model: nn.Sequential, epoch: int) -> None:
+    model[0].requires_grad_(epoch % 3 == 2)
+
+
 SGD, ADAM = torch.optim.SGD, torch.optim.AdamW
 CHANGES: dict[str, tuple[Callable[[nn.Sequential], torch.optim.Optimizer], Change]] = {
     "the rate of sgd": (lambda m: SGD(m.parameters(), lr=0.1), halve),
@@ -129,6 +133,7 @@ CHANGES: dict[str, tuple[Callable[[nn.Sequential], torch.optim.Optimizer], Chang
     "momentum on and off": (lambda m: SGD(m.parameters(), lr=0.05), set_all("momentum", [0.9, 0.0])),
     "weight decay": (lambda m: ADAM(m.parameters(), lr=0.01), set_all("weight_decay", [0.0, 0.3])),
     "betas": (lambda m: ADAM(m.parameters(), lr=0.01), set_all("betas", [(0.5, 0.9), (0.9, 0.99)])),
+    "a layer frozen for a while": (lambda m: SGD(m.parameters(), lr=0.05, momentum=0.9, weight_decay=0.1), freeze),
     "a group more": (lambda m: SGD(m[-1].parameters(), lr=0.1), unfreeze),
 }
 

@@ -36,6 +36,8 @@ SET: dict[str, Any] = {  # every knob at something else than its default
     "drop": ("a", "b"),
     "categorical": ("c",),
     "numeric": ("d",),
+    "na_values": ("-", "-999"),
+    "keep_default_na": False,
     "delimiter": ";",
     "header": False,
     "columns": ("y", "x"),

@@ -17,6 +17,7 @@ from torch.optim import lr_scheduler
 
 import mbgd
 from mbgd import PlanError
+from mbgd.cli.train import resume_table
 from mbgd.data.order import Order
 from oracles import cut
 from problems import arrays, flat, mlp
@@ -154,7 +155,7 @@ def test_reduce_on_plateau_is_stepped_with_the_validation_score(engine: str) -> 
 OPTIMIZER = SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
 PLATEAU = lr_scheduler.ReduceLROnPlateau
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "a number": ({"schedule": 3}, "schedule must be one of 'constant', .* or a function of updates done, or a torch"),
+    "a number": ({"schedule": 3}, "schedule must be one of 'constant', .* or a function of updates done or a torch"),
     "a word": ({"schedule": "cosin"}, "got 'cosin'; did you mean 'cosine'"),
     "another optimizer's": (
         {"schedule": lr_scheduler.StepLR(OPTIMIZER, 3)},
@@ -323,5 +324,21 @@ def test_a_table_with_a_schedule_of_ones_own_is_resumed(tmp_path: Path) -> None:
         PlanError, match="schedule was functools.partial, which plan.json cannot hold; give schedule= again"
     ):
         mbgd.resume(tmp_path / "run", data=frame)
+    with pytest.raises(
+        PlanError, match=r"no option gives; in Python mbgd.resume\('.*run', schedule=...\) goes on with it"
+    ):
+        resume_table(tmp_path / "run", data=None, json=False, quiet=True)
     run = mbgd.resume(tmp_path / "run", data=frame, schedule=make)
     assert torch.equal(flat(run.model), flat(whole.model))
+    assert mbgd.verify(tmp_path / "run", data=frame, schedule=make).wrong == ()
+
+
+def test_an_estimator_takes_a_factory() -> None:
+    words: Any = {"hidden_layer_sizes": (4,), "epochs": 4, "learning_rate": 0.01}
+    rates: list[float] = []
+    mbgd.MBGDRegressor(
+        schedule=partial(lr_scheduler.ExponentialLR, gamma=0.5),
+        callback=lambda record: rates.append(record["learning_rate"]),
+        **words,
+    ).fit(X.numpy(), Y.numpy())
+    assert rates == [0.01, 0.005, 0.0025, 0.00125]

@@ -106,12 +106,13 @@ def test_too_few_rows_of_a_fold_to_widen_by_are_said_once_and_after_a_resume(tmp
     few = (
         "80 validation rows are too few to widen 0.005 to 0.995, which takes 99: that interval is as the network has it"
     )
-    assert run.notices == (few,)
+    said = run.notices
+    assert said.count(few) == 1
     assert run.widening is not None
     assert [pair.by is None for pair in run.widening.pairs] == [True, False]
     whole = files(tmp_path / "r")
     (tmp_path / "r" / "result.json").unlink()  # the models are done
-    assert mbgd.resume(tmp_path / "r", data=table()).notices == (few,)
+    assert mbgd.resume(tmp_path / "r", data=table()).notices == said
     assert files(tmp_path / "r") == whole
 
 

@@ -18,7 +18,7 @@ from mbgd.cli.stopped import Stopped
 from mbgd.cli.streams import REFUSED, hear_no_more, open_streams
 from mbgd.desk.interrupt import stop
 from mbgd.desk.stderr import say
-from mbgd.errors import MBGDError, StorageError, did_you_mean
+from mbgd.errors import MBGDError, StorageError, did_you_mean, speaking_as_the_command
 
 INTERRUPTED, TERMINATED = 130, 143
 _terminated = False
@@ -43,7 +43,8 @@ def run(arguments: list[str]) -> int:
     try:
         from mbgd.cli.app import app
 
-        code = int(app(arguments, standalone_mode=False) or 0)
+        with speaking_as_the_command():
+            code = int(app(arguments, standalone_mode=False) or 0)
         sys.stdout.flush()  # here a full disk is heard of; at the end of the interpreter it would be too late
         return _stopped() if code == INTERRUPTED else code  # typer turns a KeyboardInterrupt into that number
     except MBGDError as error:

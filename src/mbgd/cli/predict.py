@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from mbgd.cli.options import names_in
 from mbgd.cli.show import print_json
 from mbgd.cli.streams import tell
 from mbgd.data.encode.targets import have_targets
+from mbgd.data.encode.unseen import count_unseen, unseen_said
 from mbgd.data.encode.weights import row_weights
 from mbgd.data.files import Dialect
 from mbgd.data.table import open_table, read_batches
 from mbgd.desk.ensemble import Predicting, blocks, columns_of
 from mbgd.desk.load import load_table
 from mbgd.desk.shown import shown_names
+from mbgd.desk.warned import warn_of
 from mbgd.errors import DataError, PlanError
 from mbgd.measure.metrics import scorer
 from mbgd.store import writing
@@ -67,7 +70,8 @@ def _predicted(predictor: Predicting, data: Any, *, keep: list[str], dialect: Di
     schema = predictor.inputs
     carried = [pa.field(name, pa.string()) for name in keep if name not in predictor.columns]
     schema = pa.schema([*schema, *carried])  # of a CSV file as they stand: an id 007 stays 007
-    tables = read_batches(data, dialect=dialect, columns=columns, schema_like=schema, rows=ROWS)
+    cells = replace(predictor.cells, carried=tuple(field.name for field in carried))
+    tables = read_batches(data, dialect=dialect, columns=columns, schema_like=schema, rows=ROWS, cells=cells)
     for table, found in blocks(predictor, tables):
         along = {name: table.column(name) for name in keep}
         yield pa.table({**along, **{name: pa.array(values) for name, values in found.items()}})
@@ -118,7 +122,7 @@ def evaluate_file(run: Path, data: Any, *, written: Mapping[str, Any], weight: s
     predictor = load_table(run)
     assert predictor.target is not None
     target = predictor.target
-    table = open_table(data, dialect=_dialect(predictor, written), schema_like=predictor.schema)
+    table = open_table(data, dialect=_dialect(predictor, written), schema_like=predictor.schema, cells=predictor.cells)
     there = have_targets(table, target.names)
     if not there.any():
         raise DataError(
@@ -126,6 +130,8 @@ def evaluate_file(run: Path, data: Any, *, written: Mapping[str, Any], weight: s
         )
     table = table.take(np.flatnonzero(there))
     outputs = predictor.of_table(table)
+    assert predictor.encoder is not None
+    warn_of(unseen_said(count_unseen(predictor.encoder, table)))
     means = predictor.numbers(outputs) if not target.classes else outputs
     names = target.names if len(target.names) > 1 else ()
     how: dict[str, Any] = {"levels": predictor.loss.levels, "threshold": predictor.threshold, "names": names}

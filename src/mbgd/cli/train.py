@@ -60,6 +60,12 @@ def resume_table(folder: Path, *, data: Any, json: bool, quiet: bool) -> None:
         raise PlanError(
             f"{folder} trained a module of your own; mbgd.resume(run, model, data) in Python goes on with it"
         )
+    for word, value in saved["plan"].items():
+        if isinstance(value, dict) and not (folder / RESULT).exists():
+            raise PlanError(
+                f"{word} was {value['object']}, which plan.json cannot hold and no option gives; in Python "
+                f"mbgd.resume({str(folder)!r}, {word}=...) goes on with it"
+            )
     plan = make_plan({name: saved["plan"].get(name) for name in ("folds", "members")})
     if (folder / RESULT).exists():
         begun = folder if how_many(plan) == 1 else folder / MODELS / "1"

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mbgd.data.files import TableFile, read_failure
+from mbgd.data.text import is_text
 from mbgd.errors import DataError, MBGDError
 
 _BROKEN = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError, OverflowError, EOFError)
@@ -23,6 +24,13 @@ def schema_of(file: TableFile) -> pa.Schema:
     if double := [name for name, count in Counter(schema.names).items() if count > 1]:
         raise DataError(f"{file.path}: the column {double[0]!r} stands twice in the file; rename one of them")
     return schema
+
+
+def text_columns(file: TableFile) -> frozenset[str]:
+    """The columns of text; those of categories, which are dictionaries in the file, are not among them."""
+    with _announced(file.path, file.format):
+        schema = pq.read_schema(file.path) if file.format == "parquet" else _arrow(file).schema
+    return frozenset(field.name for field in schema if is_text(field.type))
 
 
 def read_columns(file: TableFile, *, columns: Sequence[str]) -> pa.Table:
@@ -49,7 +57,7 @@ def stream_columns(file: TableFile, *, columns: Sequence[str], rows: int) -> Ite
 def _parquet(file: TableFile) -> pq.ParquetFile:
     _check_ends(file.path)
     opened = pq.ParquetFile(file.path)
-    texts = [f.name for f in opened.schema_arrow if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
+    texts = [field.name for field in opened.schema_arrow if is_text(field.type)]
     # as dictionaries text is never spelt out row by row: 3x faster to read, and encoded already
     return pq.ParquetFile(
         file.path, metadata=opened.metadata, read_dictionary=texts, page_checksum_verification=True, pre_buffer=False

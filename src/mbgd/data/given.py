@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from mbgd.data.dataset import DatasetSource, length, split_target
 from mbgd.data.loader import loading, makes_its_own, streams
-from mbgd.data.source import ArraySource, Inputs, Rows, Source, Targets, WeightedSource
+from mbgd.data.source import ArraySource, CountedSource, Inputs, Rows, Source, Targets, WeightedSource
 from mbgd.data.sparse import SparseSource, csr_tensor, is_sparse, pieces_of
 from mbgd.data.tensors import as_tensor, is_array, is_frame, weights
 from mbgd.errors import DataError
@@ -91,7 +91,8 @@ def _as_source(data: Any, *, workers: int, need_target: bool) -> Source:
             raise DataError(f"data must be (X, y), got one {type(data).__name__} without a target; pass (X, y)")
         return _source_of(checked(Rows(_inputs(data), None, None)))
     if hasattr(data, "read") and hasattr(data, "n_rows"):
-        return cast(Source, data)
+        own = isinstance(data, (ArraySource, SparseSource, DatasetSource))
+        return cast(Source, data) if own else CountedSource(data)
     if hasattr(data, "__getitem__"):
         check_items(data)
         return DatasetSource(data, workers=workers)

@@ -10,9 +10,10 @@ from itertools import islice, pairwise
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mbgd.data.cells import BLANKS, number
 from mbgd.data.csv_errors import announced, encoding_error, explain, open_bytes, records
 from mbgd.data.files import TableFile
-from mbgd.data.slips import is_number
+from mbgd.data.text import is_text
 from mbgd.errors import DataError, listed
 
 HEAD = 20  # rows looked at
@@ -65,10 +66,10 @@ def read_header(file: TableFile) -> Header:
 def reads_like_data(names: Sequence[str]) -> bool:
     """Whether a header may be a row of values: all are numbers, or some are and do not rise as years or 0, 1, 2 would."""
     there = [name for name in names if name.strip()]
-    numbers = [float(name) for name in there if is_number(name)]
+    numbers = [float(found) for name in there if (found := number(name.strip(BLANKS))) is not None]
     if not numbers:
         return False
-    rise = all(a < b for a, b in pairwise(numbers)) and all(number.is_integer() for number in numbers)
+    rise = all(a < b for a, b in pairwise(numbers)) and all(found.is_integer() for found in numbers)
     return len(numbers) == len(there) or not rise
 
 
@@ -76,8 +77,8 @@ def value_in_header(file: TableFile, table: pa.Table) -> tuple[str, ...]:
     """A sentence on the first column of text whose name is one of its own values, as where a row was taken for the header."""
     for name in table.column_names:
         column = table.column(name).slice(0, SEARCHED)
-        kind = column.type
-        if (pa.types.is_string(kind) or pa.types.is_large_string(kind)) and pc.any(pc.equal(column, name)).as_py():
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if is_text(kind) and pc.any(pc.equal(column.cast(kind), name)).as_py():
             what = f"the first row of {file.path} is taken for the header and holds {name!r}, which is also a value of that column"
             return (f"{what}; {NO_HEADER}",)
     return ()
@@ -157,7 +158,7 @@ def _check_comment(file: TableFile, first: list[str], following: list[list[str]]
 
 
 def _double(file: TableFile, name: str, first: list[str]) -> DataError:
-    if is_number(name) or reads_like_data(first):
+    if number(name.strip(BLANKS)) is not None or reads_like_data(first):
         return DataError(
             f"{file.path}: row 1: {name!r} stands twice in the header, which reads like a row of values; {NO_HEADER}"
         )

@@ -85,7 +85,7 @@ def not_arrow(values: Any, error: Exception, *, name: str) -> DataError:
         shown = str(wide) if wide.bit_length() <= _BITS_SHOWN else f"one of {wide.bit_length()} bits"
         return DataError(
             f"column {name!r} must hold whole numbers of at most 64 bits, got {shown}; give them as floats, with "
-            ".astype(float), or as labels, with .astype(str)"
+            ".astype(float), or as labels, with .astype('category')"
         )
     said = (str(error) or type(error).__name__).splitlines()[0]
     return DataError(f"column {name!r} must hold values of one type that Arrow has ({said}); convert it, or drop it")

@@ -1,4 +1,4 @@
-"""A column of text in, the first cell out that keeps it from being the numbers or dates that it was meant to be."""
+"""A column of text and what it was meant to be: the first cell that keeps it from being the numbers or dates of the others."""
 
 from __future__ import annotations
 
@@ -9,15 +9,33 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from mbgd.data.moments import BEGINS_LIKE_A_DATE, read_moments
+from mbgd.data.order import IntArray
 
 MOSTLY = 0.8  # share of cells from which a column of text was meant to be something else
-LOOKED_AT = 100  # cells of the first glance, which is the last one for most columns
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
-_SPELT = re.compile(  # 1,5 and 1.234,5 and 1,234.5 and 1 234,5 and 1'234.5
-    r"\s*[+-]?(\d+,\d+|\d{1,3}(\.\d{3})+(,\d*)?|\d{1,3}(,\d{3})+(\.\d*)?|\d{1,3}([ \u00a0\u202f']\d{3})+([.,]\d*)?)\s*"
+LOOKED_AT = 100  # texts that decide whether dates are written otherwise
+NOT_A_NUMBER = "is not a number"
+NOT_AS_WRITTEN = (
+    "is not a number as it has to be written: without separators, currency, percent signs or brackets, with a point for "
+    "decimals"
 )
-_DATE = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?")
-
+NOT_A_DATE = "is not a date such as 2013-01-31 or 2013-01-31 17:05:00"
+PLAIN = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+_MONEY = r"(?:US|CA|AU|NZ|HK|[RCAS])?\p{Sc}|" + "|".join((
+    "USD", "EUR", "GBP", "JPY", "CHF", "CAD", "AUD", "NZD", "CNY", "INR", "BRL", "MXN", "SEK", "NOK", "DKK", "PLN", "CZK",
+    "HUF", "RUB", "TRY", "KRW", "ZAR", "SGD", "HKD", "ILS", "THB", r"kr\.?", "zł", "Kč", "Ft", r"Rs\.?",
+))  # fmt: skip
+_BLANK = r"\s\x{a0}\x{2007}\x{2009}\x{202f}"
+_SIGN = r"\-\x{2212}\x{2010}-\x{2015}\x{fe63}\x{ff0d}"  # minus, and the dashes that stand for it
+_CORE = (  # 1,5 and 1.234,5 and 1,234.5 and 12,34,567.5 and 1 234,5 and 1'234.5
+    r"(?:\d+[.,]?\d*|[.,]\d+|\d{1,3}(?:\.\d{3})+(?:,\d*)?|\d{1,3}(?:,\d{2,3})+(?:\.\d*)?"
+    rf"|\d{{1,3}}(?:[{_BLANK}'\x{{2019}}]\d{{3}})+(?:[.,]\d*)?)(?:[eE][+{_SIGN}]?\d+)?"
+)
+WRITTEN = (  # a number with a currency, a percent sign, brackets or a minus of any kind on either side
+    rf"^(?:[{_BLANK}(+{_SIGN}]|{_MONEY})*{_CORE}(?:[{_BLANK}){_SIGN}%\x{{2030}}]|{_MONEY})*$"
+)
 _WRITTEN_OTHERWISE = re.compile(  # 31/1/2020 and 01.31.20 and 2020/01/31 and 31-01-2020, alone or with a time of day
     r"\s*(\d{1,2}([./-])\d{1,2}\2\d{4}|\d\d([./-])\d\d\3\d\d|\d{4}([./])\d{1,2}\4\d{1,2})"
     r"([ T]\d{1,2}:\d\d(:\d\d)?( ?[AaPp][Mm])?)?\s*"
@@ -26,14 +44,10 @@ _WRITTEN_OTHERWISE = re.compile(  # 31/1/2020 and 01.31.20 and 2020/01/31 and 31
 
 @dataclass(frozen=True)
 class Slip:
-    """`token` is no `kind` as it stands: double, a number spelt with separators (decimal), or timestamp."""
+    """The text of number `code` is not what it was meant to be, as `why` says."""
 
-    kind: str
-    token: str
-
-
-def is_number(text: str) -> bool:
-    return _NUMBER.fullmatch(text) is not None
+    code: int
+    why: str
 
 
 def are_dates_otherwise(texts: Sequence[str]) -> bool:
@@ -42,29 +56,29 @@ def are_dates_otherwise(texts: Sequence[str]) -> bool:
     return sum(_WRITTEN_OTHERWISE.fullmatch(text) is not None for text in head) >= MOSTLY * max(1, len(head))
 
 
-def first_slip(column: pa.ChunkedArray) -> Slip | None:
-    """Where four of five cells are numbers, however spelt, or dates: the first that is none; else None."""
-    texts = column.drop_null()
-    head = texts.slice(0, LOOKED_AT).to_pylist()
-    if not head or 2 * sum(is_number(t) or bool(_SPELT.fullmatch(t) or _DATE.fullmatch(t)) for t in head) < len(head):
-        return None
-    counts = texts.value_counts()
-    values = counts.field("values").to_pylist()
-    n_rows = counts.field("counts").to_numpy()
-    plain = np.array([is_number(text) for text in values])
-    spelt = ~plain & np.array([_SPELT.fullmatch(text) is not None for text in values])  # 1.234 is a number as it is
-    if n_rows[plain | spelt].sum() >= MOSTLY * n_rows.sum():
-        first = int(np.argmax(spelt)) if n_rows[spelt].sum() > n_rows[~plain & ~spelt].sum() else int(np.argmin(plain))
-        return Slip("decimal" if spelt[first] else "double", values[first])
-    dates = np.array([_DATE.fullmatch(text) is not None for text in values])
-    if n_rows[dates].sum() >= MOSTLY * n_rows.sum():
-        return next((Slip("timestamp", text) for text in values if not _is_date(text)), None)
+def first_slip(texts: pa.Array, *, rows: IntArray, first: IntArray) -> Slip | None:
+    """Where four of five cells are numbers, however written, or begin like dates: the first that is none; else None.
+
+    `texts` are distinct; `rows` says how many rows hold each and `first` which row is the first to.
+    """
+    plain = _matches(texts, PLAIN)
+    written = ~plain & _matches(texts, WRITTEN)  # 1.234 is a number as it is
+    total = MOSTLY * rows.sum()
+    if rows[plain | written].sum() >= total:
+        words = ~plain & ~written
+        if rows[written].sum() > rows[words].sum():
+            return Slip(_earliest(written, first), NOT_AS_WRITTEN)
+        return Slip(_earliest(words, first), NOT_A_NUMBER) if words.any() else None
+    dates = _matches(texts, BEGINS_LIKE_A_DATE)
+    if rows[dates].sum() >= total and not (known := read_moments(texts).known).all():
+        return Slip(_earliest(~known, first), NOT_A_DATE)
     return None
 
 
-def _is_date(text: str) -> bool:
-    try:
-        pc.cast(pa.scalar(text), pa.timestamp("ns"))
-    except pa.ArrowInvalid:
-        return False
-    return True
+def _matches(texts: pa.Array, pattern: str) -> NDArray[np.bool_]:
+    return np.asarray(pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _earliest(these: NDArray[np.bool_], first: IntArray) -> int:
+    found = np.flatnonzero(these)
+    return int(found[first[found].argmin()])

@@ -12,6 +12,7 @@ from torch import Tensor
 from mbgd.data.chance import kept_aside
 from mbgd.data.memory import Memory
 from mbgd.data.order import IntArray
+from mbgd.errors import DataError
 
 Inputs = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 Targets = Any  # a tensor, or a tuple or dict of them
@@ -160,6 +161,26 @@ def batch_rows(source: Any) -> int | None:
 def row_bytes(source: Source) -> int:
     """Bytes of one row: what decides how many are gathered at once."""
     return sum(leaf.numel() * leaf.element_size() for leaf in first_row(source).leaves())
+
+
+@dataclass(frozen=True)
+class CountedSource:
+    """A source of the user's own: as many rows as were asked for, on which whoever reads them relies, or a DataError."""
+
+    rows: Source
+
+    @property
+    def n_rows(self) -> int:
+        return self.rows.n_rows
+
+    def read(self, rows: IntArray | slice) -> Rows:
+        found = self.rows.read(rows)
+        n = len(range(*rows.indices(self.n_rows))) if isinstance(rows, slice) else len(rows)
+        for leaf in found.leaves():
+            if leaf.ndim == 0 or len(leaf) != n:
+                given = "a single number" if leaf.ndim == 0 else f"a tensor of shape {tuple(leaf.shape)}"
+                raise DataError(f"data must give the {n} rows asked for, got {given}; check its read")
+        return found
 
 
 @dataclass(frozen=True)

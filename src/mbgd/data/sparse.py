@@ -18,6 +18,8 @@ from mbgd.data.order import IntArray
 from mbgd.data.source import Rows, mapped
 from mbgd.errors import DataError
 
+_LEAVE = "leave indices and indptr as they are while they are trained on, or train on a copy"
+
 
 class Csr(NamedTuple):
     """Entries row by row: those of row i are starts[i] .. starts[i + 1], columns rising; views of a CSR tensor."""
@@ -58,21 +60,30 @@ class SparseSource:
     def read(self, rows: IntArray | slice) -> Rows:
         """Dense rows, and no others: memory for B times the width of the matrix."""
         wanted = np.arange(self.n_rows)[rows] if isinstance(rows, slice) else rows
-        csr = csr_of(self.matrix)
-        entries, ends = csr.entries_of(wanted)
+        ends, columns, values = self._entries_of(wanted)
         x = torch.zeros(len(wanted), self.matrix.shape[1], dtype=self.matrix.dtype)
-        x.numpy()[np.repeat(np.arange(len(wanted)), np.diff(ends)), csr.columns[entries]] = csr.values[entries]
+        x.numpy()[np.repeat(np.arange(len(wanted)), np.diff(ends)), columns] = values
         return self._with_targets(x, wanted)
 
     def read_sparse(self, rows: IntArray | slice) -> Rows:
         """The same rows with x as a CSR tensor."""
         wanted = np.arange(self.n_rows)[rows] if isinstance(rows, slice) else rows
-        csr = csr_of(self.matrix)
-        entries, ends = csr.entries_of(wanted)
-        starts = ends.astype(csr.starts.dtype)
-        return self._with_targets(
-            csr_tensor(starts, csr.columns[entries], csr.values[entries], self.matrix.shape[1]), wanted
-        )
+        ends, columns, values = self._entries_of(wanted)
+        starts = ends.astype(columns.dtype)
+        return self._with_targets(csr_tensor(starts, columns, values, self.matrix.shape[1]), wanted)
+
+    def _entries_of(self, wanted: IntArray) -> Csr:
+        """Copies of the pieces of some rows: looked at anew, since their owner may have written to them meanwhile."""
+        csr, width = csr_of(self.matrix), self.matrix.shape[1]
+        firsts, ends, n_entries = csr.starts[wanted], csr.starts[wanted + 1], len(csr.columns)
+        if ((firsts < 0) | (firsts > ends) | (ends > n_entries)).any():
+            raise DataError(f"X must keep row starts that rise from 0 to {n_entries}, got others since; {_LEAVE}")
+        entries, of_rows = csr.entries_of(wanted)
+        columns = csr.columns[entries]
+        if len(columns) and not 0 <= columns.min() <= columns.max() < width:
+            wrong = columns[(columns < 0) | (columns >= width)][0]
+            raise DataError(f"X must keep columns 0 to {width - 1}, got an entry in column {wrong} since; {_LEAVE}")
+        return Csr(of_rows, columns, csr.values[entries])
 
     def entries(self, rows: IntArray) -> list[Tensor]:
         """The same rows in pieces: starts and columns, values, y, w; the same whatever type the indices had."""
@@ -129,8 +140,9 @@ def pieces_of(matrix: Any, name: str) -> Csr:
         raise DataError(
             f"{name} must have two dimensions where it is sparse, got shape {matrix.shape}; reshape it to (n, columns)"
         )
+    check_places(matrix, name)
     csr = matrix if getattr(matrix, "format", "") == "csr" else matrix.tocsr()
-    _check_places(csr, name)
+    check_places(csr, name)
     if not csr.has_canonical_format:
         csr = csr.copy() if csr is matrix else csr
         csr.sum_duplicates()
@@ -138,15 +150,46 @@ def pieces_of(matrix: Any, name: str) -> Csr:
     return Csr(csr.indptr.astype(kind, copy=False), csr.indices[:used].astype(kind, copy=False), csr.data[:used])
 
 
-def _check_places(csr: Any, name: str) -> None:
-    """Kernels read and write where the columns say."""
-    n_rows, width = csr.shape
-    starts, n_entries = csr.indptr, len(csr.indices)
-    if len(starts) != n_rows + 1 or starts[0] != 0 or starts[-1] > n_entries or (np.diff(starts) < 0).any():
+def check_places(matrix: Any, name: str) -> None:
+    """Raises DataError for places outside one of SciPy's matrices with two dimensions: SciPy's conversions read and write where
+    they say, as kernels do."""
+    kind = getattr(matrix, "format", "")
+    if kind == "csr":
+        _check_pieces(matrix.indptr, matrix.indices, matrix.data, shape=matrix.shape, name=name)
+    if kind == "csc":
+        by_column = f"the transpose of {name}"
+        _check_pieces(matrix.indptr, matrix.indices, matrix.data, shape=matrix.shape[::-1], name=by_column)
+    if kind == "bsr":
+        shape = tuple(n // max(1, size) for n, size in zip(matrix.shape, matrix.blocksize, strict=True))
+        first = matrix.data.reshape(len(matrix.data), -1)[:, 0]
+        _check_pieces(matrix.indptr, matrix.indices, first, shape=shape, name=f"the blocks of {name}")
+    if kind == "coo":
+        places = zip(("row", "column"), (matrix.row, matrix.col), matrix.shape, strict=True)
+        for axis, of_entries, n in places:
+            if len(of_entries) != len(matrix.data):
+                raise DataError(
+                    f"{name} must have a {axis} for each of its {len(matrix.data)} entries, got {len(of_entries)}; mend them"
+                )
+            if len(of_entries) and not 0 <= of_entries.min() <= of_entries.max() < n:
+                wrong = of_entries[(of_entries < 0) | (of_entries >= n)][0]
+                raise DataError(f"{name} must have {axis}s 0 to {n - 1}, got an entry in {axis} {wrong}; mend it")
+
+
+def _check_pieces(
+    starts: NDArray[Any], columns: NDArray[Any], values: NDArray[Any], *, shape: tuple[int, ...], name: str
+) -> None:
+    (n_rows, width), n_entries = shape, min(len(columns), len(values))
+    for piece, kinds in ((starts, "iu"), (columns, "iu"), (values, "biufc")):
+        if piece.ndim != 1 or piece.dtype.kind not in kinds:
+            given = f"{piece.dtype} of shape {piece.shape}"
+            raise DataError(
+                f"{name} must have indptr and indices of whole numbers, and one number an entry, got {given}"
+            )
+    if len(starts) != n_rows + 1 or starts[0] != 0 or starts[-1] > n_entries or (starts[1:] < starts[:-1]).any():
         raise DataError(
             f"{name} must have row starts that rise from 0 to at most its {n_entries} entries, got others; mend its indptr"
         )
-    columns = csr.indices[: starts[-1]]
+    columns = columns[: starts[-1]]
     for column in (columns.min(), columns.max()) if len(columns) else ():
         if not 0 <= column < width:
             entry = int(np.flatnonzero(columns == column)[0])

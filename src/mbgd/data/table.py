@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mbgd.data.cells import Cells
 from mbgd.data.files import Dialect, TableFile, find_files
 from mbgd.data.folders import check_keys, keys_of, types_of
 from mbgd.data.frames import FRAME, frame_to_arrow
@@ -16,7 +17,9 @@ from mbgd.data.header import NO_HEADER, reads_like_data, value_in_header
 from mbgd.data.index import nameless, names_of_index, stored_index
 from mbgd.data.order import IntArray
 from mbgd.data.places import Part, Places
-from mbgd.data.table_file import Columns, Reading, columns_of, read_streamed, read_whole
+from mbgd.data.table_file import Columns, Reading, columns_of, read_streamed, read_whole, texts_of
+from mbgd.data.text import is_text, read_text
+from mbgd.data.united import RawColumns, is_number, plain_type, united
 from mbgd.errors import DataError, PlanError, did_you_mean, listed
 
 
@@ -28,6 +31,9 @@ class Table:
     arrow: pa.Table
     parts: tuple[Part, ...]
     taken: IntArray | None = None  # the original row numbers, where some rows were picked
+    cells: Cells = field(default_factory=Cells)  # how its text was read
+    texts: frozenset[str] = frozenset()  # columns that held text, whatever was read there
+    words: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # for missing, in rows of each of these
     unused: Mapping[str, str] = field(default_factory=dict)  # column -> why it is no input unless asked for
     remarks: Mapping[str, str] = field(default_factory=dict)  # column -> what to know of it as an input
     notices: tuple[str, ...] = ()
@@ -67,7 +73,7 @@ class Table:
 
     def kinds(self, *, besides: Sequence[str] = ()) -> pa.Schema:
         """Types to force on a CSV file of the same columns: text stays text and numbers numbers; others speak for themselves."""
-        plain = ((field.name, _plain(field.type)) for field in self.arrow.schema if field.name not in besides)
+        plain = ((field.name, plain_type(field.type)) for field in self.arrow.schema if field.name not in besides)
         text = [pa.field(name, pa.string()) for name, kind in plain if pa.types.is_large_string(kind)]
         fields = (field for field in self.arrow.schema if field.name not in besides and is_number(field.type))
         return pa.schema([*text, *(pa.field(field.name, pa.float64()) for field in fields)])
@@ -92,24 +98,27 @@ def open_table(
     categorical: Sequence[str] = (),
     schema_like: pa.Schema | None = None,
     columns: Sequence[str] | None = None,
+    cells: Cells = Cells(),
 ) -> Table:
     """All rows of a file, a folder, a glob, a list of them, a frame or a mapping of columns.
 
-    `dialect` says how CSV files are written; `numeric`, `categorical` and `schema_like` (by name) force the type of their
-    columns and of those that folders give; `columns` reads these alone, in this order. Types of several files are brought
-    together where numbers stay numbers. Raises DataError for what cannot be a table, StorageError where the disk refuses.
+    `dialect` says how CSV files are written. Text is read as `cells` says and as the numbers, dates or truth values that a
+    column of it holds; `numeric`, `categorical` and `schema_like` (by name) settle what a column of text is. `columns` reads
+    these alone, in this order. Types of several files are brought together where numbers stay numbers. Raises DataError for
+    what cannot be a table, StorageError where the disk refuses.
     """
+    forced = _forced(numeric=numeric, categorical=categorical, schema_like=schema_like)
     if not _is_files(data):
         _check_columns(dialect, FRAME, ())
-        table = _of_frame(data, columns=columns)
+        table = _read(_of_frame(data, columns=columns), types=forced, cells=cells)
     else:
         files = find_files(data, dialect=dialect)
         _check_columns(dialect, str(files[0].path), files)
-        forced = _forced(numeric=numeric, categorical=categorical, schema_like=schema_like)
         files, found = _common_columns(files, columns=columns, forced=(*numeric, *categorical))
-        reading = Reading(found.names, forced, types_of(files, forced=forced))
+        reading = Reading(found.names, forced, types_of(files, forced=forced), cells.missing)
         name = str(data) if isinstance(data, str | Path) else str(files[0].path)
-        table = _joined(name, files, [read_whole(file, reading) for file in files])
+        raws = [(read_whole(file, reading), texts_of(file, reading)) for file in files]
+        table = _read(_joined(name, files, raws, cells=cells), types=forced, cells=cells)
         said = found.notices or (value_in_header(files[0], table.arrow) if table.parts[0].header_rows else ())
         table = replace(table, unused=found.unused, notices=said)
     if not table.n_rows:
@@ -127,28 +136,29 @@ def read_batches(
     schema_like: pa.Schema | None = None,
     columns: Sequence[str] | None = None,
     rows: int = 65536,
+    cells: Cells = Cells(),
 ) -> Iterator[Table]:
     """The same rows in their order, at most `rows` at a time and in bounded memory.
 
-    CSV types come from `numeric`, `categorical` and `schema_like` (by name), and else from the first block of each file.
+    Types come from `numeric`, `categorical` and `schema_like` (by name), and else from the first block of each CSV file.
     """
+    forced = _forced(numeric=numeric, categorical=categorical, schema_like=schema_like)
     if not _is_files(data):
-        whole = _of_frame(data, columns=columns)
+        whole = _read(_of_frame(data, columns=columns), types=forced, cells=cells)
         for start in range(0, whole.n_rows, rows):
             part = replace(whole.parts[0], start=-start)
             yield replace(whole, arrow=whole.arrow.slice(start, rows), parts=(part,))
         return
     files = find_files(data, dialect=dialect)
-    forced = _forced(numeric=numeric, categorical=categorical, schema_like=schema_like)
     files, found = _common_columns(files, columns=columns, forced=(*numeric, *categorical))
-    reading = Reading(found.names, forced, types_of(files, forced=forced))
+    reading = Reading(found.names, forced, types_of(files, forced=forced), cells.missing)
     seen = 0
     for file in files:
-        start = 0
+        start, texts = 0, texts_of(file, reading)
         for batch in read_streamed(file, reading, rows=rows):
-            yield Table(
-                str(file.path), pa.Table.from_batches([batch]), (_part(file, start=-start, rows=batch.num_rows),)
-            )
+            part = _part(file, start=-start, rows=batch.num_rows)
+            raw = _Raw(Table(str(file.path), pa.Table.from_batches([batch]), (part,)), texts)
+            yield _read(raw, types=forced, cells=cells)
             start += batch.num_rows
         seen += start
     if not seen:
@@ -188,7 +198,23 @@ def _check_columns(dialect: Dialect | None, name: str, files: Sequence[TableFile
         )
 
 
-def _of_frame(data: Any, *, columns: Sequence[str] | None) -> Table:
+@dataclass(frozen=True)
+class _Raw:
+    """A table as its file or frame has it, and the columns of text in it: all (None), or those of these names. Other text
+    is that of categories, which are labels whatever they look like."""
+
+    table: Table
+    texts: frozenset[str] | None
+
+
+def _read(raw: _Raw, *, types: Mapping[str, pa.DataType], cells: Cells) -> Table:
+    """The table with its text read."""
+    table, texts = raw.table, raw.texts if raw.texts is not None else frozenset(raw.table.names)
+    found = read_text(table.arrow, texts=texts, types=types, cells=cells, where=table.where)
+    return replace(table, arrow=found.arrow, cells=cells, texts=found.texts, words=found.words)
+
+
+def _of_frame(data: Any, *, columns: Sequence[str] | None) -> _Raw:
     if type(data).__module__.partition(".")[0] == "narwhals":
         data = data.to_native()
     arrow = frame_to_arrow(data)
@@ -196,11 +222,13 @@ def _of_frame(data: Any, *, columns: Sequence[str] | None) -> Table:
         if name not in arrow.column_names:
             raise _absent(FRAME, name, arrow.column_names)
     arrow = arrow.select(list(columns)) if columns is not None else arrow
+    texts = frozenset(field.name for field in arrow.schema if is_text(field.type))
     notices = tuple(
         f"the index {name!r} of {FRAME} is no input; reset_index() makes it one" for name in names_of_index(data)
     )
     part = Part(FRAME, 0, arrow.num_rows)
-    return Table(FRAME, _contiguous(arrow), (part,), unused=stored_index(arrow.schema), notices=notices)
+    table = Table(FRAME, _contiguous(arrow), (part,), unused=stored_index(arrow.schema), notices=notices)
+    return _Raw(table, texts)
 
 
 def _forced(
@@ -244,43 +272,13 @@ def _part(file: TableFile, *, start: int, rows: int) -> Part:
     return Part(str(file.path), start, rows, int(file.format == "csv" and file.header), file.path)
 
 
-def _joined(name: str, files: Sequence[TableFile], tables: list[pa.Table]) -> Table:
-    schema = tables[0].schema
-    for file, table in zip(files[1:], tables[1:], strict=True):
-        schema = pa.schema([_common_type(f, table.schema.field(f.name), files[0], file) for f in schema])
+def _joined(name: str, files: Sequence[TableFile], raws: list[RawColumns], *, cells: Cells) -> _Raw:
     parts, start = [], 0
-    for file, table in zip(files, tables, strict=True):
-        parts.append(_part(file, start=start, rows=table.num_rows))
-        start += table.num_rows
-    together = pa.concat_tables([table.cast(schema) for table in tables]) if len(tables) > 1 else tables[0]
-    return Table(name, _contiguous(together), tuple(parts))
-
-
-def _common_type(a: pa.Field, b: pa.Field, first: TableFile, other: TableFile) -> pa.Field:
-    """Numbers widen to numbers, nothing to anything, text stays text; any other pair is refused with both files."""
-    left, right = _plain(a.type), _plain(b.type)
-    if a.type.equals(b.type):
-        return pa.field(a.name, a.type)
-    if any(pa.types.is_floating(t) for t in (left, right)) and all(is_number(t) for t in (left, right)):
-        return pa.field(a.name, pa.float64())
-    try:
-        pair = [pa.schema([pa.field(a.name, left)]), pa.schema([pa.field(a.name, right)])]
-        return pa.unify_schemas(pair, promote_options="permissive").field(0)
-    except pa.ArrowException:
-        raise DataError(
-            f"{other.path}: column {a.name!r} is {right}, in {first.path} it is {left}; "
-            f"give both the same type, or drop the column: --drop {a.name}"
-        ) from None
-
-
-def is_number(kind: pa.DataType) -> bool:
-    """Is it a number, whole, floating or decimal?"""
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.large_string() if pa.types.is_string(kind) else kind
+    for file, (arrow, _) in zip(files, raws, strict=True):
+        parts.append(_part(file, start=start, rows=arrow.num_rows))
+        start += arrow.num_rows
+    arrow, texts = united(files, raws, cells=cells)
+    return _Raw(Table(name, _contiguous(arrow), tuple(parts)), texts)
 
 
 def _contiguous(arrow: pa.Table) -> pa.Table:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from mbgd.data.columnar import read_columns, schema_of, stream_columns
+from mbgd.data.columnar import read_columns, schema_of, stream_columns, text_columns
 from mbgd.data.csv_file import read_csv, stream_csv
 from mbgd.data.files import TableFile
 from mbgd.data.folders import column_of, keys_of
 from mbgd.data.header import read_header
 from mbgd.data.index import stored_index
+from mbgd.data.text import is_text
 from mbgd.errors import DataError
 
 
@@ -34,6 +35,7 @@ class Reading:
     columns: Sequence[str]
     types: Mapping[str, pa.DataType]
     folders: Mapping[str, pa.DataType]
+    missing: Sequence[str]  # words of a CSV file for a missing number, date or the like
 
     @property
     def inside(self) -> list[str]:
@@ -62,7 +64,7 @@ def read_whole(file: TableFile, reading: Reading) -> pa.Table:
     """The columns of all rows, in the order asked for."""
     inside = _of_rows(file, reading)
     if file.format == "csv":
-        table = read_csv(file, types=_types(reading, inside), columns=inside)
+        table = read_csv(file, types=_types(reading, inside), columns=inside, missing=reading.missing)
     else:
         table = read_columns(file, columns=inside)
     return pa.table(_with_folders(file, table, reading)) if reading.folders else table
@@ -72,12 +74,19 @@ def read_streamed(file: TableFile, reading: Reading, *, rows: int) -> Iterator[p
     """The same, at most `rows` rows at a time."""
     inside = _of_rows(file, reading)
     if file.format == "csv":
-        blocks = stream_csv(file, types=_types(reading, inside), columns=inside).batches
+        blocks = stream_csv(file, types=_types(reading, inside), columns=inside, missing=reading.missing).batches
         batches = (block.slice(start, rows) for block in blocks for start in range(0, block.num_rows, rows))
     else:
         batches = (batch for batch in stream_columns(file, columns=inside, rows=rows))
     for batch in batches:
         yield pa.record_batch(_with_folders(file, batch, reading)) if reading.folders else batch
+
+
+def texts_of(file: TableFile, reading: Reading) -> frozenset[str] | None:
+    """The columns of text, which are read as what they say: of a CSV file all that are (None); of others not the labels."""
+    if file.format == "csv":
+        return None
+    return text_columns(file).union(name for name, kind in reading.folders.items() if is_text(kind))
 
 
 def _of_rows(file: TableFile, reading: Reading) -> list[str]:

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mbgd.data.files import Dialect
+from mbgd.desk.dialects import dialect_of_model
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
-from mbgd.desk.predictor import Predictor, dialect_of
+from mbgd.desk.predictor import Predictor
+from mbgd.desk.warned import warn_of
 from mbgd.errors import PlanError
 from mbgd.measure.conformal import Pair, Widening
 from mbgd.measure.quantiles import middle
@@ -27,6 +29,7 @@ from mbgd.step.loss import Loss
 if TYPE_CHECKING:  # Arrow takes a fifth of a second to load
     import pyarrow as pa
 
+    from mbgd.data.cells import Cells
     from mbgd.data.encode.encoder import Encoder
     from mbgd.data.encode.target import Target
     from mbgd.data.encode.targets import Targets
@@ -97,6 +100,11 @@ class Ensemble:
         return _united([predictor.inputs for predictor in self.predictors])
 
     @property
+    def cells(self) -> Cells:
+        """How the text of rows to predict is read."""
+        return self.predictors[0].cells
+
+    @property
     def schema(self) -> pa.Schema:
         """The same of inputs and target."""
         return _united([predictor.schema for predictor in self.predictors])
@@ -104,7 +112,7 @@ class Ensemble:
     @property
     def dialect(self) -> Dialect:
         """How CSV files to predict are taken to be written, where nothing else is said: as in training."""
-        return dialect_of(self.facts or {}, () if self.target is None else self.target.names)
+        return dialect_of_model(self.facts or {}, () if self.target is None else self.target.names)
 
     def predict(self, data: Any) -> NDArray[Any]:
         """Shape (n,): the mean in the target's own units, the median of quantiles, or the class of highest mean probability, or
@@ -126,9 +134,14 @@ class Ensemble:
     def outputs(self, data: Any) -> NDArray[np.float64]:
         """Means in the target's own units (n,) or (n, T), widened quantiles (n, Q), probabilities of class 1 (n,), or of all
         (n, C)."""
+        from mbgd.data.encode.unseen import count_unseen, unseen_said
         from mbgd.data.table import open_table
 
-        return self.of_table(open_table(data, dialect=self.dialect, schema_like=self.inputs))
+        table = open_table(data, dialect=self.dialect, schema_like=self.inputs, cells=self.cells)
+        predicted = self.of_table(table)
+        assert self.encoder is not None
+        warn_of(unseen_said(count_unseen(self.encoder, table)))
+        return predicted
 
     def of_table(self, table: Table) -> NDArray[np.float64]:
         """The same of an opened table, which is encoded once for all models that share an encoder."""
@@ -206,8 +219,14 @@ def _mean(*each: Pair) -> Pair:
 
 def blocks(predictor: Predicting, tables: Iterator[Table]) -> Iterator[tuple[Table, dict[str, NDArray[Any]]]]:
     """(rows, their predictions by the name of the column) of each block of a table that is read piece by piece."""
+    from mbgd.data.encode.unseen import count_unseen, unseen_said
+
+    assert predictor.encoder is not None
+    unseen = None
     for table in tables:
         yield table, columns_of(predictor, predictor.of_table(table))
+        unseen = count_unseen(predictor.encoder, table, unseen)
+    warn_of(unseen_said(unseen or {}))
 
 
 def columns_of(predictor: Predicting, outputs: NDArray[np.float64]) -> dict[str, NDArray[Any]]:

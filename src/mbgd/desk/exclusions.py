@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mbgd.data.files import Dialect
 from mbgd.desk.bounds import shown
+from mbgd.desk.dialects import dialect_of
 from mbgd.errors import PlanError
 
 
@@ -24,8 +24,3 @@ def check_together(plan: Any) -> None:
         )
     if plan.metric is not None and plan.validation is None and plan.target is None:
         raise PlanError("metric needs validation rows to score, got none; give validation=0.1")
-
-
-def dialect_of(plan: Any) -> Dialect:
-    """How the CSV files of a plan are written. Raises PlanError where they cannot be written so."""
-    return Dialect(plan.delimiter, plan.header, plan.columns, plan.comment)

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbgd.data.encode.target import Target, has_target
+from mbgd.data.files import Dialect
 from mbgd.data.order import IntArray
-from mbgd.data.table import open_table
+from mbgd.data.table import Table, open_table
 from mbgd.desk.asked import Asked
 from mbgd.desk.bounds import Names, Whole, check
 from mbgd.desk.ensemble import Ensemble, Predicting
@@ -73,7 +74,7 @@ def explain(
     predictor = _predictor(model)
     chosen = _chosen(columns, predictor)
     dialect = predictor.dialect.but(delimiter=delimiter, header=header, comment=comment)
-    asked = Asked(predictor, open_table(data, dialect=dialect, schema_like=predictor.schema))
+    asked = Asked(predictor, _opened(predictor, data, dialect=dialect))
     asked.check()
     sample, y, notices = _sample(asked, columns=len(chosen or asked.columns), repeats=repeats, seed=seed)
     inputs = asked.inputs(sample)
@@ -97,6 +98,10 @@ def explain(
         contributions=_contributions(asked, background, rows=min(rows, asked.table.n_rows), seed=seed),
         notices=(*notices, *_of_quantiles(asked), *_trained_on(model, data), *_together(asked, sample[: len(few)])),
     )
+
+
+def _opened(predictor: Predicting, data: Any, *, dialect: Dialect) -> Table:
+    return open_table(data, dialect=dialect, schema_like=predictor.schema, cells=predictor.cells)
 
 
 def _predictor(model: Any) -> Predicting:

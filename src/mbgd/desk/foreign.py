@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from mbgd.errors import did_you_mean
+
 FOREIGN = {
     "max_iter": "epochs",
     "n_epochs": "epochs",
@@ -55,3 +59,10 @@ FOREIGN = {
     "names": "columns",
     "comment_char": "comment",
 }
+
+
+def unknown(word: str, known: Iterable[str]) -> str:
+    """A sentence on a word that is no knob, with the right one where it is known."""
+    if word in FOREIGN:
+        return f"{word!r} is not an argument of MBGD; say {FOREIGN[word]} instead"
+    return f"{word!r} is not an argument of MBGD{did_you_mean(word, known) or '; see help(mbgd.Plan) for all of them'}"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import Field, field, fields
 from textwrap import fill
 from typing import Any, TypeVar
 
 from mbgd.desk.bounds import Bound, Choice, Either, Given, Switch
-from mbgd.desk.foreign import FOREIGN
-from mbgd.errors import did_you_mean
 from mbgd.measure.own_metric import OwnBound, OwnMetric
 
 T = TypeVar("T")
@@ -81,9 +79,3 @@ def plain(value: Any) -> Any:
 
 def shallow(plan: Any) -> dict[str, Any]:
     return {knob.name: getattr(plan, knob.name) for knob in fields(plan)}
-
-
-def unknown(word: str, known: Mapping[str, Any]) -> str:
-    if word in FOREIGN:
-        return f"{word!r} is not an argument of MBGD; say {FOREIGN[word]} instead"
-    return f"{word!r} is not an argument of MBGD{did_you_mean(word, known) or '; see help(mbgd.Plan) for all of them'}"

@@ -85,6 +85,8 @@ class TableKnobs(Knobs, total=False):
     drop: tuple[str, ...]
     categorical: tuple[str, ...]
     numeric: tuple[str, ...]
+    na_values: Any
+    keep_default_na: bool
     delimiter: str | None
     header: bool
     columns: tuple[str, ...]

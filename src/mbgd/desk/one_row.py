@@ -133,7 +133,8 @@ class RowPredictor:
 
         of_tables = self._of_tables[encoder]
         names = [name for name in of_tables.columns if name in row] or list(row)
-        encoded = of_tables.encode(open_table({name: [row[name]] for name in names}, schema_like=of_tables.schema))
+        alone = {name: [row[name]] for name in names}
+        encoded = of_tables.encode(open_table(alone, schema_like=of_tables.schema, cells=of_tables.cells))
         return encoded.numbers[0], encoded.codes[0].tolist()
 
     @cached_property

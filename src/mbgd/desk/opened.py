@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbgd.data import manifest
-from mbgd.data.encode.target import Target
+from mbgd.data.cells import Cells, missing_words
+from mbgd.data.encode.target import Target, task_said
 from mbgd.data.encode.targets import Targets, have_targets, learn_targets
 from mbgd.data.table import Table, open_table
-from mbgd.desk.exclusions import dialect_of
+from mbgd.desk.dialects import dialect_of
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.sets import Sets, folded, split
 from mbgd.desk.suits import check_asked, check_words
-from mbgd.errors import DataError, PlanError
+from mbgd.errors import DataError, PlanError, option
+
+OFTEN = 0.05  # share of a column's cells from which a word for missing is asked about
 
 
 @dataclass(frozen=True)
@@ -44,18 +47,24 @@ def open_rows(
     if plan.target is None:
         raise PlanError("target must name the column to predict, got none; give --target COLUMN")
     check_words(plan)
-    table = open_table(data, dialect=dialect_of(plan), numeric=plan.numeric, categorical=plan.categorical)
+    cells = cells_of(plan)
+    table = open_table(data, dialect=dialect_of(plan), numeric=plan.numeric, categorical=plan.categorical, cells=cells)
     said = manifest.describe(table)
     others = {name: _other(name, plan, like=table) for name in ("validation", "test")}
     _check_once({"data": table, **{name: other for name, other in others.items() if other is not None}})
     said |= {name: manifest.describe(other) for name, other in others.items() if other is not None}
     if as_before is not None:
         manifest.check(as_before, said)
+    free = plan.loss is None and not plan.quantiles  # else floats are the numbers that these are about
+    gaps = [name for name in plan.targets if free and not have_targets(table, (name,)).all()]
+    questions = tuple(_questions(table, plan))
     table, notices = _with_target(table, plan.targets)
     files = [None if other is None else _with_target(other, plan.targets)[0] for other in others.values()]
     parts = (table, *(file for file in files if file is not None))
-    target = (None if init is None else init.target) or learn_targets(table, plan.targets, task=plan.task)
+    target = (None if init is None else init.target) or learn_targets(table, plan.targets, task=plan.task, gaps=gaps)
     check_asked(plan, target)
+    each = target.each if isinstance(target, Targets) else (target,)
+    notices = (*(task_said(table, one, asked=plan.task is not None) for one in each), *notices, *questions)
     y: tuple[NDArray[Any], ...] = tuple(target.encode(part) for part in parts)
     labels = y[0] if target.classes else None
     sets = _with_files(split(table, plan, labels=labels), table, files)
@@ -63,6 +72,23 @@ def open_rows(
         raise PlanError("refit needs validation rows to take in, got none; give validation=0.1, or leave refit out")
     notices = (*table.notices, *notices)
     return Opened(parts, y, target, folded(table, plan, sets, labels=labels), notices, said)
+
+
+def cells_of(plan: Plan) -> Cells:
+    """How the plan reads text: of a target of classes as it stands."""
+    missing = missing_words(plan.na_values, keep_default_na=plan.keep_default_na)
+    return Cells(missing, targets=plan.targets, labels=plan.targets if plan.task == "classification" else ())
+
+
+def _questions(table: Table, plan: Plan) -> Iterator[str]:
+    """A sentence for each column of text, and the target, in which many cells hold a word that may be a label, or missing."""
+    for name, words in table.words.items():
+        for word, rows in words.items():
+            if rows >= OFTEN * table.n_rows and name not in plan.drop:
+                yield (
+                    f"{word!r} stands in {rows:,} of {table.n_rows:,} rows of {name} and is read as missing; if it is "
+                    f"a label, {option('keep_default_na', 'False')} keeps it"
+                )
 
 
 def _check_once(tables: Mapping[str, Table]) -> None:
@@ -102,7 +128,7 @@ def _other(name: str, plan: Plan, *, like: Table) -> Table | None:
     if given == "none":
         return None
     forced = {"numeric": plan.numeric, "categorical": plan.categorical, "schema_like": like.kinds(besides=plan.targets)}
-    return open_table(given, dialect=dialect_of(plan), **forced)
+    return open_table(given, dialect=dialect_of(plan), cells=like.cells, **forced)
 
 
 def _with_files(sets: Sets, table: Table, files: list[Table | None]) -> Sets:

@@ -23,7 +23,8 @@ from mbgd.desk.bounds import (
     check,
 )
 from mbgd.desk.exclusions import check_together
-from mbgd.desk.knob import documented, plain, shallow, unknown
+from mbgd.desk.foreign import unknown
+from mbgd.desk.knob import documented, plain, shallow
 from mbgd.desk.knob import knob as _knob
 from mbgd.errors import PlanError
 from mbgd.measure.own_metric import OwnBound
@@ -71,6 +72,12 @@ class Plan:
     drop: tuple[str, ...] = _knob((), Names(many=True), "column to leave out; may be repeated", group="Data")
     categorical: tuple[str, ...] = _knob((), Names(many=True), "column to read as categories", group="Data")
     numeric: tuple[str, ...] = _knob((), Names(many=True), "column to read as numbers", group="Data")
+    na_values: tuple[str, ...] = _knob(
+        (), Names(many=True), "another word that means missing; may be repeated", group="Data"
+    )
+    keep_default_na: bool = _knob(
+        True, Switch(), "read NA, None, null, ? and the like as missing; an empty cell always is", group="Data"
+    )
     delimiter: str | None = _knob(None, Names(), "what separates CSV columns", group="Data")
     header: bool = _knob(
         True, Switch(), "whether the first row of a CSV file is a header, with the names", group="Data"
@@ -208,7 +215,7 @@ class Plan:
             Choice(*get_args(typed.Schedule)),
             Given("a function of updates done or a torch.optim.lr_scheduler"),
         ),
-        "how the learning rate moves over the planned training",
+        "how the learning rate moves",
     )
     schedule_every: typed.ScheduleEvery | None = _knob(
         None,

@@ -7,7 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 from mbgd.desk.bounds import check, shown
-from mbgd.desk.knob import plain, unknown
+from mbgd.desk.foreign import unknown
+from mbgd.desk.knob import plain
 from mbgd.desk.plan import Plan, make_plan
 from mbgd.errors import PlanError
 
@@ -33,7 +34,7 @@ def from_json(saved: Mapping[str, Any], **given: Any) -> Plan:
 
 def check_same_objects(now: Mapping[str, Any], then: Mapping[str, Any]) -> None:
     """What plan.json names and cannot hold is of the same kind as when the run was begun: raises PlanError with both names."""
-    for word in ("optimizer", "schedule", "metric"):
+    for word in ("optimizer", "learning_rates", "schedule", "metric"):
         if word in then and now[word] != then[word]:
             raise PlanError(
                 f"{word} must stay what the run was begun with, {then[word]}, got {now[word]}; give that again, or begin a new run"

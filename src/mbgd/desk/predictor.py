@@ -19,9 +19,11 @@ from mbgd.data.given import as_inputs
 from mbgd.data.source import ArraySource, Rows, Source
 from mbgd.data.sparse import SparseSource
 from mbgd.desk.array_rows import answers, by_name, check_fits, has_columns
+from mbgd.desk.dialects import dialect_of_model
 from mbgd.desk.inputs import as_the_model_takes_them, checked_outputs
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
+from mbgd.desk.warned import warn_of
 from mbgd.errors import PlanError
 from mbgd.forks import after_fork
 from mbgd.measure.calibrate import tempered
@@ -37,6 +39,7 @@ from mbgd.step.torch_loss import TORCH_LOSSES
 if TYPE_CHECKING:  # Arrow takes a fifth of a second to load, and a model of arrays needs none of these
     import pyarrow as pa
 
+    from mbgd.data.cells import Cells
     from mbgd.data.encode.encoder import Encoded, Encoder
     from mbgd.data.encode.target import Target
     from mbgd.data.encode.targets import Targets
@@ -80,6 +83,12 @@ class Predictor:
         return self.encoder.schema
 
     @property
+    def cells(self) -> Cells:
+        """How the text of rows to predict is read."""
+        assert self.encoder is not None
+        return self.encoder.cells
+
+    @property
     def schema(self) -> pa.Schema:
         """The same of inputs and target."""
         import pyarrow as pa
@@ -93,7 +102,7 @@ class Predictor:
     @property
     def dialect(self) -> Dialect:
         """How CSV files to predict are taken to be written, where nothing else is said: as in training."""
-        return dialect_of(self.facts or {}, () if self.target is None else self.target.names)
+        return dialect_of_model(self.facts or {}, () if self.target is None else self.target.names)
 
     def predict(self, data: Any) -> NDArray[Any]:
         """Shape (n,): the mean in the target's own units, the median of quantiles, or the class of highest probability, or
@@ -160,9 +169,14 @@ class Predictor:
         (n, Q)."""
         if self.encoder is None:
             return self._of_arrays(data)
+        from mbgd.data.encode.unseen import count_unseen, unseen_said
         from mbgd.data.table import open_table
 
-        return self.of_table(open_table(data, dialect=self.dialect, schema_like=self.encoder.schema))
+        how: dict[str, Any] = {"schema_like": self.encoder.schema, "cells": self.encoder.cells}
+        table = open_table(data, dialect=self.dialect, **how)
+        predicted = self.of_table(table)
+        warn_of(unseen_said(count_unseen(self.encoder, table)))
+        return predicted
 
     def of_table(self, table: Table) -> NDArray[np.float64]:
         """The same of an opened table, its columns found by name."""
@@ -251,14 +265,6 @@ def of_arrays(facts: Mapping[str, Any], model: nn.Module) -> Predictor:
     shape, names = shape_from_json(facts["output_shape"]), tuple(facts.get("names", ()))
     said: dict[str, Any] = {"facts": facts, "names": names, "multilabel": bool(facts.get("multilabel"))}
     return Predictor(model, loss_of(facts), shape, target=target, **said)
-
-
-def dialect_of(facts: Mapping[str, Any], targets: tuple[str, ...]) -> Dialect:
-    """Of files for a model: without a header their cells have the names of training, with or without the targets."""
-    plan, columns = facts.get("plan") or {}, tuple(facts.get("file_columns") or ())
-    known = (columns, tuple(name for name in columns if name not in targets)) if columns else ()
-    header, usual = plan.get("header", True), Dialect(plan.get("delimiter")).separator or None
-    return Dialect(header=header, comment=plan.get("comment"), known=known, usual=usual)
 
 
 def loss_of(facts: Mapping[str, Any]) -> Loss:

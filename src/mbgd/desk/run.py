@@ -109,9 +109,9 @@ def steps(
     """The loop that `fit` goes round: yields one `Steps` for some updates, with losses, rates and the position after them.
 
     every: how many updates lie between two yields, or "epoch" for one yield at the end of each epoch; the last comes with
-    the last planned update in any case. By default the loop chooses what is quickest: some hundreds or thousands of updates,
-    which of a small data set may be all of the training. How often it yields changes no bit of the result, unless the data
-    set draws at random (see `fit`).
+    the last planned update in any case. By default the loop chooses what is quickest: up to 256 updates with autograd and
+    65,536 with compiled kernels, an epoch at most where that has 64; of a small data set that may be all of the training.
+    How often it yields changes no bit of the result, unless the data set draws at random (see `fit`).
 
     Between two of them look at the model, score it, save it or stop; it ends with the planned steps. What you set there on
     the optimizer that you gave (its rate, momentum, weight decay, parameter groups) holds from the next update on, with

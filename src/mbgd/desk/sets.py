@@ -102,6 +102,8 @@ def _times(table: Table, column: str) -> IntArray:
         raise DataError(
             f"{table.where(row)}, column {column!r}: a split by time needs a time in every row, got none; fill it"
         )
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
     kind = values.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,9 @@ def table_plan(words: Mapping[str, Any], *, plain: bool = False, like: Mapping[s
         raise PlanError(
             f"target must be a name or names, got {target}; columns are named by text here, give {str(target)!r}"
         )
+    if (na_values := words.get("na_values")) is not None:  # pandas takes numbers, too
+        several = na_values if isinstance(na_values, list | tuple | set) else [na_values]
+        words["na_values"] = tuple(str(one) if isinstance(one, Real) else one for one in several)
     if words.get("header", True) is None:  # as pandas has it
         words["header"] = False
     for name in ("validation", "test"):

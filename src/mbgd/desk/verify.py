@@ -47,7 +47,7 @@ def verify(
         if found.wrong:
             return found
         if saved["command"] == "fit_table":
-            rows, table, _ = begun_again(folder, saved, data=data)
+            rows, table, _ = begun_again(folder, saved, data=data, again=again)
             found += Verified(held=("the data is what it was when the run began",))
             return found + _tables_replayed(rows, table, saved)
         if model is None or data is None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mbgd.data.cells import Cells
 from mbgd.data.encode.encoder import Encoder, learn_encoder
 from mbgd.data.order import IntArray
 from mbgd.data.table import Table, open_table
@@ -31,13 +32,17 @@ def is_frame(X: Any) -> bool:
     return hasattr(X, "columns") and (hasattr(X, "to_numpy") or hasattr(X, "to_pandas")) and not callable(X.columns)
 
 
-def as_table(X: Any) -> Table:
-    """A frame as the table road reads it."""
-    return open_table(X)
+def as_table(X: Any, *, like: Columns | None = None) -> Table:
+    """A frame as the table road reads it; `like` the columns that were learned, which settle what text is."""
+    if like is None:
+        return open_table(X, cells=Cells(door="estimator"))
+    return open_table(X, schema_like=like.encoder.schema, cells=like.encoder.cells)
 
 
 def is_plain(table: Table) -> bool:
-    """Whether all columns are numbers or truth values without a gap: then it is an array with names."""
+    """Whether all columns are numbers or truth values without a gap, and none of them text: then it is an array with names."""
+    if table.texts:
+        return False
     for column in table.arrow.columns:
         kind = column.type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):

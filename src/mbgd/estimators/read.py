@@ -12,6 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, assert_all_finite, ch
 
 from mbgd.data.encode.target import TOO_WIDE, too_wide
 from mbgd.data.masked import refuse_gaps, unmasked
+from mbgd.data.sparse import check_places, is_sparse
 from mbgd.data.table import Table
 from mbgd.data.tensors import as_tensor
 from mbgd.errors import DataError
@@ -60,20 +61,28 @@ def read_more(estimator: Any, X: Any, road: Any) -> Rows:
     if not isinstance(road, Columns):
         return _array(estimator, X, reset=False)
     validate_data(estimator, X, skip_check_array=True, reset=False)
-    return as_table(X if is_frame(X) else with_names(X, estimator.feature_names_in_))
+    return as_table(X if is_frame(X) else with_names(X, estimator.feature_names_in_), like=road)
 
 
 def read_any_shape(estimator: Any, X: Any, *, reset: bool = True) -> Rows:
     """X for a module of the user's own: numbers of any type, (n, ...)."""
+    _check_sparse(X)
     return validate_data(
         estimator, held(X, "X"), dtype="numeric", order="C", allow_nd=True, accept_sparse=SPARSE, reset=reset
     )
 
 
 def _array(estimator: Any, X: Any, *, reset: bool, missing: bool = False) -> Rows:
+    _check_sparse(X)
     finite = "allow-nan" if missing else True
     words: dict[str, Any] = {"dtype": FLOATS, "order": "C", "accept_sparse": SPARSE, "ensure_all_finite": finite}
     return validate_data(estimator, X, **words, reset=reset)
+
+
+def _check_sparse(X: Any) -> None:
+    """Before SciPy computes with it."""
+    if is_sparse(X) and len(X.shape) == 2:
+        check_places(X, "X")
 
 
 def read_labels(y: Any) -> NDArray[Any]:

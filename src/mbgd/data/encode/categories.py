@@ -3,20 +3,23 @@ many labels the rarer ones share codes behind K, and so do unseen ones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mbgd.data.encode.numbers import is_text
-from mbgd.data.encode.shared import shared_code, shared_codes
+from mbgd.data.cells import without_point
+from mbgd.data.encode.shared import shared_codes
+from mbgd.data.encode.spelling import Spelling, are_numbers
 from mbgd.data.order import IntArray
 from mbgd.data.slips import are_dates_otherwise
 from mbgd.data.table import Table
-from mbgd.errors import DataError
+from mbgd.data.text import is_text
+from mbgd.errors import DataError, option
 
 MOST_LABELS = 10_000  # that have a code of their own: the embedding would outgrow the model
 KEY_LIKE = 50  # distinct values from which "more than half of the rows differ" says key, and not small table
@@ -37,16 +40,34 @@ class CategoryColumn:
         """Number of codes, 0 included."""
         return len(self.labels) + 1 + self.shared
 
+    @cached_property
+    def spelling(self) -> Spelling:
+        """Which code a text has."""
+        return Spelling(self.labels, truth=self.type == "bool", shared=self.shared)
+
     def encode(self, table: Table) -> IntArray:
         """Codes (n_rows,); a missing value is 0, and so is a label that was not learned, unless such share codes."""
         column = as_texts(table, self.name)
-        values = _as_truth(column.dictionary) if self.type == "bool" else column.dictionary
-        found = pc.index_in(values, value_set=pa.array(self.labels, values.type))
+        return self._code_of(column, self.spelling.code)[_indices(column)]
+
+    def unseen(self, table: Table) -> Unseen:
+        """How many cells hold labels that were not learned, and the first of these."""
+        column = as_texts(table, self.name)
+        code_of, rows = (
+            self._code_of(column, self.spelling.known),
+            np.bincount(_indices(column), minlength=len(column.dictionary) + 1),
+        )
+        new = np.flatnonzero((code_of[:-1] == 0) & (rows[:-1] > 0))
+        first = column.dictionary[int(new[0])].as_py() if len(new) else None
+        return Unseen(int(rows[new].sum()), int(rows[:-1].sum()), first)
+
+    def _code_of(self, column: pa.DictionaryArray, code: Callable[[str], int]) -> IntArray:
+        """The code of each of the column's texts, and 0 for none of them behind these."""
+        found = pc.index_in(column.dictionary, value_set=pa.array(self.labels, column.dictionary.type))
         code_of = np.append(found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64) + 1, 0)
-        if self.shared:
-            others, first = np.flatnonzero(code_of[:-1] == 0), len(self.labels) + 1
-            code_of[others] = [first + shared_code(t, self.shared) for t in values.take(pa.array(others)).to_pylist()]
-        return code_of[_indices(column)]
+        others = np.flatnonzero(code_of[:-1] == 0)
+        code_of[others] = [code(text) for text in column.dictionary.take(pa.array(others)).to_pylist()]
+        return code_of
 
     def texts(self, table: Table) -> tuple[str | None, ...]:
         """What stands in each row; None where it is missing, or a label never seen that has no code."""
@@ -64,6 +85,15 @@ class CategoryColumn:
 
 
 @dataclass(frozen=True)
+class Unseen:
+    """`cells` of `of` that are not missing hold labels that training did not know, as `first` is one."""
+
+    cells: int
+    of: int
+    first: str | None
+
+
+@dataclass(frozen=True)
 class CategorySummary:
     """What the training rows say of a column of labels: the part or None, exact counts, and a reason for the user."""
 
@@ -74,12 +104,14 @@ class CategorySummary:
 
 
 def learn_category(table: Table, name: str, *, training_rows: IntArray, keep: bool = False) -> CategorySummary:
-    """Labels of the training rows by falling count, then by name; `keep` also keeps what looks like a key."""
+    """Labels of the training rows by falling count, then by name; `keep` also keeps what looks like a key. Where all are
+    numbers '3.0' is the label '3'."""
     column = as_texts(table, name)
     texts = column.dictionary.to_pylist()
     counts = np.bincount(_indices(column)[training_rows], minlength=len(texts) + 1)
     missing, n_rows = int(counts[-1]), len(training_rows)
-    seen = sorted((-int(c), text) for c, text in zip(counts[:-1].tolist(), texts, strict=True) if c)
+    of_text = _merged({text: int(c) for c, text in zip(counts[:-1].tolist(), texts, strict=True) if c})
+    seen = sorted((-count, text) for text, count in of_text.items())
     distinct = len(seen)
     if not distinct:
         return CategorySummary(None, missing, 0, "every value is missing")
@@ -87,10 +119,11 @@ def learn_category(table: Table, name: str, *, training_rows: IntArray, keep: bo
         return CategorySummary(None, 0, 1, "one value only")
     if not keep and distinct > KEY_LIKE and distinct > (n_rows - missing) / 2:
         if are_dates_otherwise([text for _, text in seen]):
-            why = f"its values look like dates; write them as 2020-01-31, or --categorical {name} keeps them as labels"
+            kept = f"{option('categorical', name)} keeps them as labels"
+            why = f"its values look like dates; write them as 2020-01-31, or {kept}"
         else:
             many = f"{distinct:,} different values in {n_rows - missing:,} rows"
-            why = f"{many} look like a key; --categorical {name} keeps it"
+            why = f"{many} look like a key; {option('categorical', name)} keeps it"
         return CategorySummary(None, missing, distinct, why)
     labels, rarer = tuple(text for _, text in seen[:MOST_LABELS]), [-count for count, _ in seen[MOST_LABELS:]]
     part = CategoryColumn(name, labels, plain_name(table.column(name).type), shared_codes(rarer))
@@ -101,6 +134,16 @@ def learn_category(table: Table, name: str, *, training_rows: IntArray, keep: bo
         else "are kept, the others stand once or so"
     )
     return CategorySummary(part, missing, distinct, kept + others if rarer else "")
+
+
+def _merged(counts: dict[str, int]) -> dict[str, int]:
+    """The rows of each label, two spellings of a whole number being one."""
+    if not any(text.endswith(("0", ".")) and "." in text for text in counts) or not are_numbers([*counts]):
+        return counts
+    merged: dict[str, int] = {}
+    for text, count in counts.items():
+        merged[without_point(text)] = merged.get(without_point(text), 0) + count
+    return merged
 
 
 def as_texts(table: Table, name: str) -> pa.DictionaryArray:
@@ -139,13 +182,9 @@ def _text(values: pa.Array, *, table: Table, name: str) -> pa.Array:
 
 def _no_text(table: Table, name: str, kind: pa.DataType) -> DataError:
     return DataError(
-        f"{table.name}, column {name!r}: values of type {kind} cannot be read as text; leave it out: --drop {name}"
+        f"{table.name}, column {name!r}: values of type {kind} cannot be read as text; leave it out: "
+        f"{option('drop', name)}"
     )
-
-
-def _as_truth(values: pa.Array) -> pa.Array:
-    low = pc.utf8_lower(values)
-    return pc.if_else(pc.equal(low, "1"), "true", pc.if_else(pc.equal(low, "0"), "false", low)).cast(values.type)
 
 
 def _indices(column: pa.DictionaryArray) -> IntArray:

@@ -15,9 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mbgd.data.encode.numbers import is_text
+from mbgd.data.moments import read_moments
 from mbgd.data.order import IntArray
+from mbgd.data.slips import NOT_A_DATE
 from mbgd.data.table import Table
+from mbgd.data.text import is_text
 from mbgd.errors import DataError
 
 DAY, HOUR = 86_400, 3_600  # seconds
@@ -143,7 +145,9 @@ def as_seconds(table: Table, name: str, *, zone: str | None) -> tuple[IntArray, 
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if is_text(column.type):
-        column = _parsed(table, name, column)
+        column = _parsed(column)
+        if is_text(column.type):
+            return _each(table, name, column, zone=zone)
     if pa.types.is_null(column.type):
         return np.zeros(table.n_rows, dtype=np.int64), np.ones(table.n_rows, dtype=bool)
     missing = np.asarray(column.is_null().to_numpy(), dtype=bool)
@@ -204,17 +208,27 @@ def _local(column: pa.ChunkedArray, *, zone: str, name: str) -> pa.ChunkedArray:
         ) from None
 
 
-def _parsed(table: Table, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _parsed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """As times, where all are written the usual way; else as it is."""
     for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):
         try:
             return column.cast(kind)
         except pa.ArrowInvalid:
             continue
-    for row, token in enumerate(column.to_pylist()):
-        try:
-            pa.array([token]).cast(pa.timestamp("us"))
-        except pa.ArrowInvalid:
-            raise DataError(
-                f"{table.where(row)}, column {name!r}: {token!r} is not a date; write it as 2013-01-31 or 2013-01-31 17:05:00"
-            ) from None
-    raise AssertionError("each text is a date, all together are none")
+    return column
+
+
+def _each(table: Table, name: str, column: pa.ChunkedArray, *, zone: str | None) -> tuple[IntArray, NDArray[np.bool_]]:
+    """As `as_seconds`, each text by itself: with a zone, on the clock of `zone` or else in UTC; without one, local."""
+    missing = np.asarray(column.is_null().to_numpy(), dtype=bool)
+    moments = read_moments(column.fill_null("1970-01-01").combine_chunks())
+    if not moments.known.all():
+        row = int(np.argmin(moments.known))
+        raise DataError(
+            f"{table.where(row)}, column {name!r}: {column[row].as_py()!r} {NOT_A_DATE}; {table.cells.instead(name)}"
+        )
+    ticks = moments.ticks
+    if moments.zoned.any() and zone is not None:
+        utc = pa.chunked_array([pa.array(ticks, pa.int64()).cast(pa.timestamp("us", "UTC"))])
+        ticks = np.where(moments.zoned, _local(utc, zone=zone, name=name).cast(pa.int64()).to_numpy(), ticks)
+    return np.floor_divide(ticks, _PER_SECOND["us"]), missing

@@ -11,16 +11,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mbgd.data.cells import NA_WORDS, Cells, saved_words
 from mbgd.data.encode.categories import CategoryColumn, learn_category, plain_name
 from mbgd.data.encode.dates import DateColumn, learn_date
 from mbgd.data.encode.later import tells_time
-from mbgd.data.encode.numbers import NumberColumn, as_floats, is_text, learn_number
+from mbgd.data.encode.numbers import NumberColumn, as_floats, learn_number
 from mbgd.data.order import IntArray
 from mbgd.data.table import Table, check_column
-from mbgd.errors import DataError, PlanError, SavedFileError, did_you_mean, listed
+from mbgd.data.text import is_text
+from mbgd.errors import DataError, PlanError, SavedFileError, did_you_mean, listed, option
 
 VERSION = 1
-AS_TIME = "it is the time in other words, and later rows lie beyond all that was seen; --numeric keeps it"
+AS_TIME = "it is the time in other words, and later rows lie beyond all that was seen"
 Part = NumberColumn | DateColumn | CategoryColumn
 _LEARNED: dict[str, type[NumberColumn] | type[DateColumn] | type[CategoryColumn]] = {
     "number": NumberColumn,
@@ -56,6 +58,12 @@ class Encoder:
     numbers: tuple[NumberColumn | DateColumn, ...]
     categories: tuple[CategoryColumn, ...]
     facts: tuple[ColumnFacts, ...]
+    missing: tuple[str, ...] = NA_WORDS
+
+    @property
+    def cells(self) -> Cells:
+        """How the text of rows to predict is read."""
+        return Cells(missing=self.missing, door="model")
 
     @property
     def columns(self) -> dict[str, str]:
@@ -142,7 +150,7 @@ class Encoder:
     def to_json(self) -> dict[str, Any]:
         kinds = {kind: name for name, kind in _LEARNED.items()}
         parts = [{"kind": kinds[type(p)], **p.to_json()} for p in (*self.numbers, *self.categories)]
-        return {"version": VERSION, "parts": parts, "facts": self.describe()}
+        return {"version": VERSION, "parts": parts, "facts": self.describe(), "missing": list(self.missing)}
 
     @staticmethod
     def from_json(saved: Mapping[str, Any]) -> Encoder:
@@ -151,10 +159,12 @@ class Encoder:
                 f"the encoder has format version {saved['version']}, this mbgd reads {VERSION}; install a newer mbgd"
             )
         parts: list[Part] = [_LEARNED[part["kind"]].from_json(part) for part in saved["parts"]]
+        categories = tuple(part for part in parts if isinstance(part, CategoryColumn))
         return Encoder(
             tuple(part for part in parts if not isinstance(part, CategoryColumn)),
-            tuple(part for part in parts if isinstance(part, CategoryColumn)),
+            categories,
             tuple(ColumnFacts(**facts) for facts in saved["facts"]),
+            saved_words(saved.get("missing"), (label for part in categories for label in part.labels)),
         )
 
 
@@ -197,6 +207,7 @@ def learn_encoder(
         tuple(part for part in parts if not isinstance(part, CategoryColumn)),
         tuple(part for part in parts if isinstance(part, CategoryColumn)),
         tuple(facts),
+        table.cells.missing,
     )
 
 
@@ -213,7 +224,7 @@ def _learn(
     if times is not None and isinstance(learned.part, NumberColumn) and not keep:
         seen = as_floats(table, name)[training_rows]
         if tells_time(seen, times[training_rows]):
-            learned = replace(learned, part=None, why=AS_TIME)
+            learned = replace(learned, part=None, why=f"{AS_TIME}; {option('numeric', name)} keeps it")
     if name in table.unused and not keep:
         learned = replace(learned, part=None, why=table.unused[name])
     why = learned.why or table.remarks.get(name, "")
@@ -226,7 +237,8 @@ def _kind(table: Table, name: str, *, numeric: Sequence[str], categorical: Seque
     kind = table.column(name).type
     if pa.types.is_nested(kind) and not pa.types.is_dictionary(kind):
         raise DataError(
-            f"{table.name}, column {name!r}: nested values ({kind}) are no table column; leave it out: --drop {name}"
+            f"{table.name}, column {name!r}: nested values ({kind}) are no table column; leave it out: "
+            f"{option('drop', name)}"
         )
     if name in categorical:
         return "category"

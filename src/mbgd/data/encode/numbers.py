@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,14 +12,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mbgd.data.csv_file import NA_WORDS
+from mbgd.data.cells import TRUTH, number
 from mbgd.data.order import IntArray
-from mbgd.data.table import Table, is_number
-from mbgd.errors import DataError
+from mbgd.data.table import Table
+from mbgd.data.text import is_text
+from mbgd.data.united import is_number
+from mbgd.errors import DataError, option
 
 FloatArray = NDArray[np.float64]
 BINS = 32
 """Between the edges of a column, at most."""
+NEARLY = 1e-5  # that a number of float32 may lie beside a whole one
+FAR = 20.0  # an edge beyond which no 0 or 1 lies
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _WIDEST = float(np.finfo(np.float64).max)
 ASINH_OF_WIDEST = np.float32(711.0)  # asinh of the largest float64: a ratio that overflows is cut here, not infinite
@@ -42,9 +47,14 @@ class NumberColumn:
     def outputs(self) -> tuple[str, ...]:
         return ((self.name,) if self.scale else ()) + ((f"{self.name}:missing",) if self.flag else ())
 
+    @property
+    def is_truth(self) -> bool:
+        """Whether all its training values were 0 or 1, so that a text of true or false is one of them."""
+        return is_truth(self.median, self.scale, self.edges)
+
     def encode(self, table: Table) -> list[NDArray[np.float32]]:
         """One array (n_rows,) for each of `outputs`; DataError with the row where a value is infinite."""
-        x = as_floats(table, self.name)
+        x = as_floats(table, self.name, truth=self.is_truth)
         columns = []
         if self.scale:
             with np.errstate(over="ignore"):
@@ -112,8 +122,9 @@ def _edges(ordered: FloatArray, distinct: int, median: float, scale: float) -> t
     return tuple(np.unique(np.clip(z, -ASINH_OF_WIDEST, ASINH_OF_WIDEST).astype(np.float32)).tolist())
 
 
-def as_floats(table: Table, name: str) -> FloatArray:
-    """The column as float64 with NaN for missing; times of day and durations in seconds, text parsed.
+def as_floats(table: Table, name: str, *, truth: bool = False) -> FloatArray:
+    """The column as float64 with NaN for missing; times of day and durations in seconds, text parsed, with `truth` also true
+    and false.
 
     Raises DataError, with the row, for text that is no number; and for values that cannot be numbers, as lists.
     """
@@ -122,7 +133,7 @@ def as_floats(table: Table, name: str) -> FloatArray:
     if pa.types.is_dictionary(kind):
         kind, column = kind.value_type, column.cast(kind.value_type)
     if is_text(kind):
-        return _parsed(table, name, column)
+        return _parsed(table, name, column, truth=truth)
     if pa.types.is_null(kind):
         return np.full(table.n_rows, np.nan)
     if pa.types.is_time(kind) or pa.types.is_duration(kind):
@@ -135,7 +146,8 @@ def as_floats(table: Table, name: str) -> FloatArray:
         column = column.cast(pa.float64())
     elif not (is_number(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
         raise DataError(
-            f"{table.name}, column {name!r}: values of type {kind} are no numbers; convert them, or leave it out: --drop {name}"
+            f"{table.name}, column {name!r}: values of type {kind} are no numbers; convert them, or leave it out: "
+            f"{option('drop', name)}"
         )
     return _to_numpy(column)
 
@@ -146,14 +158,14 @@ def check_finite(values: FloatArray, *, table: Table, name: str, rows: IntArray 
     infinite = among[np.isinf(values[among])]
     if len(infinite):
         raise DataError(
-            f"{table.where(infinite[0])}, column {name!r}: {values[infinite[0]]} is not finite; "
-            f"correct it, leave the cell empty, or drop the column: --drop {name}"
+            f"{table.where(infinite[0])}, column {name!r}: {values[infinite[0]]} is not finite; {_instead(table, name)}"
         )
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Is it text, in any of Arrow's layouts?"""
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+def _instead(table: Table, name: str) -> str:
+    if table.cells.door == "training" and name not in table.cells.targets:
+        return f"correct it, leave the cell empty, or drop the column: {option('drop', name)}"
+    return "correct it, or leave the cell empty"
 
 
 def _to_numpy(column: pa.ChunkedArray) -> FloatArray:
@@ -168,24 +180,34 @@ def _quantile(ordered: FloatArray, share: float) -> float:
     return float(ordered[below] * (1 - part) + ordered[below + 1] * part)  # two products: a difference may overflow
 
 
-def _parsed(table: Table, name: str, column: pa.ChunkedArray) -> FloatArray:
-    text = pc.utf8_trim_whitespace(column.cast(pa.large_string()))
-    text = pc.if_else(pc.is_in(text, pa.array(NA_WORDS, pa.large_string())), None, text)
+def _parsed(table: Table, name: str, column: pa.ChunkedArray, *, truth: bool) -> FloatArray:
+    """Each text as the number that it is; what is missing was found when the table was opened."""
+    text = column.cast(pa.large_string())
+    if truth:
+        low = pc.utf8_lower(text)
+        text = pc.if_else(pc.equal(low, "true"), "1", pc.if_else(pc.equal(low, "false"), "0", text))
     try:
         return _to_numpy(text.cast(pa.float64()))
     except pa.ArrowInvalid:
-        for row, token in enumerate(text.to_pylist()):
-            if token is not None and not _is_float(token):
-                raise DataError(
-                    f"{table.where(row)}, column {name!r}: {token!r} is not a number; correct the cell, "
-                    f"or train with the column as text: --categorical {name}"
-                ) from None
-        raise
+        row, token = next((r, t) for r, t in enumerate(text.to_pylist()) if t is not None and not _is_float(t))
+        raise DataError(
+            f"{table.where(row)}, column {name!r}: {token!r} is not a number; {table.cells.instead(name)}"
+        ) from None
 
 
 def _is_float(token: str) -> bool:
-    try:
-        pa.array([token]).cast(pa.float64())
-    except pa.ArrowInvalid:
-        return False
-    return True
+    return number(token) is not None or token.lower().lstrip("+-") in ("inf", "infinity", "nan")
+
+
+def is_truth(median: float, scale: float, edges: Sequence[float]) -> bool:
+    """Whether a column of numbers held nothing but 0 and 1 in training: its edges are its values where these are few."""
+    if not scale:
+        return True  # one value only, which is not used
+    return (
+        0 < len(edges) <= len(TRUTH)
+        and max(map(abs, edges)) < FAR
+        and all(
+            abs(value - round(value)) < NEARLY and round(value) in TRUTH.values()
+            for value in (median + scale * math.sinh(edge) for edge in edges)
+        )
+    )

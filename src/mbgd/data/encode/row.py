@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from mbgd.data.encode.shared import shared_code
+from mbgd.data.cells import BLANKS, number, saved_words
+from mbgd.data.encode.spelling import Spelling
 
 _NUMBERS = frozenset({float, int, bool, np.float64, np.float32, np.int64, np.int32, np.int16, np.int8, np.bool_})
 _INT64 = 1 << 63
@@ -30,7 +31,7 @@ _TURNS = {"hour": 24 * 3600, "weekday": 7.0, "day_of_year": 365.25}  # a period 
 
 
 class UnusualValueError(Exception):
-    """A value that only the encoder of tables reads, or refuses: text for a number, an infinity, a decimal."""
+    """A value that only the encoder of tables reads, or refuses: a word for a number, an infinity, a decimal."""
 
 
 @dataclass(frozen=True)
@@ -88,25 +89,20 @@ class _Date:
 @dataclass(frozen=True)
 class _Category:
     name: str
-    code_of: Mapping[str, int]
-    truth: bool
-    shared: int
+    spelling: Spelling
+    missing: frozenset[str]
 
     def code(self, value: Any) -> int:
         """0 for what is missing, and for what was never seen unless such share codes."""
         text = value if type(value) is str else _spelt(value)
-        if self.truth and text is not None:
-            low = text.lower()
-            text = {"1": "true", "0": "false"}.get(low, low)
-        if text is None:
+        if text is None or (text := text.strip(BLANKS)) in self.missing:
             return 0
-        code = self.code_of.get(text, 0)
-        return code if code or not self.shared else len(self.code_of) + 1 + shared_code(text, self.shared)
+        return self.spelling.code(text)
 
     @staticmethod
-    def of(part: Mapping[str, Any]) -> _Category:
-        codes = {label: code for code, label in enumerate(part["labels"], 1)}
-        return _Category(part["name"], codes, part["type"] == "bool", part.get("shared", 0))
+    def of(part: Mapping[str, Any], missing: frozenset[str]) -> _Category:
+        truth, shared = part["type"] == "bool", part.get("shared", 0)
+        return _Category(part["name"], Spelling(part["labels"], truth=truth, shared=shared), missing)
 
 
 class RowEncoder:
@@ -118,14 +114,23 @@ class RowEncoder:
             for part in saved["parts"]
             if part["kind"] in ("number", "date")
         ]
-        self._categories = [_Category.of(part) for part in saved["parts"] if part["kind"] == "category"]
+        categories = [part for part in saved["parts"] if part["kind"] == "category"]
+        missing = saved_words(saved.get("missing"), (label for part in categories for label in part["labels"]))
+        self._words = frozenset(missing)
+        self._categories = [_Category.of(part, self._words) for part in categories]
+        self._missing = frozenset(float(word) for word in missing if number(word) is not None)
 
     def __call__(self, row: Mapping[str, Any]) -> tuple[NDArray[np.float32], list[int]]:
         """(numbers float32 (F,), codes). Raises UnusualValueError, and KeyError for an absent column."""
         numbers: list[float] = []
         of_dates: list[int] = []
         for column in self._numbers:
-            column.put(row[column.name], numbers, of_dates)
+            value = row[column.name]
+            if type(value) is str:
+                value = None if (text := value.strip(BLANKS)) in self._words else text
+            if self._missing and _value(value) in self._missing:
+                value = None
+            column.put(value, numbers, of_dates)
         codes = [column.code(row[column.name]) for column in self._categories]
         return np.array(numbers, np.float32), codes + of_dates
 
@@ -133,12 +138,19 @@ class RowEncoder:
 def _number(value: Any) -> float:
     if value is None:
         return math.nan
+    if type(value) is str:
+        value = number(value)
     if type(value) not in _NUMBERS or (type(value) is int and not -_INT64 <= value < _INT64):
         raise UnusualValueError
-    number = float(value)
-    if math.isinf(number):
+    found = float(value)
+    if math.isinf(found):
         raise UnusualValueError
-    return number
+    return found
+
+
+def _value(value: Any) -> Any:
+    """A number, also of a text; None for what is none."""
+    return number(value) if type(value) is str else value if type(value) in _NUMBERS else None
 
 
 def _spelt(value: Any) -> str | None:

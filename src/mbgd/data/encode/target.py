@@ -13,10 +13,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mbgd.data.encode.categories import plain_name
-from mbgd.data.encode.numbers import FloatArray, as_floats, check_finite, is_text
+from mbgd.data.encode.numbers import FloatArray, as_floats, check_finite
+from mbgd.data.encode.spelling import Spelling
 from mbgd.data.order import IntArray
-from mbgd.data.table import Table, is_number
-from mbgd.errors import DataError, PlanError, did_you_mean
+from mbgd.data.table import Table
+from mbgd.data.text import is_text
+from mbgd.data.united import is_number
+from mbgd.errors import DataError, PlanError, did_you_mean, option
 
 Task = Literal["regression", "classification"]
 Label = str | int | bool
@@ -104,10 +107,10 @@ class Target:
 
     def _codes(self, table: Table) -> IntArray:
         values, index = _labels(table, self.name)
-        known = {_key(label): code for code, label in enumerate(self.classes)}
-        # a column of text may hold the whole numbers or truth values of training, as a CSV file read as text does
-        spelt = {str(label).lower(): code for code, label in enumerate(self.classes) if not isinstance(label, str)}
-        codes = [known.get(_key(v), spelt.get(str(v).lower(), -2)) for v in values]
+        truth = all(isinstance(label, bool) for label in self.classes)
+        spelling = Spelling([_text(label) for label in self.classes], truth=truth)
+        # another file may spell them as numbers, text or truth values: '1', 1.0, True
+        codes = [code - 1 if (code := spelling.known(_text(value))) else -2 for value in values]
         code_of = np.array([*codes, -1], dtype=np.int64)[index]
         unseen = np.flatnonzero(code_of == -2)
         if len(unseen):
@@ -120,12 +123,12 @@ class Target:
         return code_of
 
 
-def learn_target(table: Table, column: str, *, task: str | None = None) -> Target:
-    """The task of a column and its classes, from all rows that have a target.
+def learn_target(table: Table, column: str, *, task: str | None = None, gaps: bool = False) -> Target:
+    """The task of a column and its classes, from all rows that have a target; `gaps` says that others had none.
 
-    Classification for text, truth values, categories, and whole numbers with at most 20 different values, unless `task`
-    says otherwise. Raises DataError for one class only, a fraction as class label, text that is no number, an infinite
-    value, no value at all.
+    Classification for text, truth values, categories, and at most 20 different whole numbers, which are floats where there
+    are gaps, unless `task` says otherwise. Raises DataError for one class only, a fraction as class label, text that is no
+    number, an infinite value, no value at all.
     """
     if task is not None and task not in TASKS:
         raise PlanError(f"task must be regression or classification, got {task!r}{did_you_mean(task, TASKS)}")
@@ -136,7 +139,7 @@ def learn_target(table: Table, column: str, *, task: str | None = None) -> Targe
         raise DataError(
             f"{table.name}, column {column!r}: a target must be numbers or labels, got {kind}; convert it first"
         )
-    if (task or _task_of(table, column)) == "regression":
+    if (task or _task_of(table, column, gaps=gaps)) == "regression":
         target = Target(column, "regression")
         _check_numbers(table, column, y=target.encode(table))  # what is no finite number is named now
         return target
@@ -152,6 +155,23 @@ def learn_target(table: Table, column: str, *, task: str | None = None) -> Targe
             "add rows of another class, or name another target"
         )
     return Target(column, "classification", tuple(sorted(values)))
+
+
+def task_said(table: Table, target: Target, *, asked: bool) -> str:
+    """The task and its reason in one line, as 'churn: classification: 2 labels of text'."""
+    kind, what = table.column(target.name).type, ""
+    if not target.classes:
+        distinct = int(pc.count_distinct(table.column(target.name)).as_py())
+        what = f"a number with {distinct:,} different values"
+    elif pa.types.is_boolean(_value_type(kind)):
+        what = "true or false"
+    elif all(isinstance(label, str) for label in target.classes):
+        what = f"{len(target.classes):,} labels of text"
+    else:
+        what = f"{len(target.classes):,} different whole numbers"
+        other = option("task", "regression")
+        what += "" if asked or pa.types.is_dictionary(kind) else f", which {other} predicts as a number"
+    return f"{target.name}: {target.task}{', as asked' if asked else ''}: {what}"
 
 
 def _check_numbers(table: Table, name: str, *, y: NDArray[Any]) -> None:
@@ -180,11 +200,16 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _task_of(table: Table, name: str) -> Task:
-    kind = table.column(name).type
+def _task_of(table: Table, name: str, *, gaps: bool) -> Task:
+    values = table.column(name)
+    kind = values.type
     if pa.types.is_dictionary(kind) or is_text(kind) or pa.types.is_boolean(kind):
         return "classification"
-    few = pa.types.is_integer(kind) and pc.count_distinct(table.column(name)).as_py() <= FEW
+    if pa.types.is_floating(kind) and gaps:  # pandas has no other type for whole numbers with gaps
+        distinct = pc.unique(values.cast(pa.float64())).drop_null().to_numpy(zero_copy_only=False)
+        distinct = distinct[~np.isnan(distinct)]
+        return "classification" if 1 < len(distinct) <= FEW and (distinct == np.round(distinct)).all() else "regression"
+    few = pa.types.is_integer(kind) and pc.count_distinct(values).as_py() <= FEW
     return "classification" if few else "regression"
 
 
@@ -208,9 +233,10 @@ def _check_labels(table: Table, name: str, *, values: list[Label], index: IntArr
             row = int(np.flatnonzero(index == number)[0])
             raise DataError(
                 f"{table.where(row)}, column {name!r}: a class label must be text, true or false, or a whole number, "
-                f"got {value!r} ({plain_name(table.column(name).type)}); --task regression predicts numbers"
+                f"got {value!r} ({plain_name(table.column(name).type)}); {option('task', 'regression')} predicts numbers"
             )
 
 
-def _key(label: object) -> tuple[bool, object]:
-    return isinstance(label, bool), label  # True is not the label 1
+def _text(label: object) -> str:
+    """As a label of a column of categories is spelt."""
+    return str(label).lower() if isinstance(label, bool) else str(label)

@@ -5,7 +5,7 @@ n rows · T targets
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,10 +80,12 @@ def apart(target: Target | Targets, y: NDArray[Any]) -> Iterator[tuple[Target, N
         yield one, y[:, place]
 
 
-def learn_targets(table: Table, columns: Sequence[str], *, task: str | None = None) -> Target | Targets:
+def learn_targets(
+    table: Table, columns: Sequence[str], *, task: str | None = None, gaps: Collection[str] = ()
+) -> Target | Targets:
     """`learn_target` of one column; of several, which have to be numbers. Raises PlanError where one has classes."""
     if len(columns) == 1:
-        return learn_target(table, columns[0], task=task)
+        return learn_target(table, columns[0], task=task, gaps=columns[0] in gaps)
     if task == "classification":
         raise PlanError(
             "several targets must be numbers, got task='classification'; train a model for each, or leave it out"

@@ -119,9 +119,8 @@ def look_ahead(sparse: Sparse, i: Any) -> None:
     if i + STARTS_AHEAD < len(sparse.picked):
         ask_for(at(sparse.starts, sparse.picked[i + STARTS_AHEAD]), 2, 2)
     if i + ROWS_AHEAD < len(sparse.picked):
-        row = sparse.picked[i + ROWS_AHEAD]
-        first = sparse.starts[row]
-        n = np.int64(sparse.starts[row + 1] - first)
+        first, end = entries_of(sparse, np.uint64(sparse.picked[i + ROWS_AHEAD]))
+        n = max(end - first, 0)
         ask_for(at(sparse.columns, first), n, BYTES_OF_A_ROW // sparse.columns.itemsize)
         ask_for(at(sparse.values, first), n, BYTES_OF_A_ROW // sparse.values.itemsize)
 

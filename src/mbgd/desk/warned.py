@@ -1,0 +1,25 @@
+"""Warn of the rows of a call, at the line of the user's that made it."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable
+from types import FrameType
+
+from mbgd.errors import DataWarning
+
+
+def warn_of(sentences: Iterable[str]) -> None:
+    """One warning with all that is to be said of the rows of a call, if anything is."""
+    if said := "; ".join(sentences):
+        warnings.warn(said, DataWarning, stacklevel=_depth())
+
+
+def _depth() -> int:
+    """How many calls up the user's own code is."""
+    frame: FrameType | None = sys._getframe(1)
+    depth = 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "mbgd":
+        frame, depth = frame.f_back, depth + 1
+    return depth + 1
