@@ -21,9 +21,9 @@ from mbgd.data.encode.unseen import count_unseen, unseen_said
 from mbgd.data.encode.weights import row_weights
 from mbgd.data.files import Dialect
 from mbgd.data.table import open_table, read_batches
+from mbgd.desk.data_warning import warn_of
 from mbgd.desk.ensemble import Predicting, blocks, columns_of
 from mbgd.desk.load import load_table
-from mbgd.desk.said import warn_of
 from mbgd.desk.shown import shown_names
 from mbgd.errors import DataError, PlanError
 from mbgd.measure.metrics import scorer

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mbgd.data.files import Dialect
+from mbgd.desk.data_warning import warn_of
+from mbgd.desk.dialects import dialect_of_model
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
-from mbgd.desk.predictor import Predictor, dialect_of
-from mbgd.desk.said import warn_of
+from mbgd.desk.predictor import Predictor
 from mbgd.errors import PlanError
 from mbgd.measure.conformal import Pair, Widening
 from mbgd.measure.quantiles import middle
@@ -111,7 +112,7 @@ class Ensemble:
     @property
     def dialect(self) -> Dialect:
         """How CSV files to predict are taken to be written, where nothing else is said: as in training."""
-        return dialect_of(self.facts or {}, () if self.target is None else self.target.names)
+        return dialect_of_model(self.facts or {}, () if self.target is None else self.target.names)
 
     def predict(self, data: Any) -> NDArray[Any]:
         """Shape (n,): the mean in the target's own units, the median of quantiles, or the class of highest mean probability, or

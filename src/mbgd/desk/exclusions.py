@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from mbgd.desk.bounds import shown
+from mbgd.desk.dialects import dialect_of
 from mbgd.errors import PlanError
 
 
 def check_together(plan: Any) -> None:
     """Raises PlanError; `plan` is a Plan, which is checked with this as it is made."""
-    _ = plan.dialect  # which raises where its parts exclude each other
+    dialect_of(plan)  # which raises where its parts exclude each other
     if plan.nesterov and not plan.momentum:
         raise PlanError("nesterov needs momentum above 0, got momentum=0.0; give momentum=0.9")
     if plan.target is not None and len({*plan.targets}) != max(1, len(plan.targets)):

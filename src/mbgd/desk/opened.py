@@ -17,6 +17,7 @@ from mbgd.data.encode.targets import Targets, have_targets, learn_targets
 from mbgd.data.table import Table, open_table
 from mbgd.data.text import is_text
 from mbgd.data.united import plain_type
+from mbgd.desk.dialects import dialect_of
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.sets import Sets, folded, split
@@ -49,7 +50,7 @@ def open_rows(
         raise PlanError(f"target must name the column to predict, got none; give {option('target', 'COLUMN')}")
     check_words(plan)
     cells = cells_of(plan)
-    table = open_table(data, dialect=plan.dialect, numeric=plan.numeric, categorical=plan.categorical, cells=cells)
+    table = open_table(data, dialect=dialect_of(plan), numeric=plan.numeric, categorical=plan.categorical, cells=cells)
     said = manifest.describe(table)
     others = {name: _other(name, plan, like=table) for name in ("validation", "test")}
     _check_once({"data": table, **{name: other for name, other in others.items() if other is not None}})
@@ -130,7 +131,7 @@ def _other(name: str, plan: Plan, *, like: Table) -> Table | None:
     if given == "none":
         return None
     forced = {"numeric": plan.numeric, "categorical": plan.categorical, "schema_like": like.kinds(besides=plan.targets)}
-    return open_table(given, dialect=plan.dialect, cells=like.cells, **forced)
+    return open_table(given, dialect=dialect_of(plan), cells=like.cells, **forced)
 
 
 def _with_files(sets: Sets, table: Table, files: list[Table | None]) -> Sets:

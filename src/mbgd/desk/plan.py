@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, get_args
 
-from mbgd.data.files import Dialect
 from mbgd.desk import knobs as typed
 from mbgd.desk.bounds import (
     Choice,
@@ -84,9 +83,7 @@ class Plan:
         True, Switch(), "whether the first row of a CSV file is a header, with the names", group="Data"
     )
     columns: tuple[str, ...] = _knob((), Names(many=True), "names for a CSV file without a header: a,b,c", group="Data")
-    comment: str | None = _knob(
-        None, Names(), "character from which on a line of a CSV file is skipped", group="Data", hint="'#' is usual"
-    )
+    comment: str | None = _knob(None, Names(), "what begins a comment in a CSV file, as '#'", group="Data")
     split: str = _knob(
         "random", Names(), "random, time:COLUMN, group:COLUMN or column:COLUMN", group="Data", first=True
     )
@@ -274,11 +271,6 @@ class Plan:
     log: typed.Log | None = _knob(
         None, Choice(*get_args(typed.Log)), "where history.jsonl goes as well", group="Output"
     )
-
-    @property
-    def dialect(self) -> Dialect:
-        """How its CSV files are written. Raises PlanError where they cannot be written so."""
-        return Dialect(self.delimiter, self.header, self.columns, self.comment)
 
     @property
     def targets(self) -> tuple[str, ...]:

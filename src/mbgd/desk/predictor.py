@@ -19,10 +19,11 @@ from mbgd.data.given import as_inputs
 from mbgd.data.source import ArraySource, Rows, Source
 from mbgd.data.sparse import SparseSource
 from mbgd.desk.array_rows import answers, blocks_of, by_name, check_fits, has_columns
+from mbgd.desk.data_warning import warn_of
+from mbgd.desk.dialects import dialect_of_model
 from mbgd.desk.inputs import as_the_model_takes_them, checked_outputs
 from mbgd.desk.one_row import RowPredictor, row_predictor
 from mbgd.desk.plain import plain_model
-from mbgd.desk.said import warn_of
 from mbgd.errors import PlanError
 from mbgd.forks import after_fork
 from mbgd.measure.calibrate import tempered
@@ -100,7 +101,7 @@ class Predictor:
     @property
     def dialect(self) -> Dialect:
         """How CSV files to predict are taken to be written, where nothing else is said: as in training."""
-        return dialect_of(self.facts or {}, () if self.target is None else self.target.names)
+        return dialect_of_model(self.facts or {}, () if self.target is None else self.target.names)
 
     def predict(self, data: Any) -> NDArray[Any]:
         """Shape (n,): the mean in the target's own units, the median of quantiles, or the class of highest probability, or
@@ -265,14 +266,6 @@ def of_arrays(facts: Mapping[str, Any], model: nn.Module) -> Predictor:
     shape, names = shape_from_json(facts["output_shape"]), tuple(facts.get("names", ()))
     said: dict[str, Any] = {"facts": facts, "names": names, "multilabel": bool(facts.get("multilabel"))}
     return Predictor(model, loss_of(facts), shape, target=target, **said)
-
-
-def dialect_of(facts: Mapping[str, Any], targets: tuple[str, ...]) -> Dialect:
-    """Of files for a model: without a header their cells have the names of training, with or without the targets."""
-    plan, columns = facts.get("plan") or {}, tuple(facts.get("file_columns") or ())
-    known = (columns, tuple(name for name in columns if name not in targets)) if columns else ()
-    header, usual = plan.get("header", True), Dialect(plan.get("delimiter")).separator or None
-    return Dialect(header=header, comment=plan.get("comment"), known=known, usual=usual)
 
 
 def loss_of(facts: Mapping[str, Any]) -> Loss:

@@ -1,4 +1,4 @@
-"""Warn of what was odd about the rows of a call, in the line of the user's own code that made it."""
+"""Warn of the rows of a call, at the line of the user's that made it."""
 
 from __future__ import annotations
 
