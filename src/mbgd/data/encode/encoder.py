@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mbgd.data.cells import NA_WORDS, Cells, saved_words
@@ -33,13 +34,13 @@ _LEARNED: dict[str, type[NumberColumn] | type[DateColumn] | type[CategoryColumn]
 
 @dataclass(frozen=True)
 class ColumnFacts:
-    """One input column as `inspect` shows it; counts are over the training rows."""
+    """One input column as `inspect` shows it."""
 
     name: str
     type: str
     kind: str  # number, category, date or "left out"
-    missing: int
-    distinct: int
+    missing: int  # cells of the whole table, so that a person finds the gaps of the file here; nothing is learned from it
+    distinct: int  # values among the training rows
     why: str
 
 
@@ -230,7 +231,14 @@ def _learn(
     why = learned.why or table.remarks.get(name, "")
     shown = kind if learned.part is not None else "left out"
     type_name = plain_name(table.column(name).type)
-    return learned.part, ColumnFacts(name, type_name, shown, learned.missing, learned.distinct, why)
+    return learned.part, ColumnFacts(name, type_name, shown, _missing(table, name), learned.distinct, why)
+
+
+def _missing(table: Table, name: str) -> int:
+    """Cells of all rows without a value."""
+    column = table.column(name)
+    gaps = pc.sum(pc.is_nan(column)).as_py() if pa.types.is_floating(column.type) else 0
+    return int(column.null_count) + int(gaps or 0)
 
 
 def _kind(table: Table, name: str, *, numeric: Sequence[str], categorical: Sequence[str]) -> str:
