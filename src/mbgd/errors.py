@@ -75,6 +75,11 @@ def speaking_as_the_command() -> Iterator[None]:
         _at_the_command[0] = before
 
 
+def speaks_as_the_command() -> bool:
+    """Whether messages are for somebody at the command, who can give words alone."""
+    return _at_the_command[0]
+
+
 def option(name: str, value: str) -> str:
     """An option with its value, or the argument of Python: what an error offers has to exist where it is read."""
     return as_options(argument(name, value)) if _at_the_command[0] else argument(name, value)

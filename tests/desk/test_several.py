@@ -42,7 +42,10 @@ def weights(predictor: mbgd.Predictor) -> bytes:
 def learned(predictor: mbgd.Predictor) -> Any:
     assert predictor.encoder is not None
     assert predictor.target is not None
-    return predictor.encoder.to_json(), predictor.target.to_json(), weights(predictor)
+    encoder = predictor.encoder.to_json()
+    for fact in encoder["facts"]:
+        fact["missing"] = None  # a count over the whole table, for people alone
+    return encoder, predictor.target.to_json(), weights(predictor)
 
 
 def said(model: Any, data: pd.DataFrame) -> Any:

@@ -76,7 +76,7 @@ def test_embeddings_and_labels(m: int) -> None:
     cardinalities = (3, 12, 15)
     model = TableModel(4, cardinalities, 3, hidden_layer_sizes=(9, 6), seed=3).double()
     chance = np.random.default_rng(1)
-    codes = np.stack([chance.integers(0, c + 1, N) for c in cardinalities], axis=1)
+    codes = np.stack([chance.integers(0, c, N) for c in cardinalities], axis=1)
     x = (torch.tensor(chance.normal(size=(N, 4))), torch.tensor(codes))
     made = Case(model, x, target("log_loss", N, 3), loss="log_loss", m=m, optimizer="adamw", outputs=(3,))
     made.options = {"learning_rate": 0.01}

@@ -57,10 +57,11 @@ def capture(updater: Updater) -> State:
 def restore(updater: Updater, state: State) -> None:
     """Put a captured state back, in place: whoever holds the model's tensors sees the old numbers again. Raises SavedFileError
     for another architecture or optimizer."""
-    _check_optimizer(updater.optimizer, state.facts)
+    found = [(value, _of_shape(state.tensors, name, value)) for name, value in model_tensors(updater.model).items()]
+    _check_optimizer(updater.optimizer, state.facts)  # after the model, whose parameters are what it has groups of
     with torch.no_grad():
-        for name, value in model_tensors(updater.model).items():
-            value.copy_(_of_shape(state.tensors, name, value))
+        for value, saved in found:
+            value.copy_(saved)
         for i, value in enumerate(updater.average or ()):
             value.copy_(_of_shape(state.tensors, f"average.{i}", value))
     optimizer = updater.optimizer
