@@ -22,7 +22,7 @@ SECONDS = {
     "cli": 187,
     "compiled": 33,
     "data": 68,
-    "desk": 189,
+    "desk": 196,
     "faults": 70,
     "laws": 300,
     "loop": 5,
