@@ -22,7 +22,7 @@ SECONDS = {
     "cli": 187,
     "compiled": 33,
     "data": 72,
-    "desk": 190,
+    "desk": 196,
     "faults": 76,
     "laws": 300,
     "loop": 5,

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
-from mbgd.data.dataset import DatasetSource, length, split_target
+from mbgd.data.dataset import DatasetSource, length
+from mbgd.data.items import split_target
 from mbgd.data.source import inputs_of
 from mbgd.errors import DataError
 

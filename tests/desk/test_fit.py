@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, WeightedRandomSampler
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, WeightedRandomSampler
 
 import mbgd
 from mbgd import DataError, DivergenceError, PlanError, StopReason
@@ -782,11 +782,6 @@ class Many(nn.Module):
         return self.out(self.inner(x))
 
 
-class Endless(IterableDataset[Any]):
-    def __iter__(self) -> Iterator[Any]:
-        yield X[0], Y[0]
-
-
 class Texts(Pairs):
     def __getitem__(self, row: int) -> Any:
         return {"text": "abc", "numbers": X[row], "label": 1.0}
@@ -1023,20 +1018,6 @@ BAD: dict[str, tuple[Any, Any, dict[str, Any], type[Exception], str]] = {
         {"validation": MASK},
         DataError,
         "weight must be positive in at least one training row, got only zeros; leave weights out for equal rows",
-    ),
-    "an iterable dataset": (
-        None,
-        Endless(),
-        {},
-        DataError,
-        "data must have a length and rows by number, got Endless; ",
-    ),
-    "a loader of one": (
-        None,
-        DataLoader(Endless()),
-        {},
-        DataError,
-        "data must have a length and rows by number, got Endless; ",
     ),
     "a sampler and a share": (
         None,

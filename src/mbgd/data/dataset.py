@@ -6,20 +6,19 @@ import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, default_collate
 
 from mbgd.data.chance import seed_of_task, set_generators
+from mbgd.data.items import RowsOfItems
 from mbgd.data.order import IntArray
-from mbgd.data.source import Rows, named_tensors
+from mbgd.data.source import Rows
 from mbgd.errors import DataError
 
 Collate = Callable[[list[Any]], Any]
-TARGETS = ("labels", "label")  # where an item that is one dict holds its target, as Hugging Face's datasets do
 
 
 class DatasetSource:
@@ -58,7 +57,9 @@ class DatasetSource:
                 multiprocessing_context=multiprocessing_context,
             )
         self._lock = Lock()  # the rows of validation are read while a thread reads those of the next chunk
-        self._kind: tuple[_Leaf, ...] | None = None  # of the first read: later ones must be like it
+        self._rows_of = RowsOfItems(
+            own_collate=batch_rows is not None, remedy="leave out rows by a Subset of the dataset"
+        )
         self._first: Rows | None = None  # a batch of the first rows, where batches are the collate function's own
         self.batch_rows = batch_rows
         self.n_rows = length(dataset)
@@ -77,68 +78,20 @@ class DatasetSource:
 
     def _read(self, wanted: list[int]) -> Rows:
         if self._loader is None:
-            return self._checked(self._collate(_items(self._dataset, wanted)), wanted)
+            return self._rows_of(self._collate(_items(self._dataset, wanted)), wanted)
         step = self._rows_per_task
         cut = [wanted[at : at + step] for at in range(0, len(wanted), step)]
         self._tasks[:] = [_Task(part, seed_of_task(number, part[0])) for number, part in enumerate(cut)]
         try:
-            parts = [self._checked(found, task) for found, task in zip(self._loader, cut, strict=True)]
+            parts = [self._rows_of(found, task) for found, task in zip(self._loader, cut, strict=True)]
         except DataError as error:
             raise of_worker(error) from error
         if len(parts) == 1:
             return parts[0]
         return parts[0].filled(torch.cat(leaves) for leaves in zip(*(part.leaves() for part in parts), strict=True))
 
-    def _checked(self, found: Any, wanted: list[int]) -> Rows:
-        """What was collated, as rows; whoever reads it relies on their number, and on shapes and types that stay the same."""
-        rows, who = _as_rows(found), "a dataset" if self.batch_rows is None else "collate_fn"
-        leaves = _named(rows)
-        for name, leaf in leaves:
-            if leaf.ndim == 0 or len(leaf) != len(wanted):
-                given = "a single number" if leaf.ndim == 0 else f"{len(leaf)} rows"
-                raise DataError(
-                    f"{who} must give one row of {name} for each of the {len(wanted)} rows asked for, got {given}; "
-                    "leave out rows by a Subset of the dataset"
-                )
-        if self.batch_rows is not None:
-            return rows
-        kind = tuple(
-            _Leaf(name, str(leaf.dtype).removeprefix("torch."), tuple(leaf.shape[1:])) for name, leaf in leaves
-        )
-        self._kind = kind if self._kind is None else self._kind
-        if kind != self._kind:
-            raise DataError(_differs(self._kind, kind, wanted))
-        return rows
-
 
 _LOOKED_AT = ([0], [0, 1])
-
-
-class _Leaf(NamedTuple):
-    """A tensor of a read: where it stands, its type, and the shape of a row."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-    def __str__(self) -> str:
-        return f"{self.dtype} of shape {self.shape}"
-
-
-def _differs(first: tuple[_Leaf, ...], now: tuple[_Leaf, ...], wanted: list[int]) -> str:
-    asked = ", ".join(map(str, wanted[:4])) + (", ..." if len(wanted) > 4 else "")
-    demand = "items of a dataset must have the same parts, shapes and types in each read"
-    if [leaf.name for leaf in first] != [leaf.name for leaf in now]:
-        was, is_now = (", ".join(leaf.name for leaf in kind) for kind in (first, now))
-    else:
-        was, is_now = next((f"{a.name} {a}", str(b)) for a, b in zip(first, now, strict=True) if a != b)
-    return f"{demand}, got {was} at first and {is_now} in rows {asked}; convert or pad them in the dataset"
-
-
-def _named(rows: Rows) -> list[tuple[str, Tensor]]:
-    """Every tensor with what a message calls it."""
-    parts = (("x", rows.x), ("y", rows.y), ("weight", rows.w))
-    return [found for name, part in parts if part is not None for found in named_tensors(part, name)]
 
 
 @dataclass(frozen=True)
@@ -238,43 +191,14 @@ def _items(dataset: Dataset[Any], rows: list[int]) -> list[Any]:
 
 
 def length(dataset: Any) -> int:
-    """How many rows; an error for what has no length."""
+    """How many rows; an error for what has no length, or no rows by number."""
     try:
+        if isinstance(dataset, IterableDataset):  # some have a length
+            raise TypeError
         return len(dataset)
     except (TypeError, NotImplementedError):  # what Python says of no __len__, and datasets of one not written
         raise DataError(
-            f"data must have a length and rows by number, got {type(dataset).__name__}; an iterable dataset has no order "
-            "to shuffle: give a map-style dataset (__len__ and __getitem__), arrays or tensors, or write the loop around "
-            "mbgd.batches, which goes through it as it comes"
+            f"data must have a length and rows by number, got {type(dataset).__name__}; an iterable dataset has no order: "
+            "fit, steps and batches train on it as it comes, all else takes a map-style dataset (__len__ and __getitem__), "
+            "arrays or tensors"
         ) from None
-
-
-def split_target(inputs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-    """(the rest, the target) of a dict that holds its target under one of the usual names; (all, None) without one."""
-    name = next((name for name in TARGETS if name in inputs), None)
-    return {key: part for key, part in inputs.items() if key != name}, None if name is None else inputs[name]
-
-
-def _as_rows(item: Any) -> Rows:
-    """A collated batch of items as rows."""
-    x, y, w = item, None, None
-    if isinstance(item, (list, tuple)):
-        if len(item) not in (2, 3):
-            demand = "an item of a dataset must be (x, y) or (x, y, weight)"
-            raise DataError(f"{demand}, got {len(item)} parts; wrap several inputs in a tuple")
-        x, y, w = (*item, None)[:3]
-    elif isinstance(item, dict):
-        x, y = split_target(item)
-    rows = Rows(tuple(x) if isinstance(x, list) else x, tuple(y) if isinstance(y, list) else y, w)
-    _check_tensors(rows)
-    return rows
-
-
-def _check_tensors(rows: Rows) -> None:
-    names = list(rows.x) if isinstance(rows.x, dict) else []
-    for place, leaf in enumerate(rows.leaves()):
-        if not isinstance(leaf, Tensor):
-            where = f" under {names[place]!r}" if place < len(names) else ""
-            raise DataError(
-                f"items of a dataset must hold tensors, arrays or numbers, got text or other objects{where}; leave them out"
-            )

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
-from mbgd.data.dataset import DatasetSource, length, split_target
+from mbgd.data.dataset import DatasetSource, length
+from mbgd.data.items import split_target
 from mbgd.data.loader import loading, makes_its_own, streams
 from mbgd.data.source import ArraySource, CountedSource, Inputs, Rows, Source, Targets, WeightedSource
 from mbgd.data.sparse import SparseSource, csr_tensor, is_sparse, pieces_of

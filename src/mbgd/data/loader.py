@@ -122,6 +122,8 @@ def loading(loader: DataLoader[Any]) -> Loading:
         return Loading(workers, told, batch_sampler=inner)
     sampler: Any = inner.sampler
     words = {**workers, "batch_size": inner.batch_size, "tail": "drop" if inner.drop_last else None}
+    if streams(loader.dataset):
+        return Loading({**words, "sampling": "natural"}, told)
     n_rows, n_drawn = (_length(part) for part in (loader.dataset, sampler))
     if type(sampler) is SequentialSampler and n_rows == n_drawn:
         return Loading({**words, "sampling": "natural"}, told)

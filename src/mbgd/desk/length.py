@@ -12,9 +12,10 @@ EPOCHS = 10.0  # where nothing else ends a run
 MOST_EPOCHS = 1_000.0  # where patience or a target loss is to end it: as many as scikit-learn's SGD and Lightning have
 
 
-def length(plan: Plan, per_epoch: int) -> tuple[int | None, str]:
+def length(plan: Plan, per_epoch: int | None) -> tuple[int | None, str]:
     """(updates in all or None, which limit gives them): the earlier of `epochs` and `steps`. Where neither they nor a time limit
-    end it, 10 epochs; but at most 1,000 where it waits for a score or loss, which may go on getting better by ever less."""
+    end it, 10 epochs; but at most 1,000 where it waits for a score or loss, which may go on getting better by ever less. An
+    iterable dataset, of which nobody knows `per_epoch`, counts its passes itself."""
     epochs = plan.epochs
     if epochs == "auto":
         raise PlanError("epochs='auto' belongs to fit_table, whose default model it was measured on; give a number")
@@ -23,6 +24,8 @@ def length(plan: Plan, per_epoch: int) -> tuple[int | None, str]:
             raise PlanError(
                 f"{word}='auto' belongs to fit_table, whose default model it was measured on; give a number"
             )
+    if per_epoch is None:
+        return plan.steps, "epochs" if plan.steps is None else "steps"
     if epochs is None and plan.steps is None and plan.time_limit is None:
         epochs = MOST_EPOCHS if _waits(plan) else EPOCHS
     of_epochs = None if epochs is None else max(1, math.ceil(round(epochs * per_epoch, 6)))

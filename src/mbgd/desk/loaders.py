@@ -14,9 +14,10 @@ from mbgd.errors import DataError, PlanError
 
 
 def words_of(data: Any, words: Mapping[str, Any]) -> dict[str, Any]:
-    """What a DataLoader was made to do, as words of a plan; its sampler draws the rows where it is one of your own."""
+    """What a DataLoader was made to do, as words of a plan; its sampler draws the rows where it is one of your own. An iterable
+    dataset has the order in which it comes."""
     if not isinstance(data, DataLoader):
-        return {}
+        return {"sampling": "natural"} if streams(data) else {}
     found = loading(data)
     if found.batch_sampler is not None:
         raise DataError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from mbgd.data.chance import drawing
+from mbgd.data.iterable import iterable_of
 from mbgd.data.order import IntArray
 from mbgd.data.source import ArraySource, Rows, Source, batch_rows, first_row
 from mbgd.data.sparse import SparseSource
@@ -16,8 +17,9 @@ OUTSIDE_OF_STEPS = 1 << 62  # in place of a step's number, where a read belongs 
 
 
 def mean_weight(source: Source, chosen: IntArray | None, *, seed: int) -> float:
-    """wbar: the mean row weight of the training rows, 1 where rows have none."""
-    if first_row(source).w is None:
+    """wbar: the mean row weight of the training rows, 1 where rows have none; also of an iterable dataset, whose chunks divide
+    by the mean so far."""
+    if first_row(source).w is None or iterable_of(source) is not None:
         return 1.0
     if isinstance(source, SparseSource):  # a weight needs no dense row
         source = ArraySource(Rows(source.data.leaves()[-1], None, source.data.w))

@@ -13,13 +13,14 @@ from torch import nn
 from mbgd.data.ahead import ahead
 from mbgd.data.chance import drawing
 from mbgd.data.chunk import Chunk
+from mbgd.data.iterable import iterable_of
 from mbgd.data.loader import Draws
 from mbgd.data.order import IntArray, Order, Tail, steps_per_epoch
 from mbgd.data.source import ArraySource, Source, first_row
 from mbgd.data.sparse import SparseSource
 from mbgd.data.stream import ChunkEnds, chunks, rows_in_place, rows_of_a_chunk
-from mbgd.desk.batch_norm import check_batch_norm, chosen_tail
 from mbgd.desk.engine import make_engine
+from mbgd.desk.epoch import epoch_of
 from mbgd.desk.length import length, rows_planned
 from mbgd.desk.machine import WORK_OF_A_CHUNK
 from mbgd.desk.mean_weight import mean_weight
@@ -28,7 +29,7 @@ from mbgd.desk.rates import rates_of, scheduled
 from mbgd.desk.standing import SNAPSHOT_STEPS
 from mbgd.loop.progress import Progress
 from mbgd.loop.steps import RateFactor
-from mbgd.loop.stop import StopReason
+from mbgd.loop.stop import Ending, StopReason
 from mbgd.measure.evaluate import Ends
 from mbgd.measure.metrics import METRICS, check_metric, default_metric
 from mbgd.measure.own_metric import OwnMetric
@@ -95,12 +96,26 @@ class Parts:
         return steps_per_epoch(self.order.n_rows, batch_size=self.batch_size, tail=self.tail)
 
     @property
+    def epochs(self) -> float | None:
+        """Passes over the training rows that are planned, None where something else ends them."""
+        if (stream := iterable_of(self.source)) is not None:
+            return stream.passes if self.total_steps is None else None
+        return None if self.total_steps is None else self.total_steps / self.steps_per_epoch
+
+    @property
     def greater_is_better(self) -> bool:
         return self.own_metric.greater_is_better if self.own_metric else bool(METRICS.get(self.metric, False))
 
     @property
     def planned_end(self) -> StopReason:
         return StopReason.STEPS if self.resolved["limit"] == "steps" else StopReason.EPOCHS
+
+    def no_more_rows(self, at: Progress) -> Ending:
+        """Why it is over where an iterable dataset has been gone through."""
+        stream = iterable_of(self.source)
+        assert stream is not None, "chunks of numbered rows come without end"
+        whole = stream.passes == at.cursor.epoch and self.total_steps is None
+        return Ending(StopReason.EPOCHS if whole else StopReason.ROWS, {"steps": at.steps_done})
 
     def looked_at_each_epoch(self) -> Parts:
         """The same with a look at each epoch's end, as a callback needs it; plan.json keeps that."""
@@ -112,7 +127,8 @@ class Parts:
         return min(EVALUATED_AT_ONCE, max(rows_of_a_chunk(source), in_training))
 
     def chunks(self, start: Progress) -> Generator[Chunk, None, None]:
-        """Chunks from a position on, on the device."""
+        """Chunks from a position on, on the device; without end but for an iterable dataset."""
+        stream = iterable_of(self.source)
         coming = chunks(
             self.source,
             self.order,
@@ -125,6 +141,8 @@ class Parts:
             tight=self.engine.packs_tightly,
             in_place=self.in_place,
         )
+        if stream is not None:
+            coming = stream.chunks(self.source, ends=self.ends, tight=self.engine.packs_tightly)
         on_device = first_row(self.source).leaves()[0].device.type == self.device.type
         if not isinstance(self.source, (ArraySource, SparseSource)):
             coming = self._seeded(coming, start.steps_done)
@@ -136,7 +154,9 @@ class Parts:
         """
         while True:
             with drawing(step_seed(self.engine.seed, ~steps_done), here=self.prefetch == 0):
-                chunk = next(coming)
+                chunk = next(coming, None)
+            if chunk is None:
+                return
             steps_done += len(chunk)
             yield chunk
 
@@ -169,14 +189,8 @@ def assemble(
     those of labels. After `stop_after` steps it ends, and there the schedule ends, too: a rate that never came down leaves
     weights of one moment.
     """
-    n_rows = source.n_rows if chosen is None else len(chosen)
-    n_rows = n_rows if draws is None else len(draws)
-    batch_size = (
-        n_rows if plan.batch_size == "full" else min(plan.batch_size if plan.batch_size != "auto" else 32, n_rows)
-    )
-    tail = chosen_tail(plan, model, n_rows, batch_size)
-    check_batch_norm(model, plan, source, n_rows=n_rows, batch_size=batch_size, tail=tail, device=device)
-    per_epoch = steps_per_epoch(n_rows, batch_size=batch_size, tail=tail)
+    cut = epoch_of(model, source, plan=plan, chosen=chosen, draws=draws, device=device)
+    n_rows, batch_size, tail, per_epoch = cut.n_rows, cut.batch_size, cut.tail, cut.steps
     planned, limit = length(plan, per_epoch)
     total_steps = planned if stop_after is None else min(stop_after, planned or stop_after)
     metric = _metric(plan, loss, output_shape)
@@ -206,7 +220,7 @@ def assemble(
         max_batches=max(1, min(BATCHES_OF_A_CHUNK[engine.name], int(WORK_OF_A_CHUNK / work))),
         max_rows=rows_in_place(source) if in_place(engine, source) else rows_of_a_chunk(source),
         every_steps=(*every, *([total_steps] if total_steps else [])),
-        at_epoch_end=validation is not None or plan.target_loss is not None or per_epoch >= LOOKED_AT_EACH_EPOCH,
+        at_epoch_end=validation is not None or plan.target_loss is not None or (per_epoch or 0) >= LOOKED_AT_EACH_EPOCH,
     )
     if scheduler is not None:
         ends = replace(ends, at_epoch_end=True, max_batches=1 if scheduler.every == "step" else ends.max_batches)
@@ -235,7 +249,7 @@ def assemble(
         threads=threads,
         prefetch=plan.prefetch if plan.prefetch is not None else int(plan.workers > 0 and not in_memory),
         resolved={
-            "training_rows": n_rows,
+            "training_rows": None if per_epoch is None else n_rows,
             "batch_size": batch_size,
             "tail": tail,
             "steps": total_steps,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mbgd.data.chance import kept_aside
 from mbgd.data.given import as_source
+from mbgd.data.iterable import iterable_of
 from mbgd.data.order import IntArray
 from mbgd.data.source import ArraySource, Rows, Source, batch_rows, first_row, row_bytes
 from mbgd.data.sparse import SparseSource
@@ -22,6 +23,7 @@ from mbgd.desk.loaders import draws_of, rows_of_a_sampler
 from mbgd.desk.machine import choose_device, fits
 from mbgd.desk.parts import Held, Parts, assemble
 from mbgd.desk.plan import Plan
+from mbgd.desk.streamed import as_stream, said_of_stream
 from mbgd.errors import DataError, PlanError
 from mbgd.forks import after_fork
 from mbgd.seeds import Purpose
@@ -40,7 +42,8 @@ def prepare(model: nn.Module, data: Any, *, plan: Plan, sample_weight: Any = Non
         raise PlanError(f"model must be a torch.nn.Module, got {type(model).__name__}; wrap a function in a Module")
     device = choose_device(plan.device, model)
     model.to(device)
-    source = as_source(data, sample_weight=sample_weight, workers=plan.workers)
+    stream = as_stream(data, model, plan=plan, sample_weight=sample_weight)
+    source = stream or as_source(data, sample_weight=sample_weight, workers=plan.workers)
     source, outputs = fitting_inputs(model, source, device=device)
     spec, y = _loss_spec(plan), first_row(source).y
     how: dict[str, Any] = {"outputs": outputs, "y": y, "varying": batch_rows(source) is not None}
@@ -49,7 +52,7 @@ def prepare(model: nn.Module, data: Any, *, plan: Plan, sample_weight: Any = Non
     ready = prepared(source, loss, device)
     scored = ready if for_scores is loss else prepared(source, for_scores, device)
     chosen, validation = _validation(scored, plan, model, loss=for_scores, device=device)
-    return assemble(
+    parts = assemble(
         model,
         ready,
         plan=plan,
@@ -63,6 +66,9 @@ def prepare(model: nn.Module, data: Any, *, plan: Plan, sample_weight: Any = Non
         draws=draws_of(data, seed=plan.seed, chosen=chosen),
         n_classes=outputs[0] if loss.kind == "multiclass" else 2,
     )
+    if stream is None:
+        return parts
+    return replace(parts, notices=said_of_stream(stream, plan, weighted=first_row(ready).w is not None))
 
 
 def _loss(spec: Any, plan: Plan, model: nn.Module, *, outputs: Shape, y: Any, varying: bool) -> Loss:
@@ -103,7 +109,8 @@ class PreparedSource:
         try:
             return self.change(found)
         except DataError:
-            for place, row in enumerate(np.arange(self.n_rows)[rows].tolist()):
+            numbers = range(self.n_rows)[rows] if isinstance(rows, slice) else rows.tolist()
+            for place, row in enumerate(numbers):
                 one = found.map(lambda leaf, at=place: leaf[at : at + 1])  # type: ignore[misc]  # mypy and defaults
                 try:
                     self.change(one)
@@ -164,12 +171,17 @@ def _validation(
         raise PlanError(
             f"validation must be a share, a mask or (X, y), got the text {given!r}; files go with fit_table"
         )
+    mask = None if isinstance(given, float) else _as_mask(given)
+    if iterable_of(source) is not None and (isinstance(given, float) or mask is not None):
+        shown = f"the share {given}" if mask is None else "a mask"
+        raise PlanError(
+            f"validation must be (X, y) for an iterable dataset, whose rows have no numbers, got {shown}; give such rows"
+        )
     if isinstance(given, float):
         if source.n_rows < 2:
             raise PlanError(f"validation must leave rows on both sides, got {given} of 1 row; leave it out")
         kept, held = hold_out(source.n_rows, given, seed=plan.seed, purpose=Purpose.VALIDATION_ROWS)
         return kept, Held(source, held)
-    mask = _as_mask(given)
     if mask is None:
         own = as_source(given, workers=plan.workers)
         own, _ = fitting_inputs(model, own, device=device, name="X of validation")

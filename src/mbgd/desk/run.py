@@ -33,6 +33,7 @@ from mbgd.desk.result import Run
 from mbgd.desk.resumed import check_same_rate
 from mbgd.desk.signatures import shows_knobs
 from mbgd.desk.standing import Standing
+from mbgd.desk.streamed import check_numbered
 from mbgd.desk.train import Look, Trained, scored
 from mbgd.errors import DivergenceError, PlanError
 from mbgd.loop.progress import Progress
@@ -60,7 +61,8 @@ def fit(
 
     data: a tuple (X, y) or (X, y, weight), a TensorDataset, a map-style dataset, which a list of items is, too, or a
     DataLoader, which stands for its dataset, batch_size, drop_last, shuffle, sampler, collate_fn and workers where the knobs
-    say nothing else; docs/data.md has a table. X is an array, tensor or frame (n, ...), or a tuple or dict of them, and so
+    say nothing else; or an iterable dataset, which is trained on as it comes, in one pass where `epochs` says nothing, without a
+    folder; docs/data.md has tables. X is an array, tensor or frame (n, ...), or a tuple or dict of them, and so
     is y where `loss` is a function of your own. The knobs are those of `Plan`: loss (must be given), optimizer ("sgd"),
     learning_rate, batch_size (32; "full" is batch gradient descent, 1 is SGD), epochs (10 where nothing else ends the run),
     momentum, schedule, validation, patience, seed and so on. Each update is
@@ -141,11 +143,16 @@ def _steps(parts: Parts, every: int | str | None) -> Generator[Steps, None, None
             while True:
                 try:
                     with computing(parts.threads):
-                        unseen.append(next(going))
+                        done = next(going, None)
                 except DivergenceError:
                     if unseen:
                         yield joined(unseen)
                     raise
+                if done is None:  # an iterable dataset has no more rows
+                    if unseen:
+                        yield joined(unseen)
+                    return take_average(parts.engine.updater)
+                unseen.append(done)
                 at = unseen[-1].progress
                 if parts.scheduler is not None and parts.scheduler.is_due(at):
                     parts.scheduler.step()
@@ -178,6 +185,8 @@ def fitting(
     """`fit`, look by look; sending True after a look ends it there. With `each_epoch` every epoch's end is looked at."""
     path = None if out is None else Path(out)
     check_logger(plan.log, path)
+    if path is not None:
+        check_numbered(data, "out")
     parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
     parts = parts.looked_at_each_epoch() if each_epoch else parts
     with open_new(path) as folder:
@@ -203,6 +212,7 @@ def resuming(
 ) -> Fitting:
     """A run of `fit` gone on with, look by look; the model and rows are given again."""
     with open_existing(folder, command="fit") as saved:
+        check_numbered(data, "resume")
         then = saved["resolved"]
         plan = from_json(saved["plan"], **{"threads": then["threads"], **again})
         check_logger(plan.log, folder)

@@ -127,7 +127,7 @@ def _until_it_ends(
     finally:
         going.close()
         coming.close()
-    raise AssertionError("chunks come without end")
+    return standing, parts.no_more_rows(standing.progress)
 
 
 def _given_up(parts: Parts, standing: Standing, error: DivergenceError, *, recorder: Recorder) -> DivergenceError:
@@ -160,7 +160,7 @@ def _look(parts: Parts, plan: Plan, standing: Standing, *, done: Steps, clock: _
     look = Look(
         progress=progress,
         epoch=progress.cursor.epoch + progress.cursor.row / n_rows,
-        epochs=None if parts.total_steps is None else parts.total_steps / parts.steps_per_epoch,
+        epochs=parts.epochs,
         loss=done.loss,
         learning_rate=float(parts.engine.updater.base_rates[0] * done.rate_factors[-1]),
         seconds=now,

@@ -13,6 +13,7 @@ class StopReason(Enum):
 
     EPOCHS = "all planned epochs are done"
     STEPS = "all planned steps are done"
+    ROWS = "the iterable dataset has no more rows"
     TIME = "the time limit is reached"
     TARGET_LOSS = "the target loss is reached"
     NO_PROGRESS = "the validation score has stopped getting better"
