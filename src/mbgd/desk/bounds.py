@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
 
-from mbgd.errors import PlanError, did_you_mean
+from mbgd.errors import PlanError, at_the_command, did_you_mean
+from mbgd.measure.own_metric import OwnBound
 
 _SHOWN = 60  # characters of a value in a message; what is longer is named by its type
 
@@ -275,7 +276,8 @@ class Either:
 
     @property
     def demand(self) -> str:
-        return " or ".join(bound.demand for bound in self.bounds)
+        words = [bound for bound in self.bounds if not (at_the_command() and isinstance(bound, Given | OwnBound))]
+        return " or ".join(bound.demand for bound in words)
 
     def accepts(self, value: Any) -> bool:
         return any(bound.accepts(value) for bound in self.bounds)

@@ -57,12 +57,13 @@ def capture(updater: Updater) -> State:
 def restore(updater: Updater, state: State) -> None:
     """Put a captured state back, in place: whoever holds the model's tensors sees the old numbers again. Raises SavedFileError
     for another architecture or optimizer."""
+    held_by_model = model_tensors(updater.model)
+    held_by_model |= {f"average.{i}": value for i, value in enumerate(updater.average or ())}
+    saved_values = [(value, _of_shape(state.tensors, name, value)) for name, value in held_by_model.items()]
     _check_optimizer(updater.optimizer, state.facts)
     with torch.no_grad():
-        for name, value in model_tensors(updater.model).items():
-            value.copy_(_of_shape(state.tensors, name, value))
-        for i, value in enumerate(updater.average or ()):
-            value.copy_(_of_shape(state.tensors, f"average.{i}", value))
+        for value, saved in saved_values:
+            value.copy_(saved)
     optimizer = updater.optimizer
     held: list[dict[str, Any]] = [
         dict(state.facts["optimizer"].get(str(n), {})) for n in range(len(_parameters(optimizer)))
