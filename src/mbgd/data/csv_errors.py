@@ -1,4 +1,4 @@
-"""A CSV file that could not be read in, the sentence that names the row, the column and what stands there out."""
+"""Say why a CSV file cannot be read: the row, the column and what stands there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the user named (a path, a folder, a glob, a list of them) in, table files with their formats out."""
+"""Find the table files behind a path, folder, glob or list of them, with the format of each."""
 
 from __future__ import annotations
 

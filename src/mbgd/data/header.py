@@ -1,4 +1,4 @@
-"""The first rows of a CSV file in, the names of its columns out, and what a reader of the rest has to know of them."""
+"""The column names of a CSV file, by its header, by what is given or known, or made up; and where its rows begin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table in, those of its columns out that number or name its rows: an index that pandas or R stored with them."""
+"""Columns that are an index and no input: those that pandas or R stored with a table, and nameless ones that count the rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a knob may be, as data: a value in, the same value checked and made plain out, or one sentence."""
+"""Bounds of the knobs, as data: each checks a value, makes it plain and says what it demands."""
 
 from __future__ import annotations
 

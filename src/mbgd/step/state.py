@@ -1,4 +1,4 @@
-"""Everything that a step changes, as a value: parameters, buffers, optimizer, average and global generators, out and back in."""
+"""Everything that a step changes, as a value: parameters, buffers, optimizer, average and generators; captured and restored."""
 
 from __future__ import annotations
 

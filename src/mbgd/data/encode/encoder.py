@@ -1,4 +1,4 @@
-"""A table in, the encoder learned from its training rows out; it turns any table of the same columns into numbers and codes."""
+"""Learn the encoder of a table from its training rows; it turns any table of the same columns into numbers and codes."""
 
 from __future__ import annotations
 
