@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-from mbgd.desk.knob import default, demand, meaning
+from mbgd.desk.knob_field import default, demand, meaning
 from mbgd.desk.plan import Plan
 from mbgd.desk.table_plan import TABLE_DEFAULTS
 

@@ -129,7 +129,7 @@ def test_names_length_and_first_sentence(module: str) -> None:
     assert len(lines) <= MAX_LINES
     if lines:
         said = ast.get_docstring(tree_of(path))
-        assert said, "the first statement says what comes in and what goes out"
+        assert said, "the first line says what the file holds or does"
         assert said.split("\n\n")[0].rstrip().endswith((".", ":", "?")), "a sentence, to its end"
 
 

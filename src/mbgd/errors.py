@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from ast import literal_eval
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from shlex import quote
 
 
 class MBGDError(Exception):
@@ -75,36 +77,44 @@ def speaking_as_the_command() -> Iterator[None]:
         _at_the_command[0] = before
 
 
-def speaks_as_the_command() -> bool:
-    """Whether messages are for somebody at the command, who can give words alone."""
+def at_the_command() -> bool:
+    """Whether it is the command that speaks, which takes words and no objects of Python."""
     return _at_the_command[0]
 
 
-def option(name: str, value: str) -> str:
-    """An option with its value, or the argument of Python: what an error offers has to exist where it is read."""
-    return as_options(argument(name, value)) if _at_the_command[0] else argument(name, value)
+def option(name: str, value: str, *, python: str | None = None) -> str:
+    """An option with its value, or the argument of Python (`python` where there is none): a remedy that exists at this door."""
+    return as_options(argument(name, value)) if at_the_command() else python or argument(name, value)
 
 
 def argument(name: str, value: str) -> str:
     """An argument of Python with its value: so it stands in notes, which are kept with a run, whoever began it."""
     if value == "False":
         return f"{name}=False"
+    if name == "columns":
+        return f"{name}={value.split(',')}"
     return f"{name}=[{value!r}]" if name in ("categorical", "numeric", "drop") else f"{name}={value!r}"
 
 
+_QUOTED = r"(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
 _ARGUMENT = re.compile(
-    r"\b(categorical|numeric|drop|split|task|target|threshold_for)=\[?'((?:[^'\\]|\\.)*)'\]?|\b(\w+)=False"
+    r"\b(categorical|numeric|drop|split|task|target|threshold_for|delimiter|columns|comment)="
+    rf"(\[{_QUOTED}(?:, {_QUOTED})*\]|{_QUOTED})|\b(\w+)=False"
 )
 
 
 def as_options(text: str) -> str:
     """A note as the command says it, with options in place of arguments."""
-    return _ARGUMENT.sub(
-        lambda found: (
-            f"--no-{found[3].replace('_', '-')}" if found[3] else f"--{found[1].replace('_', '-')} {found[2]}"
-        ),
-        text,
-    )
+    return _ARGUMENT.sub(_as_option, text)
+
+
+def _as_option(found: re.Match[str]) -> str:
+    if found[3]:
+        return f"--no-{found[3].replace('_', '-')}"
+    given = literal_eval(found[2])
+    value = given if isinstance(given, str) else ",".join(given)
+    shown = value if value.isprintable() else repr(value)[1:-1]
+    return f"--{found[1].replace('_', '-')} {repr(shown) if shown == ',' else quote(shown)}"
 
 
 _UNCLEAR = re.compile(r"""[,;'"\\]|^\s|\s$|\s\s|^(\.\.\.)?$""")

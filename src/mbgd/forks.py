@@ -1,4 +1,4 @@
-"""Compute with one torch thread where more would wait for ever: in a child of a fork, since OpenMP's threads stay in the parent.
+"""Compute with one torch thread in a child of a fork, where OpenMP's threads, left in the parent, would be waited for without end.
 
 A server loads its model, maybe predicts, and forks its workers. In a child OpenMP still counts on the threads that the parent
 had, and the first loop that is shared out among them never ends. One thread shares nothing out.

@@ -95,14 +95,14 @@ REFUSED: list[tuple[str, bytes, tuple[str, ...], str]] = [
     ("an escape in a cell", text(*ROWS, f"{ESCAPE}red,1,2"), (),
      r"row 62, column 'x': '\x1b[31mred' is not a number; correct the cell, or read the column as text: --categorical x"),
     ("a comment as header", b"# made\n" + text(*ROWS), (),
-     "row 1 begins with '#' and is unlike the rows below it; --comment '#' skips such lines"),
+     "row 1 begins with '#' and is unlike the rows below it; is it a comment? --comment '#'"),
     ("values twice in the first row", text(*ROWS[1:], header=ROWS[0]), (),
-     "row 1: '0' stands twice in the header, which reads like a row of values; --no-header reads a file without a header; "
-     "in Python header=False, or a frame that pandas read"),
+     "row 1: '0' stands twice in the header, which reads like a row of values; if the file has no header: "
+     "--no-header"),
     ("names for fewer cells", text(*ROWS), ("--no-header", "--columns", "x,y"),
      "row 1: 3 cells, columns name 2 (x, y); name each cell"),
     ("two columns without a name", text(*(f"{row},," for row in ROWS), header="x,z,y,,"), (),
-     "row 1: the column '' stands twice in the header; rename one of them, or, if there is no header, give --no-header"),
+     "row 1: the column '' stands twice in the header; rename one of them, or, if the file has no header: --no-header"),
     ("one number as target", text(*(f"{i},{i},1.5" for i in range(N))), (),
      "column 'y': every target is 1.5, there is nothing to learn; name another column"),
     ("one label as target", text(*(f"{i},{i},a" for i in range(N))), (),

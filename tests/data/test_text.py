@@ -20,8 +20,8 @@ from pyarrow import feather
 
 from mbgd.data import csv_file
 from mbgd.data.cells import Cells, missing_words
-from mbgd.data.moments import read_moments
 from mbgd.data.table import Table, open_table, read_batches
+from mbgd.data.timestamps import read_timestamps
 from mbgd.errors import DataError
 
 Texts = list[str | None]
@@ -237,7 +237,7 @@ def test_a_moment_is_what_python_makes_of_it(moment: datetime, digits: int, zone
         text = f"{moment.year:04d}-{moment.month}-{moment.day} {moment.hour}:{moment.minute:02d}:{moment.second:02d}"
     else:
         text = f"{moment.year:04d}" + moment.strftime("-%m-%dT%H:%M:%S")
-    found = read_moments(pa.array([text + ("." + fraction if fraction else "") + zone]))
+    found = read_timestamps(pa.array([text + ("." + fraction if fraction else "") + zone]))
     micro = int(fraction[:6].ljust(6, "0")) if fraction else 0
     since = moment.replace(microsecond=0) - datetime(1970, 1, 1)
     assert found.ticks.tolist() == [(since.days * 86_400 + since.seconds - away * 60) * 10**6 + micro]
@@ -249,7 +249,7 @@ def test_a_moment_is_what_python_makes_of_it(moment: datetime, digits: int, zone
              "2024-01-01T", "20241301T000000", "2024-01-01 00:00:00+25:00", "24-01-01", "2024-01-01x"],
 )  # fmt: skip
 def test_no_moment_is_made_of_what_is_none(text: str) -> None:
-    assert read_moments(pa.array([text])).known.tolist() == [text == "2024-01-01 1"]
+    assert read_timestamps(pa.array([text])).known.tolist() == [text == "2024-01-01 1"]
 
 
 def test_read_table_is_a_table() -> None:

@@ -16,7 +16,7 @@ from torch import nn
 
 from mbgd.desk.bounds import Choice, Either, Given
 from mbgd.desk.foreign import FOREIGN
-from mbgd.desk.knob import choices, shallow
+from mbgd.desk.knob_field import choices, shallow
 from mbgd.desk.knobs import Knobs, TableKnobs
 from mbgd.desk.plan import Plan, make_plan
 from mbgd.desk.planned import from_json

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.preprocessing import StandardScaler
 
 from mbgd import MBGDClassifier, MBGDRegressor
-from mbgd.estimators import running
+from mbgd.estimators import running_scales
 from mbgd.estimators.arrays import learn_entries, learn_numbers
 
 N = 240
@@ -36,9 +36,9 @@ def in_pieces(model: Any, sizes: Any, X: Any, y: Any, *, passes: int = 1, w: Any
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("sizes", [[1] * 20 + [N - 20], [1, 2, 3, 100, N - 106], [N // 2] * 2, [N]])
-@pytest.mark.parametrize("few", [running.FEW, 4])
+@pytest.mark.parametrize("few", [running_scales.FEW, 4])
 def test_the_scales_are_those_of_all_rows(sizes: list[int], few: int, weighted: bool, monkeypatch: Any) -> None:
-    monkeypatch.setattr(running, "FEW", few)  # also where the weights go along
+    monkeypatch.setattr(running_scales, "FEW", few)  # also where the weights go along
     w = np.where(np.arange(N) > N - 20, 0, 1.0 + np.arange(N) % 3) if weighted else None
     y = np.stack([SIGNAL * 1e4 + 1e6, Z[:, 1]], axis=1)
     road = in_pieces(MBGDRegressor(**NETWORK), sizes, X, y, w=w).network_
@@ -69,7 +69,7 @@ def test_classes_that_come_one_after_the_other_do_not_fix_the_scales() -> None:
 
 @pytest.mark.parametrize("kind", ["linear", "linear, two targets", "network", "counts", "classes", "sparse"])
 def test_weights_that_know_something_keep_what_they_predict_in_new_scales(kind: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr(running, "FEW", 10)
+    monkeypatch.setattr(running_scales, "FEW", 10)
     far = X * [2, 1, 3, 1, 1] + X.std(0)  # within the bounds of a network
     numbers = {"linear, two targets": np.stack([SIGNAL, Z[:, 0]], 1), "counts": np.exp(SIGNAL / 4)}.get(kind, SIGNAL)
     model: Any = MBGDRegressor(**NETWORK if kind == "network" else LINEAR)

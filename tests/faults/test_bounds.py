@@ -41,6 +41,6 @@ def test_no_kernel_reads_outside_an_array() -> None:
 @pytest.mark.slow
 def test_without_the_door_it_is_seen() -> None:
     """The same cases, but for the check of each chunk: a process that reads outside ends there, or a check in a kernel tells."""
-    ended = checked(0, 5 * len(CASES), "without-door")
+    ended = checked(0, 5 * len(CASES), "without-bounds-check")
     told = "IndexError" in ended.stdout or "reads outside" in ended.stdout
     assert ended.returncode == -signal.SIGSEGV or (ended.returncode == 1 and told), ended.stdout[-2000:]

@@ -1,6 +1,6 @@
 """Rows that are wrong in one way or another, by a seed, through every door that hands them to kernels; also a program of its own.
 
-    MBGD_CHECK_BOUNDS=1 python tests/faults/wrong_rows.py FIRST COUNT [without-door]
+    MBGD_CHECK_BOUNDS=1 python tests/faults/wrong_rows.py FIRST COUNT [without-bounds-check]
 
 runs some of them with kernels whose every read and write is checked, names each as it begins, and ends with 0 where each of them
 trained or predicted finite numbers, or raised an error that says why.
@@ -24,7 +24,7 @@ from mbgd.data import source
 from mbgd.data.source import Rows
 from mbgd.errors import MBGDError
 from mbgd.model.table import TableModel
-from mbgd.step.fused import door
+from mbgd.step.fused import bounds_check
 
 N, WIDTH, CLASSES, CODES = 90, 5, 3, (4, 12)
 Chance = np.random.Generator
@@ -374,13 +374,13 @@ def main(first: int, count: int) -> int:
     return int(bool(wrong))
 
 
-def without_door() -> None:
+def without_bounds_check() -> None:
     """What the checks are there for: seen by taking them out."""
-    door.Door.check_chunk = lambda *_: None  # type: ignore[method-assign]
+    bounds_check.BoundsCheck.check_chunk = lambda *_: None  # type: ignore[method-assign]
     source.CountedSource.read = lambda self, rows: self.rows.read(rows)  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
-    if "without-door" in sys.argv:
-        without_door()
+    if "without-bounds-check" in sys.argv:
+        without_bounds_check()
     sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))

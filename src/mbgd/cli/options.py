@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from mbgd.desk.bounds import Switch
-from mbgd.desk.knob import meaning
+from mbgd.desk.knob_field import meaning
 from mbgd.desk.plan import Plan
 
 HIDDEN = {

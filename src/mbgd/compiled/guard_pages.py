@@ -1,4 +1,4 @@
-"""A kernel in, the same out with every array lent to it between pages that nothing may touch: a step outside ends the process.
+"""Lend a kernel arrays that lie between pages that nothing may touch: one access outside ends the process.
 
 For tests alone, where the environment variable MBGD_CHECK_BOUNDS is 1; Linux and macOS. Numba's own bounds checks, which are
 compiled in then, see what is read by an index; what goes by a pointer, as in leaves, vectors and BLAS, the processor sees here.

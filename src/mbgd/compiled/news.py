@@ -1,4 +1,4 @@
-"""Whoever wants to know that a kernel has to be compiled says so here; where nobody does, a line on stderr tells of it.
+"""Announce that a kernel has to be compiled: to whoever asked to hear of it, else by a line on stderr.
 
 Apart from the cache itself, since a door that shows progress must not load a compiler to hear of it. The seconds that go by
 meanwhile are counted, so that a training can leave them out of its own.

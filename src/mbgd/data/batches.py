@@ -1,4 +1,4 @@
-"""Rows in, mini-batches out for a loop of one's own: what stands in place of a DataLoader."""
+"""`mbgd.batches`: mini-batches for a loop of one's own, in place of a DataLoader."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mbgd.data.dataset import length
+from mbgd.data.dataset_batches import DatasetBatches
 from mbgd.data.epochs import Epochs, OfArrays, OfDataset, OfStream
 from mbgd.data.given import check_items, holds_inputs, tensors_of
-from mbgd.data.loaded import Loaded
 from mbgd.data.loader import Draws, Loading, check_words, loading, makes_its_own, streams
+from mbgd.data.nested_arrays import NestedArrays, of_source, pack
 from mbgd.data.order import Cursor, Order, Sampling, Tail
-from mbgd.data.packed import Packed, of_source, pack
 from mbgd.data.source import WeightedSource
 from mbgd.data.tensors import weights
 from mbgd.errors import DataError, PlanError, did_you_mean
@@ -124,7 +124,7 @@ class batches:  # noqa: N801  # reads as a verb where it is used: for x, y in mb
             raise DataError(
                 f"sample_weight must have one entry a row, got {len(weight)} for {n_rows} rows; give one number a row"
             )
-        loaded = Loaded(self.dataset, loader=loader, workers=words["workers"], seed=self._seed)
+        loaded = DatasetBatches(self.dataset, loader=loader, workers=words["workers"], seed=self._seed)
         self._epochs = OfDataset(loaded, draws if found.batch_sampler is not None else order, weight=weight, **how)
 
     _n_rows: int | None  # an epoch; None of a stream
@@ -170,7 +170,7 @@ class batches:  # noqa: N801  # reads as a verb where it is used: for x, y in mb
         self._start = Cursor(state["epoch"], state["row"])
 
 
-def _packed(data: Any, found: Loading, weight: Tensor | None) -> Packed | None:
+def _packed(data: Any, found: Loading, weight: Tensor | None) -> NestedArrays | None:
     """The rows of arrays in memory, None of a dataset that is read item by item."""
     loader = data if isinstance(data, DataLoader) else None
     if loader is not None and (found.batch_sampler is not None or makes_its_own(loader)):

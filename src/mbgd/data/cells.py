@@ -1,4 +1,4 @@
-"""How the text of a cell is read: the words that mean missing, numbers, truth values, and what a message offers instead."""
+"""Read the text of a cell: the words that mean missing, numbers and truth values; and what a message offers instead."""
 
 from __future__ import annotations
 

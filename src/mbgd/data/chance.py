@@ -1,4 +1,4 @@
-"""Chance that is not ours: a seed in, a read whose dataset draws the same again; the caller's generators are put back."""
+"""Reads of a dataset that draw the same random numbers again: seeded, with the caller's generators put back afterwards."""
 
 from __future__ import annotations
 

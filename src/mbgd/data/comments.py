@@ -1,4 +1,4 @@
-"""The bytes of a CSV file with comments in, the same without them out: what both of its readers read."""
+"""Skip the comments of a CSV file: its bytes without them."""
 
 from __future__ import annotations
 

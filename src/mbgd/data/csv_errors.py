@@ -1,4 +1,4 @@
-"""A CSV file that could not be read in, the sentence that names the row, the column and what stands there out."""
+"""Say why a CSV file cannot be read: the row, the column and what stands there."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import BinaryIO, cast
 import pyarrow as pa
 
 from mbgd.data.comments import without_comments
-from mbgd.data.files import TableFile, read_failure
-from mbgd.errors import DataError
+from mbgd.data.files import TableFile, dialect_option, read_failure
+from mbgd.errors import DataError, option
 
 LONGEST = 1 << 24  # characters of one line or cell: beyond it a quote was lost, or the file is no table
 _END = (
@@ -128,19 +128,18 @@ def _complaint(file: TableFile, *, row: int, cells: list[str], names: list[str],
         kind = next((said for key, said in _KINDS.items() if bad.type.startswith(key)), None)
         name = names[bad.column]
         what = f"is not {kind}" if kind else "stands in a column whose first rows are all empty"
-        return (
-            f", column {name!r}: {token!r} {what}; correct the cell, or read the column as text: --categorical {name}"
-        )
+        text = option("categorical", name)
+        return f", column {name!r}: {token!r} {what}; correct the cell, or read the column as text: {text}"
     return ""
 
 
 def _remedy(file: TableFile, names: list[str], cells: list[str]) -> str:
     if file.comment is None and cells[0].lstrip().startswith("#"):
-        return "is it a comment? --comment '#'"
+        return f"is it a comment? {dialect_option('comment', '#', known=file.known)}"
     joined = file.delimiter.join(names)
     other = max((c for c in ",;\t|" if c != file.delimiter), key=joined.count)
     if joined.count(other) >= len(names):
-        return f"is the delimiter {other!r}? --delimiter {other!r}"
+        return f"is the delimiter {other!r}? {dialect_option('delimiter', other, known=file.known)}"
     return "quote a cell that holds the delimiter, or correct the row"
 
 

@@ -1,4 +1,4 @@
-"""A map-style dataset in, its rows by number out, read by torch's own loader workers where asked."""
+"""Rows of a map-style dataset by number, each read checked; torch's workers read them where asked."""
 
 from __future__ import annotations
 

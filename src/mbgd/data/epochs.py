@@ -1,4 +1,4 @@
-"""The batches of an epoch from a position on, one by one, and where a loop is that has got some of them."""
+"""Iterate over the batches of an epoch from any position, and say where a loop stands."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 from mbgd.data.ahead import ahead
 from mbgd.data.chunk import Chunk
 from mbgd.data.dataset import Begin
-from mbgd.data.loaded import Loaded
+from mbgd.data.dataset_batches import DatasetBatches
 from mbgd.data.loader import Draws
+from mbgd.data.nested_arrays import NestedArrays
 from mbgd.data.order import Cursor, IntArray, Order, Tail, batch_sizes, steps_per_epoch
-from mbgd.data.packed import Packed
 from mbgd.data.stream import ChunkEnds, chunks, rows_of_a_chunk
 from mbgd.errors import PlanError
 
@@ -43,7 +43,7 @@ class OfArrays:
     """Of rows in memory: many batches are gathered at once, and cut into views."""
 
     def __init__(
-        self, packed: Packed, order: Order, *, batch_size: int, tail: Tail, prefetch: int, scaled: bool
+        self, packed: NestedArrays, order: Order, *, batch_size: int, tail: Tail, prefetch: int, scaled: bool
     ) -> None:
         self._packed, self._order, self._batch_size, self._tail = packed, order, batch_size, tail
         self._prefetch, self._scaled = prefetch, scaled
@@ -80,7 +80,7 @@ class OfDataset:
 
     def __init__(
         self,
-        loaded: Loaded,
+        loaded: DatasetBatches,
         order: Order | Draws,
         *,
         batch_size: int,

@@ -1,4 +1,4 @@
-"""What the user named (a path, a folder, a glob, a list of them) in, table files with their formats out."""
+"""Find the table files behind a path, folder, glob or list of them, with the format of each."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import gzip
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from mbgd.errors import DataError, MBGDError, PlanError, StorageError, did_you_mean, listed
+from mbgd.errors import DataError, MBGDError, PlanError, StorageError, did_you_mean, listed, option
 
 Format = Literal["csv", "parquet", "arrow"]
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
@@ -53,7 +53,7 @@ class Dialect:
         if self.columns and self.header:
             raise PlanError(
                 f"columns name the cells of a file without a header, got {listed(self.columns)} for one with a header; "
-                "give --no-header, in Python header=False, or leave columns out"
+                f"give {option('header', 'False')}, or leave columns out"
             )
         if double := [name for name, count in Counter(self.columns).items() if count > 1]:
             raise PlanError(f"columns must be different names, got {double[0]!r} twice; name each cell of a row once")
@@ -123,6 +123,11 @@ def _separates(delimiter: str) -> bool:
     )
 
 
+def dialect_option(name: str, value: str, *, known: Sequence[tuple[str, ...]]) -> str:
+    """How to say what a CSV file is like; in Python a trained model, which has `known` names, takes a frame instead."""
+    return option(name, value, python="read the file with pandas and give the frame" if known else None)
+
+
 def read_failure(error: OSError, path: Path) -> MBGDError:
     """The announced failure for what the operating system said about reading `path`."""
     if isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
@@ -187,7 +192,8 @@ def _described(path: Path, dialect: Dialect) -> TableFile:
     suffix, gzipped = _suffix(path), head[:2] == b"\x1f\x8b"
     kind = FORMATS.get(suffix) or ("csv" if dialect.delimiter or not dialect.header else None)
     if kind is None:
-        text = "; --delimiter ',' reads it as a text file" if suffix in _TEXTS else ""
+        csv = dialect_option("delimiter", ",", known=dialect.known)
+        text = f"; to read it as a CSV file: {csv}" if suffix in _TEXTS else ""
         raise DataError(f"{path}: the suffix {path.suffix!r} names no table format; a table ends in {KNOWN}{text}")
     if not head:
         raise DataError(f"{path}: the file is empty (0 bytes); a table needs a header and at least one row")

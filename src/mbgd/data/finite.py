@@ -1,4 +1,4 @@
-"""Which rows have an input that is not finite: what is looked for once a loss has not been."""
+"""Find the rows whose inputs are NaN or infinite, once a loss has been."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A path through folders named KEY=VALUE, as Hive and Spark write them, in, the columns that they give each of its rows out."""
+"""Columns that folders named KEY=VALUE give to the files in them, as Hive and Spark write them."""
 
 from __future__ import annotations
 

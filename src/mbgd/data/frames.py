@@ -1,4 +1,4 @@
-"""A pandas, polars or pyarrow frame or a mapping of columns in, one Arrow table out."""
+"""An Arrow table made from a frame of pandas, polars or pyarrow, or from a mapping of columns."""
 
 from __future__ import annotations
 

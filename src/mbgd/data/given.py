@@ -1,4 +1,4 @@
-"""Whatever a user holds rows in, made a Source: arrays, tensors, frames of features, datasets, loaders.
+"""Rows as users hold them, made a Source: arrays, tensors, frames, datasets and DataLoaders.
 
 docs/data.md says of each kind what it stands for at which door; what could be meant in two ways is refused.
 """

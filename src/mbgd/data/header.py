@@ -1,4 +1,4 @@
-"""The first rows of a CSV file in, the names of its columns out, and what a reader of the rest has to know of them."""
+"""The column names of a CSV file, by its header, by what is given or known, or made up; and where its rows begin."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ import pyarrow.compute as pc
 
 from mbgd.data.cells import BLANKS, number
 from mbgd.data.csv_errors import announced, encoding_error, explain, open_bytes, records
-from mbgd.data.files import TableFile
+from mbgd.data.files import TableFile, dialect_option
 from mbgd.data.text import is_text
-from mbgd.errors import DataError, listed
+from mbgd.errors import DataError, argument, listed, option
 
 HEAD = 20  # rows looked at
 SEARCHED = 10_000  # rows in which a name is looked for
 ROW_NAMES = "row.names"  # what R calls a column that it writes without a name
-NO_HEADER = "--no-header reads a file without a header; in Python header=False, or a frame that pandas read"
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,8 @@ def read_header(file: TableFile) -> Header:
         raise _double(file, double[0], first)
     if len(first) == 1 and (other := [c for c in ",;\t|" if c != file.delimiter and c in first[0]]):
         raise DataError(
-            f"{file.path}: row 1: one column only, {first[0]!r}; is the delimiter {other[0]!r}? --delimiter {other[0]!r}"
+            f"{file.path}: row 1: one column only, {first[0]!r}; is the delimiter {other[0]!r}? "
+            f"{dialect_option('delimiter', other[0], known=file.known)}"
         )
     if not file.header:
         return _without_header(file, first)
@@ -80,7 +80,7 @@ def value_in_header(file: TableFile, table: pa.Table) -> tuple[str, ...]:
         kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
         if is_text(kind) and pc.any(pc.equal(column.cast(kind), name)).as_py():
             what = f"the first row of {file.path} is taken for the header and holds {name!r}, which is also a value of that column"
-            return (f"{what}; {NO_HEADER}",)
+            return (f"{what}; {_no_header_note()}",)
     return ()
 
 
@@ -96,14 +96,17 @@ def _without_header(file: TableFile, first: list[str]) -> Header:
         counts = " or ".join(str(len(known)) for known in file.known)
         raise DataError(
             f"{file.path}: row 1: {_cells(n)}, the model was trained on {counts} ({listed(file.known[0])}); "
-            "name those of this file: --columns a,b,c"
+            f"name the columns of this file: {dialect_option('columns', 'a,b,c', known=file.known)}"
         )
     known = next((known for known in file.known if len(known) == n), ())
     names = file.columns or known or tuple(f"column_{number}" for number in range(1, n + 1))
     if file.columns == tuple(first):
-        raise DataError(f"{file.path}: row 1 is a header, it holds the names of the columns; leave --no-header out")
+        raise DataError(
+            f"{file.path}: row 1 is a header, it holds the names of the columns; leave {option('header', 'False')} out"
+        )
     made = (
-        f"{file.path} is read without a header: its columns are {names[0]} to {names[-1]}; --columns a,b,c names them"
+        f"{file.path} is read without a header: its columns are {names[0]} to {names[-1]}; "
+        f"{argument('columns', 'a,b,c')} names them"
     )
     return Header(names, replace(file, columns=names), notices=() if file.columns or known else (made,))
 
@@ -153,18 +156,21 @@ def _check_comment(file: TableFile, first: list[str], following: list[list[str]]
         return
     if len(following[0]) != len(first) or following[0][0].lstrip().startswith("#"):
         raise DataError(
-            f"{file.path}: row 1 begins with '#' and is unlike the rows below it; --comment '#' skips such lines"
+            f"{file.path}: row 1 begins with '#' and is unlike the rows below it; is it a comment? "
+            f"{dialect_option('comment', '#', known=file.known)}"
         )
 
 
 def _double(file: TableFile, name: str, first: list[str]) -> DataError:
+    no_header = dialect_option("header", "False", known=file.known)
     if number(name.strip(BLANKS)) is not None or reads_like_data(first):
         return DataError(
-            f"{file.path}: row 1: {name!r} stands twice in the header, which reads like a row of values; {NO_HEADER}"
+            f"{file.path}: row 1: {name!r} stands twice in the header, which reads like a row of values; "
+            f"if the file has no header: {no_header}"
         )
     return DataError(
-        f"{file.path}: row 1: the column {name!r} stands twice in the header; rename one of them, or, if there is no "
-        "header, give --no-header"
+        f"{file.path}: row 1: the column {name!r} stands twice in the header; rename one of them, or, "
+        f"if the file has no header: {no_header}"
     )
 
 
@@ -172,11 +178,16 @@ def _notices(file: TableFile, names: Sequence[str]) -> list[str]:
     said = []
     if reads_like_data(names):
         said.append(
-            f"the first row of {file.path}, {listed(names)}, is taken for the header and reads like a row of values; {NO_HEADER}"
+            f"the first row of {file.path}, {listed(names)}, is taken for the header and reads like a row of values; "
+            f"{_no_header_note()}"
         )
     if spaced := [name for name in names if name != name.strip()]:
         said.append(f"names of columns keep the spaces around them: {', '.join(map(repr, spaced))}")
     return said
+
+
+def _no_header_note() -> str:
+    return f"{argument('header', 'False')} reads a file without a header"
 
 
 def _cells(n: int) -> str:

@@ -1,4 +1,4 @@
-"""A table in, those of its columns out that number or name its rows: an index that pandas or R stored with them."""
+"""Columns that are an index and no input: those that pandas or R stored with a table, and nameless ones that count the rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
+from mbgd.errors import argument
 
 _STORED = re.compile(r"__(index_level_\d+|null_dask_index)__")  # as pandas and Dask store an index without a name
 _NAMELESS = re.compile(r"\s*|Unnamed: \d+(\.\d+)?|\.\.\.1")  # as text files, pandas and readr call a column without one
@@ -47,9 +49,11 @@ def nameless(table: pa.Table) -> tuple[dict[str, str], dict[str, str]]:
         if column.null_count == len(column):
             continue
         if _is_index(column):
-            unused[name] = f"it has no name and numbers the rows, as an index does; --numeric {name!r} keeps it"
+            unused[name] = (
+                f"it has no name and numbers the rows, as an index does; {argument('numeric', name)} keeps it"
+            )
         else:
-            remarks[name] = f"it has no name and is an input; if it is an index, --drop {name!r} leaves it out"
+            remarks[name] = f"it has no name and is an input; if it is an index, {argument('drop', name)} leaves it out"
     return unused, remarks
 
 

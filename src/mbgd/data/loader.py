@@ -1,4 +1,4 @@
-"""A torch DataLoader in, what it was made to do out: batch size, order, tail, workers, and draws of a sampler of one's own.
+"""The settings of a torch DataLoader: batch size, order, last batch, workers, and the rows that its own sampler draws.
 
 Its batches are made here all the same; what cannot be kept is refused by name.
 """

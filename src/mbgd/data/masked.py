@@ -1,4 +1,4 @@
-"""A masked array, or a list with masked entries, in; its values where none is masked, or one sentence that names the rows, out."""
+"""Masked arrays: their values where nothing is masked; else the rows are named and refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A column of a kind that Arrow has no plain type for in, its times or the texts of its labels out, or one sentence."""
+"""Columns that Arrow has no plain type for: periods, intervals and extensions as times, numbers or labels."""
 
 from __future__ import annotations
 

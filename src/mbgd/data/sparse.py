@@ -1,4 +1,4 @@
-"""A sparse matrix in, its rows by number out: dense where they are read, as they lie for whoever takes them so.
+"""Rows of a sparse matrix by number: dense where they are read, or as they lie.
 
 N rows of the matrix · B rows that are read · E entries of those rows
 """

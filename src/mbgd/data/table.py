@@ -1,4 +1,4 @@
-"""Whatever holds rows (CSV, Parquet, Arrow, folders, frames, columns) in, one named Arrow table or a stream of them out."""
+"""A table with named columns from whatever holds rows: CSV, Parquet and Arrow files, folders, frames, mappings."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 import pyarrow as pa
 
 from mbgd.data.cells import Cells
+from mbgd.data.concat import RawColumns, concatenated, is_number, plain_type
 from mbgd.data.files import Dialect, TableFile, find_files
 from mbgd.data.folders import check_keys, keys_of, types_of
 from mbgd.data.frames import FRAME, frame_to_arrow
-from mbgd.data.header import NO_HEADER, reads_like_data, value_in_header
+from mbgd.data.header import reads_like_data, value_in_header
 from mbgd.data.index import nameless, names_of_index, stored_index
 from mbgd.data.order import IntArray
 from mbgd.data.places import Part, Places
 from mbgd.data.table_file import Columns, Reading, columns_of, read_streamed, read_whole, texts_of
 from mbgd.data.text import is_text, read_text
-from mbgd.data.united import RawColumns, is_number, plain_type, united
-from mbgd.errors import DataError, PlanError, did_you_mean, listed
+from mbgd.errors import DataError, PlanError, did_you_mean, listed, option
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +180,9 @@ def check_column(table: Table, name: str) -> None:
 
 def _absent(where: str, name: str, known: Sequence[str], *, is_csv: bool = False) -> DataError:
     near = did_you_mean(name, known)
-    data = f"; its header reads like a row of values: {NO_HEADER}" if is_csv and reads_like_data(known) else ""
+    data = ""
+    if is_csv and reads_like_data(known):
+        data = f"; its header reads like a row of values, if the file has no header: {option('header', 'False')}"
     return DataError(f"{where}: there is no column {name!r}{near or f'; it has {listed(known)}'}{data}")
 
 
@@ -277,7 +279,7 @@ def _joined(name: str, files: Sequence[TableFile], raws: list[RawColumns], *, ce
     for file, (arrow, _) in zip(files, raws, strict=True):
         parts.append(_part(file, start=start, rows=arrow.num_rows))
         start += arrow.num_rows
-    arrow, texts = united(files, raws, cells=cells)
+    arrow, texts = concatenated(files, raws, cells=cells)
     return _Raw(Table(name, _contiguous(arrow), tuple(parts)), texts)
 
 

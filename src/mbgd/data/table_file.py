@@ -1,4 +1,4 @@
-"""A table's file of any format in, its columns and their values out, those that the folders above it give among them."""
+"""Read a table's file of any format, the columns that its folders give included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An array, frame, column, list or tensor of numbers in, one dense tensor out that shares its memory where it can."""
+"""A dense tensor from an array, frame, column, list or tensor of numbers; memory is shared where it can be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns of text read as what they say: numbers, truth values, dates, times of day or labels, the same from any file or frame.
+"""Read columns of text as numbers, truth values, dates, times of day or labels, the same from any file or frame.
 
 U different texts of n cells
 """
@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv
 
+from mbgd.data.bad_cells import MOSTLY, NOT_A_NUMBER, NOT_AS_WRITTEN, PLAIN, WRITTEN, first_bad_cell
 from mbgd.data.cells import BLANKS, QUESTIONABLE, Cells
-from mbgd.data.moments import read_moments
 from mbgd.data.order import IntArray
-from mbgd.data.slips import MOSTLY, NOT_A_NUMBER, NOT_AS_WRITTEN, PLAIN, WRITTEN, first_slip
+from mbgd.data.timestamps import read_timestamps
 from mbgd.errors import DataError
 
 # what may be anything but labels, told by its first signs: true, inf, 5, -5, $5, EUR 5, 2024-01-31, 12:30
@@ -141,11 +141,11 @@ def _read_column(
         return column
     if (typed := _typed(texts)) is not None:
         return typed.take(column.indices)
-    slip = first_slip(texts, rows=rows, first=_first_rows(column))
-    if slip is None or cells.door == "model" or name in cells.labels:
+    bad = first_bad_cell(texts, rows=rows, first=_first_rows(column))
+    if bad is None or cells.door == "model" or name in cells.labels:
         return column
-    text, row = texts[slip.code].as_py(), int(_first_rows(column)[slip.code])
-    raise DataError(f"{where(row)}, column {name!r}: {text!r} {slip.why}; {cells.instead(name)}")
+    text, row = texts[bad.code].as_py(), int(_first_rows(column)[bad.code])
+    raise DataError(f"{where(row)}, column {name!r}: {text!r} {bad.why}; {cells.instead(name)}")
 
 
 def _typed(texts: pa.Array) -> pa.Array | None:
@@ -162,8 +162,8 @@ def _typed(texts: pa.Array) -> pa.Array | None:
     ).column(0)
     if not is_text(found.type):
         return found.combine_chunks() if found.num_chunks != 1 else found.chunk(0)
-    moments = read_moments(texts)
-    return moments.column() if moments.known.all() else None
+    times = read_timestamps(texts)
+    return times.column() if times.known.all() else None
 
 
 def _as_numbers(column: pa.DictionaryArray, name: str, *, cells: Cells, where: Callable[[int], str]) -> pa.Array:

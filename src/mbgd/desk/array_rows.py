@@ -1,4 +1,4 @@
-"""Rows in, a model's answers out: columns of a frame found by name, rows of another shape than the model takes refused."""
+"""Check the rows that a model of arrays is to predict: their width, and a frame's columns by name."""
 
 from __future__ import annotations
 

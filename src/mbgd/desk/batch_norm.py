@@ -1,4 +1,4 @@
-"""A model with BatchNorm: how an epoch is cut into batches so that none has a single row, and what is refused where one has."""
+"""Batches for a model with BatchNorm, which needs two rows or more in each: how an epoch is cut, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a knob may be, as data: a value in, the same value checked and made plain out, or one sentence."""
+"""Bounds of the knobs, as data: each checks a value, makes it plain and says what it demands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
 
-from mbgd.errors import PlanError, did_you_mean, speaks_as_the_command
+from mbgd.errors import PlanError, at_the_command, did_you_mean
 from mbgd.measure.own_metric import OwnBound
 
 _SHOWN = 60  # characters of a value in a message; what is longer is named by its type
@@ -276,9 +276,7 @@ class Either:
 
     @property
     def demand(self) -> str:
-        words = [
-            bound for bound in self.bounds if not (speaks_as_the_command() and isinstance(bound, Given | OwnBound))
-        ]
+        words = [bound for bound in self.bounds if not (at_the_command() and isinstance(bound, Given | OwnBound))]
         return " or ".join(bound.demand for bound in words)
 
     def accepts(self, value: Any) -> bool:

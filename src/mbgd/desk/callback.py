@@ -1,4 +1,4 @@
-"""A user's function that is called once an epoch with what was seen, and may ask for the end."""
+"""The user's callback: called once an epoch with the scores so far, it returns True to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warn of the rows of a call, at the line of the user's that made it."""
+"""Warn about the rows of a call, with the line of the user's code that made it."""
 
 from __future__ import annotations
 

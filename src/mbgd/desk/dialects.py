@@ -1,4 +1,4 @@
-"""How the CSV files of a plan are written, and those that a trained model is given."""
+"""The CSV dialect of a plan's files, and that of the files a trained model is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several models of one target in, their mean out, with the face of one of them; into the one-file model."""
+"""Several models of one target whose mean predicts, with the methods of one; saved as one file."""
 
 from __future__ import annotations
 

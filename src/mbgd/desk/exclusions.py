@@ -1,4 +1,4 @@
-"""What two knobs of a plan exclude together, beyond what each may be by itself."""
+"""Knobs of a plan that exclude each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model and rows in, the rows with inputs of the types that it takes and the shape of its outputs out, seen on two rows."""
+"""The inputs of a module in the types that it takes, and the shape of its outputs, found on two rows."""
 
 from __future__ import annotations
 

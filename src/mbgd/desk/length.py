@@ -1,4 +1,4 @@
-"""How many updates a run is planned to make, and the rows that its schedule counts on."""
+"""The number of updates that a run is planned to make, and the rows that its schedule counts on."""
 
 from __future__ import annotations
 

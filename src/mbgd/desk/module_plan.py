@@ -1,4 +1,4 @@
-"""The plan of a training of the user's own module: what is given, and what a DataLoader was made to do."""
+"""A checked plan for the user's own module, with the settings of the DataLoader that it is trained on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mbgd.desk.knobs import Knobs
-from mbgd.desk.loaders import words_of
+from mbgd.desk.loader_plan import words_of
 from mbgd.desk.plan import Plan, make_plan
 from mbgd.errors import PlanError
 

@@ -1,4 +1,4 @@
-"""A trained model in, predictions for one row at a time out, in microseconds: plain NumPy, without torch.
+"""Predict one row at a time, in microseconds: plain NumPy, without torch.
 
 F numbers · O outputs of a row · T targets · C classes · Q quantile levels
 """

@@ -1,4 +1,4 @@
-"""A table's files and a plan in, its rows with their targets, and which of them teach what, out; nothing is learned yet."""
+"""A table's rows with their targets and the sets they belong to, before anything is learned from them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from mbgd.data import manifest
 from mbgd.data.cells import Cells, missing_words
+from mbgd.data.concat import plain_type
 from mbgd.data.encode.target import Target, task_said
 from mbgd.data.encode.targets import Targets, have_targets, learn_targets
 from mbgd.data.table import Table, open_table
 from mbgd.data.text import is_text
-from mbgd.data.united import plain_type
 from mbgd.desk.dialects import dialect_of
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor

@@ -1,4 +1,4 @@
-"""A source whose rows are ready and a plan in, the parts that train a model out; every choice made is written down."""
+"""Everything that trains a model, made from a plan and rows that are ready; every choice made is written down."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model file in, or a trained model in memory, what it is made of out: facts as JSON and arrays; without torch for a file."""
+"""The facts and arrays of a trained model, from its file or from memory; without torch for a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every knob of a training run with its unit, bounds, default and help: words in, a checked frozen Plan out."""
+"""Every knob of a training run, with its unit, bounds, default and help; checked as a frozen Plan."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from mbgd.desk.bounds import (
 )
 from mbgd.desk.exclusions import check_together
 from mbgd.desk.foreign import unknown
-from mbgd.desk.knob import documented, plain, shallow
-from mbgd.desk.knob import knob as _knob
+from mbgd.desk.knob_field import documented, plain, shallow
+from mbgd.desk.knob_field import knob as _knob
 from mbgd.errors import PlanError
 from mbgd.measure.own_metric import OwnBound
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mbgd.desk.bounds import check, shown
 from mbgd.desk.foreign import unknown
-from mbgd.desk.knob import plain
+from mbgd.desk.knob_field import plain
 from mbgd.desk.plan import Plan, make_plan
 from mbgd.errors import PlanError
 

@@ -1,4 +1,4 @@
-"""A trained module with its encoder and target in, predictions for new rows out; into the one-file model, and from its facts."""
+"""Predict new rows with a trained module, its encoder and its target; saved as one file, and made again from it."""
 
 from __future__ import annotations
 

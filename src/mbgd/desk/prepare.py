@@ -1,4 +1,4 @@
-"""A model, rows and a plan in, the parts that train it out: shapes, types and targets checked once, here."""
+"""Prepare the training of a module: its rows, shapes and types are checked once, here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mbgd.data.source import ArraySource, Rows, Source, batch_rows, first_row, r
 from mbgd.data.sparse import SparseSource
 from mbgd.data.split import hold_out
 from mbgd.desk.inputs import dtype_of, fitting_inputs
-from mbgd.desk.loaders import draws_of, rows_of_a_sampler
+from mbgd.desk.loader_plan import draws_of, rows_of_a_sampler
 from mbgd.desk.machine import choose_device, fits
 from mbgd.desk.parts import Held, Parts, assemble
 from mbgd.desk.plan import Plan

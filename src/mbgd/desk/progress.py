@@ -1,4 +1,4 @@
-"""Looks at a training in, a progress bar on stderr or in a notebook out; plain lines where stderr is no terminal."""
+"""Show the progress of a training: a bar on stderr or in a notebook, or plain lines where stderr is no terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a plan's learning rate moves: its schedule and an optimizer in, a factor for each update and torch's scheduler out."""
+"""The learning rate of a plan: a factor for each update, by a named schedule, a function or a scheduler of torch's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mbgd.desk.knob import plain
+from mbgd.desk.knob_field import plain
 from mbgd.desk.plan import Plan
 from mbgd.errors import PlanError
 from mbgd.loop.steps import BySteps, Constant, RateFactor, no_schedule

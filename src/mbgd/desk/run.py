@@ -1,4 +1,4 @@
-"""The doors to training a module: a module and rows in, a finished Run out; the loop itself for whoever wants it."""
+"""Train a module: `fit`, which returns a finished Run, and `steps`, the loop itself."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mbgd.desk.progress import watch
 from mbgd.desk.recorder import Recorder
 from mbgd.desk.recover import recovered
 from mbgd.desk.result import Run
-from mbgd.desk.resumed import check_same_rate
+from mbgd.desk.same_schedule import check_same_rate
 from mbgd.desk.signatures import shows_knobs
 from mbgd.desk.standing import Standing
 from mbgd.desk.streamed import check_numbered

@@ -1,4 +1,4 @@
-"""A table's opened rows and a plan of several models in, each trained in turn, their mean and its honest scores out."""
+"""Train several models of a table (folds, members), and score their mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions that take knobs: their signature as help and editors show it, with every knob and its default."""
+"""Show every knob and its default in the signature of a function that takes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table and a plan in, its rows encoded, split and ready to train a model of our own out."""
+"""A table's rows encoded and split, ready to train a network of MBGD's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words for a table's training in, a checked plan with the defaults of tables out."""
+"""A checked plan for a table, with the defaults of tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mbgd.desk.bounds import shown
-from mbgd.desk.knob import shallow
+from mbgd.desk.knob_field import shallow
 from mbgd.desk.plan import Plan, make_plan
 from mbgd.desk.planned import from_json
 from mbgd.desk.presets import preset_values

@@ -1,4 +1,4 @@
-"""A table's rows and a plan in, one model trained, and its honest scores, out."""
+"""Train one model of a table's rows and score it on rows that it never saw."""
 
 from __future__ import annotations
 

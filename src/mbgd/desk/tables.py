@@ -1,4 +1,4 @@
-"""The doors for tables: a file or frame and a target in, a finished Run with honest scores out."""
+"""Train on a table: `fit_table` takes a file or frame and a target, and returns a finished Run with honest scores."""
 
 from __future__ import annotations
 

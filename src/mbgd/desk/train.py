@@ -1,4 +1,4 @@
-"""What happens between two yields of the loop: parts in, looks out one after the other, how it ended last."""
+"""The training loop of a run: looks at validation, early stopping, checkpoints and the callback, between two chunks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mbgd.desk.plan import Plan
 from mbgd.desk.recorder import Recorder, Saved
 from mbgd.desk.recover import gone_back, kept, record, slowed, tried
 from mbgd.desk.standing import Standing
-from mbgd.desk.unscored import check_scores
+from mbgd.desk.undefined_scores import check_scores
 from mbgd.errors import DivergenceError
 from mbgd.loop.progress import Progress
 from mbgd.loop.steps import Steps, factor_after, steps, weighted_mean

@@ -1,4 +1,4 @@
-"""Arrays of numbers in, inputs of a network out: each column centred and scaled by the training rows, 0/1 columns as they are.
+"""Inputs of a network from an array: each column is centred and scaled by the training rows, 0/1 columns stay as they are.
 
 n rows · F columns
 """

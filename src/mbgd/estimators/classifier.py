@@ -1,4 +1,4 @@
-"""Rows and their classes in, probabilities and classes of new rows out: `mbgd.fit` behind scikit-learn's interface."""
+"""`MBGDClassifier`: `mbgd.fit` behind scikit-learn's interface for classifiers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A module of the user's own, or what makes one, in; a scikit-learn classifier or regressor, by its loss, out."""
+"""`MBGDEstimator`: a module of the user's own as a scikit-learn classifier or regressor, by its loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An estimator with its parameters and rows in, its network trained by the desk and its fitted attributes set out."""
+"""Fit an estimator: its network is trained by the desk, and its fitted attributes are set."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mbgd.estimators.arrays import AsTheyAre
 from mbgd.estimators.labels import Labels, Scale, in_own_words
 from mbgd.estimators.network import Array, Network, check_same_shape, learn_road, new_module
 from mbgd.estimators.read import Rows, n_rows, read_more, read_training, read_weight
-from mbgd.estimators.running import scaled_anew, seen_in
+from mbgd.estimators.running_scales import scaled_anew, seen_in
 from mbgd.estimators.watch import loss_curve, validation_curve, watched
 from mbgd.estimators.words import check_class_weight, for_one_pass, plain_value, plan_of, seed_of
 from mbgd.forks import after_fork

@@ -1,4 +1,4 @@
-"""Targets as scikit-learn has them in, as a loss takes them out; and predictions made labels or numbers again.
+"""Targets as scikit-learn has them, made those of a loss; and predictions made labels or numbers again.
 
 n rows · C classes · L labels a row, each 0 or 1 · T targets
 """

@@ -1,4 +1,4 @@
-"""What `fit` leaves: the network with how rows become its inputs and outputs become answers; new rows in, answers out.
+"""The fitted network of an estimator, with how rows become its inputs and outputs become answers.
 
 n rows · K outputs · F columns
 """
@@ -22,7 +22,7 @@ from mbgd.estimators.arrays import AsTheyAre, Entries, Numbers, learn_entries, l
 from mbgd.estimators.frames import Columns, learn_columns
 from mbgd.estimators.labels import Labels, Scale
 from mbgd.estimators.read import Rows, n_rows
-from mbgd.estimators.running import Seen
+from mbgd.estimators.running_scales import Seen
 from mbgd.forks import after_fork
 from mbgd.model.build import mlp
 from mbgd.model.table import TableModel

@@ -1,4 +1,4 @@
-"""X as users hold it in, checked as scikit-learn checks it out: an array or CSR matrix of floats, or a table; the only place
+"""Check X as scikit-learn does: an array or CSR matrix of floats, or a table; the only place
 that sees X."""
 
 from __future__ import annotations

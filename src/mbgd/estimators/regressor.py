@@ -1,4 +1,4 @@
-"""Rows and numbers in, the numbers of new rows out: `mbgd.fit` behind scikit-learn's interface."""
+"""`MBGDRegressor`: `mbgd.fit` behind scikit-learn's interface for regressors."""
 
 from __future__ import annotations
 

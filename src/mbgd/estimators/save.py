@@ -1,4 +1,4 @@
-"""A fitted estimator as the desk has its model: what `mbgd.load` gives of its one-file model, and `mbgd.export` writes."""
+"""A fitted estimator as `mbgd.load` has its model, which `mbgd.export` writes as well."""
 
 from __future__ import annotations
 

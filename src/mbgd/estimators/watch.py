@@ -1,4 +1,4 @@
-"""A training look by look in, its curves and what a callback or the screen was told on the way out."""
+"""Follow the training of an estimator: its curves, its callback and what the screen shows."""
 
 from __future__ import annotations
 

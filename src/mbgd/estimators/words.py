@@ -1,4 +1,4 @@
-"""The parameters of an estimator in, a checked plan out; a word of another library is answered with the one here."""
+"""The plan of an estimator, checked, from its parameters; a word of another library is answered with the one here."""
 
 from __future__ import annotations
 

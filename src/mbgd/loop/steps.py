@@ -1,4 +1,4 @@
-"""Chunks and an engine in, one `Steps` a chunk out: mini-batch gradient descent as a generator."""
+"""Mini-batch gradient descent as a generator: one `Steps` a chunk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model and a source in, its predictions in the order of the rows, or its scores, out; the model is left as it was.
+"""Predict the rows of a source, or score them; the model is left as it was.
 
 B rows of a batch
 """

@@ -1,4 +1,4 @@
-"""Predictions, targets and weights in, chunk by chunk; scores out: weighted sums in float64, cut anywhere.
+"""Metrics as weighted sums in float64, chunk by chunk, wherever the chunks are cut.
 
 B rows of a chunk · C classes · T outputs
 """

@@ -1,4 +1,4 @@
-"""A metric of the user's own: a function of true and predicted values, and which way is better."""
+"""A metric of the user's own: a function of (y_true, y_pred), and which way is better."""
 
 from __future__ import annotations
 

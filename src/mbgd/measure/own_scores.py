@@ -1,4 +1,4 @@
-"""Predictions and targets of all scored rows, kept for a metric of the user's own, which takes them at once.
+"""Scores by a metric of the user's own, which takes the predictions and targets of all rows at once.
 
 B rows of a chunk · N rows in all · C classes
 """

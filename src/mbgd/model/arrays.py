@@ -1,4 +1,4 @@
-"""What a file says of a network and its arrays in, the same network over one row in NumPy out: for serving without torch.
+"""A saved network over one row in plain NumPy, for serving without torch.
 
 F numbers · C category columns · E numbers embedded · K bins · H columns of ones and zeros · I inputs of the first layer
 M members

@@ -1,4 +1,4 @@
-"""A chunk in, its updates made one after the other by torch's autograd and optimizer; works for every module."""
+"""Make the updates of a chunk by torch's autograd and optimizer; works for every module."""
 
 from __future__ import annotations
 

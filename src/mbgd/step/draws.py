@@ -1,4 +1,4 @@
-"""Whether a model, a loss or an optimizer may draw from torch's global generator: all threads of a process share it."""
+"""Whether a model, loss or optimizer may draw from torch's global generator, which all threads of a process share."""
 
 from __future__ import annotations
 

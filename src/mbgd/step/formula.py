@@ -1,4 +1,4 @@
-"""A loss's arithmetic and the model's output shape in, a function from a batch to one loss a row, shape (B,), out.
+"""The formula of a loss for a model's output shape: one value a row, shape (B,).
 
 B rows of a batch · C classes or outputs · * positions of a row
 """

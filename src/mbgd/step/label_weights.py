@@ -1,4 +1,4 @@
-"""What each label of a batch counts: the weight of its class, or nothing where it is ignored.
+"""The weight of each label of a batch: that of its class, or 0 where it is ignored.
 
 B rows of a batch · * positions of a row, none where it has one label
 """

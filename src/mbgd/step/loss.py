@@ -1,4 +1,4 @@
-"""A loss by name, torch.nn module or callable and the model's output shape in, a `Loss` out: one value a row, never reduced.
+"""A Loss, one value a row and never reduced, from a name, a module of torch.nn or a function.
 
 B rows of a batch · C classes
 """

@@ -1,4 +1,4 @@
-"""Everything that a step changes, as a value: parameters, buffers, optimizer, average and global generators, out and back in."""
+"""Everything that a step changes, as a value: parameters, buffers, optimizer, average and generators; captured and restored."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def capture(updater: Updater) -> State:
 def restore(updater: Updater, state: State) -> None:
     """Put a captured state back, in place: whoever holds the model's tensors sees the old numbers again. Raises SavedFileError
     for another architecture or optimizer."""
-    found = [(value, _of_shape(state.tensors, name, value)) for name, value in model_tensors(updater.model).items()]
-    _check_optimizer(updater.optimizer, state.facts)  # after the model, whose parameters are what it has groups of
+    held_by_model = model_tensors(updater.model)
+    held_by_model |= {f"average.{i}": value for i, value in enumerate(updater.average or ())}
+    saved_values = [(value, _of_shape(state.tensors, name, value)) for name, value in held_by_model.items()]
+    _check_optimizer(updater.optimizer, state.facts)
     with torch.no_grad():
-        for value, saved in found:
+        for value, saved in saved_values:
             value.copy_(saved)
-        for i, value in enumerate(updater.average or ()):
-            value.copy_(_of_shape(state.tensors, f"average.{i}", value))
     optimizer = updater.optimizer
     held: list[dict[str, Any]] = [
         dict(state.facts["optimizer"].get(str(n), {})) for n in range(len(_parameters(optimizer)))

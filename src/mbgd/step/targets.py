@@ -1,4 +1,4 @@
-"""The whole target in, checked once and of the shape and dtype that a loss wants out; errors name the row.
+"""The target, checked once and in the shape and dtype that a loss wants; errors name the row.
 
 n rows · C classes · * positions of a row
 """

@@ -1,4 +1,4 @@
-"""A loss of torch.nn (module or function) in, the same arithmetic unreduced out; those that cannot be are refused by name.
+"""A loss of torch.nn as one value a row, not reduced; those that cannot be are refused by name.
 
 B rows of a batch · C classes · * positions of a row
 """

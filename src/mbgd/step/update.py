@@ -1,4 +1,4 @@
-"""A gradient in `.grad` in, the parameters moved by torch's own optimizer, clipped and averaged where asked."""
+"""Move the parameters by torch's own optimizer, from the gradient in `.grad`; clipped and averaged where asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One of torch's learning rate schedulers in, stepped between two chunks as a loop by hand would; and put back at a resume."""
+"""Run one of torch's learning rate schedulers, stepped between two chunks as a loop by hand would; and restore it at a resume."""
 
 from __future__ import annotations
 

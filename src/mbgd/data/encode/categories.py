@@ -1,5 +1,5 @@
-"""A column of text, labels or truth values in, whole-number codes out: 1..K by frequency, 0 for missing or unseen; of very
-many labels the rarer ones share codes behind K, and so do unseen ones."""
+"""Encode a column of labels as codes: 1..K by frequency, 0 for missing or unseen; rarer ones
+of very many labels share codes behind K, and so do unseen ones."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mbgd.data.bad_cells import are_dates_otherwise
 from mbgd.data.cells import without_point
 from mbgd.data.encode.shared import shared_codes
 from mbgd.data.encode.spelling import Spelling, are_numbers
 from mbgd.data.order import IntArray
-from mbgd.data.slips import are_dates_otherwise
 from mbgd.data.table import Table
 from mbgd.data.text import is_text
 from mbgd.errors import DataError, argument, option

@@ -1,4 +1,4 @@
-"""A column of dates or timestamps in, waves and codes of hour, weekday, month and day of the year out; absolute time is left out.
+"""Encode a column of dates: hour, weekday, month and day of the year as waves and codes; absolute time is left out.
 
 A wave, sine and cosine, says how near two times lie; a code has what is peculiar to a day, such as a holiday, or to an hour.
 """
@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mbgd.data.moments import read_moments
+from mbgd.data.bad_cells import NOT_A_DATE
 from mbgd.data.order import IntArray
-from mbgd.data.slips import NOT_A_DATE
 from mbgd.data.table import Table
 from mbgd.data.text import is_text
+from mbgd.data.timestamps import read_timestamps
 from mbgd.errors import DataError
 
 DAY, HOUR = 86_400, 3_600  # seconds
@@ -221,14 +221,14 @@ def _parsed(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _each(table: Table, name: str, column: pa.ChunkedArray, *, zone: str | None) -> tuple[IntArray, NDArray[np.bool_]]:
     """As `as_seconds`, each text by itself: with a zone, on the clock of `zone` or else in UTC; without one, local."""
     missing = np.asarray(column.is_null().to_numpy(), dtype=bool)
-    moments = read_moments(column.fill_null("1970-01-01").combine_chunks())
-    if not moments.known.all():
-        row = int(np.argmin(moments.known))
+    times = read_timestamps(column.fill_null("1970-01-01").combine_chunks())
+    if not times.known.all():
+        row = int(np.argmin(times.known))
         raise DataError(
             f"{table.where(row)}, column {name!r}: {column[row].as_py()!r} {NOT_A_DATE}; {table.cells.instead(name)}"
         )
-    ticks = moments.ticks
-    if moments.zoned.any() and zone is not None:
+    ticks = times.ticks
+    if times.zoned.any() and zone is not None:
         utc = pa.chunked_array([pa.array(ticks, pa.int64()).cast(pa.timestamp("us", "UTC"))])
-        ticks = np.where(moments.zoned, _local(utc, zone=zone, name=name).cast(pa.int64()).to_numpy(), ticks)
+        ticks = np.where(times.zoned, _local(utc, zone=zone, name=name).cast(pa.int64()).to_numpy(), ticks)
     return np.floor_divide(ticks, _PER_SECOND["us"]), missing

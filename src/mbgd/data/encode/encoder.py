@@ -1,4 +1,4 @@
-"""A table in, the encoder learned from its training rows out; it turns any table of the same columns into numbers and codes."""
+"""Learn the encoder of a table from its training rows; it turns any table of the same columns into numbers and codes."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ class ColumnFacts:
     name: str
     type: str
     kind: str  # number, category, date or "left out"
-    missing: (
-        int  # cells of the whole table, so that a person finds the gaps of the file here; nothing is learned from it
-    )
+    missing: int  # cells of the whole table, for a person who looks for its gaps; nothing is learned from it
     distinct: int  # values among the training rows
     why: str
 

@@ -1,4 +1,4 @@
-"""A column of numbers in, its values scaled by median and quartile range and softened by asinh out, with a missing flag."""
+"""Encode a column of numbers: scaled by median and quartile range, softened by asinh, with a flag for missing ones."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mbgd.data.cells import TRUTH, number
+from mbgd.data.concat import is_number
 from mbgd.data.order import IntArray
 from mbgd.data.table import Table
 from mbgd.data.text import is_text
-from mbgd.data.united import is_number
 from mbgd.errors import DataError, option
 
 FloatArray = NDArray[np.float64]

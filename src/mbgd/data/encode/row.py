@@ -1,4 +1,4 @@
-"""What an encoder has learned and one row of plain values in, its numbers and codes out, in microseconds and without Arrow.
+"""Encode one row of plain values by what an encoder has learned, in microseconds and without Arrow.
 
 F numbers
 """

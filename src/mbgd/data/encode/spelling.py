@@ -1,4 +1,4 @@
-"""The code of a label by its text, and where labels are numbers or truth values, by what another text of the same says."""
+"""Find the code of a label by its text, or by its value where labels are numbers or truth values: 3, 3.0 and 03 are one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The target column in, its task, classes and scale out, and the values as a loss takes them."""
+"""Encode the target: its task, classes and scale are learned, and its values are given as a loss takes them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mbgd.data.concat import is_number
 from mbgd.data.encode.categories import plain_name
 from mbgd.data.encode.numbers import FloatArray, as_floats, check_finite
 from mbgd.data.encode.spelling import Spelling
 from mbgd.data.order import IntArray
 from mbgd.data.table import Table
 from mbgd.data.text import is_text
-from mbgd.data.united import is_number
 from mbgd.errors import DataError, PlanError, argument, did_you_mean, option
 
 Task = Literal["regression", "classification"]

@@ -1,4 +1,4 @@
-"""Labels that training did not know among the rows to predict: counted over the blocks of a table, and told in sentences."""
+"""Count the labels that training did not know among the rows to predict, and warn of them."""
 
 from __future__ import annotations
 

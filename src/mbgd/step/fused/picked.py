@@ -40,8 +40,8 @@ def lay_out_picked(net: Net, into: Data, data: Data, start: int, rows: int) -> N
 
 @part
 def known(code: int, limit: int) -> int:
-    """A code, or 0, which stands for what is unknown, where the model has none such: `Door` refuses those at the start, and whoever
-    owns the rows may write to them later."""
+    """The code, or 0 (unknown) where the model has no such code: `BoundsCheck` refuses those at the start, and whoever owns
+    the rows may write others there later."""
     return code if np.uint64(code) < np.uint64(limit) else 0
 
 

@@ -1,4 +1,4 @@
-"""A chunk of sparse rows in, its updates made in one compiled call; the same numbers as from dense ones.
+"""Make the updates of a chunk of sparse rows in one compiled call; the same numbers as from dense ones.
 
 The rows stay where they lie. H units of the first layer
 """
@@ -20,7 +20,7 @@ from mbgd.errors import PlanError
 from mbgd.step.fused.arena import NUMPY, edges_of, uses_blas
 from mbgd.step.fused.binding import REMEDY, UNDECAYED, Binding
 from mbgd.step.fused.blas_threads import blas_threads
-from mbgd.step.fused.door import Door
+from mbgd.step.fused.bounds_check import BoundsCheck
 from mbgd.step.fused.finite import all_finite
 from mbgd.step.fused.layout import Batches, Data, Floats, Memory, Moves, Net, Sparse
 from mbgd.step.fused.program import Program
@@ -62,7 +62,7 @@ class SparseEngine:
         self._dense, self._fades_over, self._decay_fades_over = dense, fades_over, decay_fades_over
         self._weight, self._by_blas = weight_of(program), uses_blas(program)
         self._calls = calls_of(NUMPY[program.dtype], by_blas=self._by_blas)
-        self._door = Door(program, updater.model)
+        self._bounds = BoundsCheck(program, updater.model)
         self._binding: Binding | None = None
 
     @contextmanager
@@ -71,7 +71,7 @@ class SparseEngine:
         if self._binding is not None:
             yield
             return
-        self._door.check_model()
+        self._bounds.check_model()
         self._binding = Binding(self.program, self.updater)
         try:
             self._binding.attach()
@@ -95,7 +95,7 @@ class SparseEngine:
             del state[self._weight]
 
     def run(self, chunk: Chunk, batches: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Tensor:
-        self._door.check_model()
+        self._bounds.check_model()
         with self.bound():
             binding = self._binding
             assert binding is not None  # bound() has made it
@@ -172,7 +172,7 @@ class SparseEngine:
             w=empty if w is None else w[places].to(dtype).numpy(),
             picked=_NO_LABELS,
         )
-        self._door.check_chunk(chunk, data)
+        self._bounds.check_chunk(chunk, data)
         return data
 
     def predicting(self) -> Forward:

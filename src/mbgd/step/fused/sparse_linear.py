@@ -1,4 +1,4 @@
-"""A chunk of batches of sparse rows in, plain updates of a linear model with one output made in one call.
+"""Plain SGD updates of a linear model with one output, for a chunk of sparse rows, in one call.
 
 A step reads and moves the weights of the columns that its rows have, and no others. Decay takes from all of them at every
 step, so it is kept apart, as one factor s: theta = s v, with

@@ -1,4 +1,4 @@
-"""A chunk in, its updates made in one compiled call that has let go of the GIL; the same numbers as autograd's."""
+"""Make the updates of a chunk in one compiled call that holds no GIL; the same numbers as autograd's."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from mbgd.step.fused.arena import NUMPY, bent_columns, edges_of, uses_blas
 from mbgd.step.fused.binding import Binding
 from mbgd.step.fused.blas import address_of_gemm
 from mbgd.step.fused.blas_threads import blas_threads
+from mbgd.step.fused.bounds_check import BoundsCheck
 from mbgd.step.fused.codes import NONE, Named
-from mbgd.step.fused.door import Door
 from mbgd.step.fused.finite import all_finite
 from mbgd.step.fused.gradient import NOTHING_MOVES, Still
 from mbgd.step.fused.layout import DECAY, OUTPUTS, SETTINGS, Batches, Calls, Data, Floats, Memory, Moves, Net
@@ -76,7 +76,7 @@ class FusedEngine:
         self._dtype = NUMPY[program.dtype]
         self._by_blas = uses_blas(program)
         self._calls = calls_of(self._dtype, by_blas=self._by_blas, members=program.layers[-1].copies)
-        self._edges, self._door = edges_of(program), Door(program, updater.model)
+        self._edges, self._bounds = edges_of(program), BoundsCheck(program, updater.model)
         self._is_linear = is_linear(program)
         self._lying: tuple[Rows, Data] | None = None  # rows that were not gathered, and what kernels read of them
 
@@ -86,7 +86,7 @@ class FusedEngine:
         if self._binding is not None:
             yield
             return
-        self._door.check_model()
+        self._bounds.check_model()
         self._binding = Binding(self.program, self.updater)
         try:
             self._binding.attach()
@@ -101,7 +101,7 @@ class FusedEngine:
             binding.release()
 
     def run(self, chunk: Chunk, batches: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Tensor:
-        self._door.check_model()
+        self._bounds.check_model()
         with self.bound():
             binding = self._binding
             assert binding is not None  # bound() has made it
@@ -118,7 +118,7 @@ class FusedEngine:
 
     def gradient(self, chunk: Chunk, batch: int) -> Tensor:
         updater, trained = self.updater, self.updater.trained()
-        self._door.check_model()
+        self._bounds.check_model()
         with evaluating(updater.model), torch.no_grad():
             still = Still(self.program, trained)
             one = self._batches(chunk, range(batch, batch + 1), rate_factors=np.ones(len(chunk)), steps_done=0)
@@ -127,7 +127,7 @@ class FusedEngine:
             return updater.flat([still.gradient_of(tensor) for tensor in trained])
 
     def predicting(self) -> Forward:
-        self._door.check_model()
+        self._bounds.check_model()
         with evaluating(self.updater.model), torch.no_grad():
             still = Still(self.program, ())
             net = net_of(self.program, still, edges=self._edges, seed=self.seed)
@@ -136,7 +136,7 @@ class FusedEngine:
             x = [*parts, *named.values()]
             found = np.empty((len(x[0]), net.layers[-1, OUTPUTS]), self._dtype)
             data = self._inputs(x)
-            self._door.check_inputs(x, data)
+            self._bounds.check_inputs(x, data)
             with blas_threads(self.threads) if self._by_blas else nullcontext():
                 run_outputs(self._calls, net, still.memory, data, found.reshape(-1), len(found))
             return torch.from_numpy(found)
@@ -171,9 +171,9 @@ class FusedEngine:
         else:
             if self._lying is None or self._lying[0] is not chunk.data:
                 self._lying = chunk.data, self._flat_data(chunk.data)
-                self._door.check_codes(self._lying[1])
+                self._bounds.check_codes(self._lying[1])
             data = self._lying[1]._replace(picked=chunk.places)
-        self._door.check_chunk(chunk, data)
+        self._bounds.check_chunk(chunk, data)
         return data
 
     def _flat_data(self, rows: Rows) -> Data:

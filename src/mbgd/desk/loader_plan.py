@@ -1,4 +1,4 @@
-"""A DataLoader in, what it was made to do out: words of a plan, and the rows that a sampler of one's own draws."""
+"""A DataLoader's settings as knobs of a plan, and the rows that its own sampler draws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts of dates and times read as the times that they are, cell by cell: an offset, 9 digits of a second, one-digit months.
+"""Read text as timestamps, cell by cell: with or without a zone, up to 9 digits of a second, one-digit months.
 
 n texts
 """
@@ -26,7 +26,7 @@ _MICRO = 1_000_000
 
 
 @dataclass(frozen=True)
-class Moments:
+class Timestamps:
     """Microseconds since 1970, each (n,): of UTC where the text has a zone, else of whatever clock was meant; `known` is
     False for a text that is no such time."""
 
@@ -40,7 +40,7 @@ class Moments:
         return pa.array(self.ticks, pa.int64(), mask=~self.known).cast(kind)
 
 
-def read_moments(texts: pa.Array) -> Moments:
+def read_timestamps(texts: pa.Array) -> Timestamps:
     """The time that each text is: '2024-01-31', '2024-1-3 9:15:00.1234567 UTC', '20240131T0915+02:00'; null is none."""
     dashed, compact = (pc.extract_regex(texts, pattern) for pattern in (_DASHED, _COMPACT))
     others = {part.name: values for part, values in zip(compact.type, compact.flatten(), strict=True)}
@@ -61,7 +61,7 @@ def read_moments(texts: pa.Array) -> Moments:
     minutes = ((start + day - 1) * 24 + hour) * 60 + minute - np.where(behind, -away, away)
     ticks = (minutes * 60 + second) * _MICRO + fraction
     zoned = np.asarray(pc.not_equal(pc.fill_null(found["zone"], ""), "").to_numpy(zero_copy_only=False), dtype=bool)
-    return Moments(np.where(known, ticks, 0), zoned & known, known)
+    return Timestamps(np.where(known, ticks, 0), zoned & known, known)
 
 
 def _whole(texts: pa.Array) -> IntArray:

@@ -1,6 +1,6 @@
 """Law: what a chunk may not hold is refused in one sentence before a kernel sees it, and the model is left as it was.
 
-The demands are those of `Door`; a source of the user's own gives the rows, since it may give any.
+The demands are those of `BoundsCheck`; a source of the user's own gives the rows, since it may give any.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A dataset and the rows of each batch in, its batches out, loaded and collated by torch's own DataLoader."""
+"""Read a map-style dataset batch by batch through torch's own DataLoader, workers and collate function included."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OF_WORKERS = ("timeout", "multiprocessing_context", "prefetch_factor", "persist
 BESIDE_STEPS = 1 << 60  # added to an epoch's number, so that no step's draws begin with the same seed
 
 
-class Loaded:
+class DatasetBatches:
     """Reads a map-style dataset batch by batch. What it draws at random in workers is a function of seed, epoch and how many
     there are; in this process it draws from the global generators, as with torch's loader."""
 

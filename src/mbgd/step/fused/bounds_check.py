@@ -1,4 +1,4 @@
-"""A model and rows in, let through to the kernels where they are what the program was made for; else one sentence.
+"""Check a model and its rows before kernels read them: what the program was not made for is refused in one sentence.
 
 Kernels trust the sizes that they are told, and read where labels and codes say. So both are looked at for each chunk: a dataset
 reads its rows anew, and what lies in memory may be written to between two chunks by whoever owns it. Two things are looked at
@@ -24,7 +24,7 @@ _REMEDY = "check the dataset and its collate_fn"
 _NO_PLACES = np.zeros(0, np.int64)
 
 
-class Door:
+class BoundsCheck:
     """What a program was made for, as it was then."""
 
     def __init__(self, program: Program, model: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""A resumed run and what its history says in, a schedule of the user's own that is another one refused."""
+"""Refuse to resume a run with another schedule than the one that it was begun with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One knob of a plan: a field with all that checks, command line, help and reference need to know of it."""
+"""One knob of a plan: a dataclass field with its bound, help, group and default, as the command and the reference show it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scales that go with the rows of `partial_fit`: those of all rows so far, and a network that they are put before.
+"""Scales that move with the rows of `partial_fit`: those of all rows so far, and a network behind them.
 
 Below `FEW` rows the scales say little, and so do the weights: these stay, as behind a StandardScaler whose partial_fit goes
 along. From then on weights are put into the new units, so that predictions stay what they were.

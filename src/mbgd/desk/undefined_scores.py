@@ -1,4 +1,4 @@
-"""Validation rows without a score, refused at the first look: a score that is no number would stop training unnoticed."""
+"""Refuse validation rows whose loss or metric is not a number, at the first look: training would stop by it unnoticed."""
 
 from __future__ import annotations
 

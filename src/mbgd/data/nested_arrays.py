@@ -1,4 +1,4 @@
-"""Arrays in tuples and dicts in, one source of their rows out, and each batch of it in the same tuples and dicts."""
+"""Arrays in tuples and dicts as one source of rows, whose batches have the same tuples and dicts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Shape = None | tuple[Any, ...] | dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Packed:
+class NestedArrays:
     """Rows whose leaves, in order, are those of `shape`."""
 
     source: Source
@@ -45,7 +45,7 @@ def _column(shape: Shape, leaves: Iterator[list[Tensor]]) -> list[Any]:
     return [dict(zip(shape, row, strict=True)) for row in rows] if isinstance(shape, dict) else list(rows)
 
 
-def pack(data: Any, *, sample_weight: Tensor | None = None) -> Packed:
+def pack(data: Any, *, sample_weight: Tensor | None = None) -> NestedArrays:
     """Arrays, tensors, frames or SciPy's sparse matrices, alone or in tuples and dicts, as rows; a weight comes last. Raises
     DataError where lengths differ, and for what holds no numbers."""
     leaves: list[Tensor] = []
@@ -53,17 +53,17 @@ def pack(data: Any, *, sample_weight: Tensor | None = None) -> Packed:
         data = (*data, sample_weight) if isinstance(data, tuple) else (data, sample_weight)
     shape = _unpacked(data, "X" if not isinstance(data, tuple) else "", leaves)
     if leaves and leaves[0].layout == torch.sparse_csr:
-        return Packed(SparseSource(checked(Rows(leaves[0], *leaves[1:], *(None,) * (3 - len(leaves))))), shape)
-    return Packed(ArraySource(checked(Rows(tuple(leaves), None, None))), shape)
+        return NestedArrays(SparseSource(checked(Rows(leaves[0], *leaves[1:], *(None,) * (3 - len(leaves))))), shape)
+    return NestedArrays(ArraySource(checked(Rows(tuple(leaves), None, None))), shape)
 
 
-def of_source(source: Source) -> Packed:
+def of_source(source: Source) -> NestedArrays:
     """A source of one's own: its inputs, then its targets and weights where it has them."""
     first = first_row(source)
     x: Shape = None if isinstance(first.x, Tensor) else tuple(None for _ in first.x)
     x = dict.fromkeys(first.x) if isinstance(first.x, dict) else x
     others = [None for leaf in (first.y, first.w) if leaf is not None]
-    return Packed(source, (x, *others) if others else x)
+    return NestedArrays(source, (x, *others) if others else x)
 
 
 def _unpacked(part: Any, name: str, leaves: list[Tensor]) -> Shape:

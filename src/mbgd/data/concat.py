@@ -1,4 +1,4 @@
-"""The rows of several files as one table: numbers widen to numbers, and text is what it is in the rows of all of them."""
+"""Concatenate the rows of several files: numbers widen to numbers, and text is read by the rows of all files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RawColumns = tuple[pa.Table, frozenset[str] | None]
 """A file as it stands, and which of its columns are text: these names, or all (None) that are no categories."""
 
 
-def united(files: Sequence[TableFile], raws: Sequence[RawColumns], *, cells: Cells) -> RawColumns:
+def concatenated(files: Sequence[TableFile], raws: Sequence[RawColumns], *, cells: Cells) -> RawColumns:
     """All rows. Where one file has a column as text and another as numbers, dates or the like, that text is read first."""
     tables = [_read_alone(file, raw, raws, cells=cells) for file, raw in zip(files, raws, strict=True)]
     schema = tables[0].schema

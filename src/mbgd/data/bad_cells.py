@@ -1,4 +1,4 @@
-"""A column of text and what it was meant to be: the first cell that keeps it from being the numbers or dates of the others."""
+"""The first cell that keeps a column of text from being the numbers or dates that the others are."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mbgd.data.moments import BEGINS_LIKE_A_DATE, read_moments
 from mbgd.data.order import IntArray
+from mbgd.data.timestamps import BEGINS_LIKE_A_DATE, read_timestamps
 
 MOSTLY = 0.8  # share of cells from which a column of text was meant to be something else
 LOOKED_AT = 100  # texts that decide whether dates are written otherwise
@@ -43,7 +43,7 @@ _WRITTEN_OTHERWISE = re.compile(  # 31/1/2020 and 01.31.20 and 2020/01/31 and 31
 
 
 @dataclass(frozen=True)
-class Slip:
+class BadCell:
     """The text of number `code` is not what it was meant to be, as `why` says."""
 
     code: int
@@ -56,7 +56,7 @@ def are_dates_otherwise(texts: Sequence[str]) -> bool:
     return sum(_WRITTEN_OTHERWISE.fullmatch(text) is not None for text in head) >= MOSTLY * max(1, len(head))
 
 
-def first_slip(texts: pa.Array, *, rows: IntArray, first: IntArray) -> Slip | None:
+def first_bad_cell(texts: pa.Array, *, rows: IntArray, first: IntArray) -> BadCell | None:
     """Where four of five cells are numbers, however written, or begin like dates: the first that is none; else None.
 
     `texts` are distinct; `rows` says how many rows hold each and `first` which row is the first to.
@@ -67,11 +67,11 @@ def first_slip(texts: pa.Array, *, rows: IntArray, first: IntArray) -> Slip | No
     if rows[plain | written].sum() >= total:
         words = ~plain & ~written
         if rows[written].sum() > rows[words].sum():
-            return Slip(_earliest(written, first), NOT_AS_WRITTEN)
-        return Slip(_earliest(words, first), NOT_A_NUMBER) if words.any() else None
+            return BadCell(_earliest(written, first), NOT_AS_WRITTEN)
+        return BadCell(_earliest(words, first), NOT_A_NUMBER) if words.any() else None
     dates = _matches(texts, BEGINS_LIKE_A_DATE)
-    if rows[dates].sum() >= total and not (known := read_moments(texts).known).all():
-        return Slip(_earliest(~known, first), NOT_A_DATE)
+    if rows[dates].sum() >= total and not (known := read_timestamps(texts).known).all():
+        return BadCell(_earliest(~known, first), NOT_A_DATE)
     return None
 
 
