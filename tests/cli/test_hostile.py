@@ -79,8 +79,7 @@ def test_the_same_table_written_in_another_way_is_the_same_table(
 
 
 NOT_WRITTEN_SO = (
-    "is not a number as it has to be written: without separators, currency, percent signs or brackets, with a point "
-    "for decimals; "
+    "is not a number written like -1234.5, without separators, currency, percent signs or brackets; "
     "correct the cell, or read the column as text: --categorical x"
 )
 REFUSED: list[tuple[str, bytes, tuple[str, ...], str]] = [

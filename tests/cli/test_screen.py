@@ -43,7 +43,7 @@ def test_help_is_grouped_with_ten_options_first(mbgd: Command, monkeypatch: pyte
     groups = [name for name in found if found[name]]
     assert groups[0] == "Most used"
     assert sorted(found["Most used"]) == sorted(FIRST)
-    assert set(groups[1:]) == {"Data", "Model", "Training", "Limits", "Machine", "Output"}
+    assert set(groups[1:]) == {"Data", "How files are read", "Model", "Training", "Limits", "Machine", "Output"}
     flat = [option for options in found.values() for option in options]
     assert len(flat) == len(set(flat))
     assert "how the learning rate moves: constant, step, cosine, one_cycle (default: one_cycle)" in said.out
@@ -199,7 +199,7 @@ def test_quiet_says_the_scores_and_no_more(mbgd: Command, tables: Path) -> None:
     assert mbgd(*words, "--quiet").err == ""
     notes = [line for line in mbgd(*words).err.splitlines() if not line.startswith("epoch ")]
     assert notes == [
-        "note: y: regression: a number with 394 different values",
+        "note: the task for y is regression: a number with 394 different values",
         "note: column 'key' is left out: 288 different values in 288 rows look like a key; --categorical key keeps it",
         "note: column 'two' is left out: one value only",
         "note: when orders the rows: a random split may flatter; try --split time:when",

@@ -216,8 +216,8 @@ def test_a_word_in_the_millionth_row_of_numbers_is_named(tmp_path: Path) -> None
     with pytest.raises(DataError) as caught:
         open_table(path)
     assert str(caught.value) == (
-        f"{path}: row 1000000, column 'b': {bad!r} is not a number as it has to be written: without separators, currency, "
-        "percent signs or brackets, with a point for decimals; correct the cell, or read the column as text: categorical=['b']"
+        f"{path}: row 1000000, column 'b': {bad!r} is not a number written like -1234.5, without separators, currency, "
+        "percent signs or brackets; correct the cell, or read the column as text: categorical=['b']"
     )
 
 

@@ -66,7 +66,7 @@ Split: random; test: a share of 0.2; validation: a share of 0.1.
 
 Noted:
 
-- y: regression: a number with 394 different values
+- the task for y is regression: a number with 394 different values
 - column 'two' is left out: one value only
 - when orders the rows: a random split may flatter; try split='time:when'
 

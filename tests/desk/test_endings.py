@@ -96,7 +96,7 @@ def test_a_run_ends_by_min_delta_and_its_resume_too(tmp_path: Path) -> None:
 
 
 def test_min_delta_is_for_patience() -> None:
-    with pytest.raises(PlanError, match="^min_delta needs patience, which it is for, got min_delta=0.1 alone"):
+    with pytest.raises(PlanError, match="^min_delta needs patience, got min_delta=0.1 alone"):
         mbgd.fit(net(), (X, Y), min_delta=0.1, **WORDS)
     with pytest.raises(PlanError, match="^min_delta must be a number at least 0, got -1"):
         mbgd.fit(net(), (X, Y), min_delta=-1, patience=3, **WORDS)

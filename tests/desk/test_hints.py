@@ -21,7 +21,7 @@ N = 2000
 def notices(data: pd.DataFrame, target: str, **words: Any) -> list[str]:
     """But for the first, which is always there: the task and its reason."""
     task, *others = read_rows(data, table_plan({"target": target, **words})).notices
-    assert task.startswith((f"{target}: regression: ", f"{target}: classification: "))
+    assert task.startswith((f"the task for {target} is regression: ", f"the task for {target} is classification: "))
     return others
 
 

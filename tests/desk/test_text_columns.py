@@ -116,21 +116,21 @@ def said(data: Any, target: str, **words: Any) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("values", "words", "line"),
     [
-        (np.arange(N) / 7, {}, "y: regression: a number with 240 different values"),
-        (["no", "yes", "maybe"] * (N // 3), {}, "y: classification: 3 labels of text"),
-        ([True, False] * (N // 2), {}, "y: classification: true or false"),
-        (["true", "False"] * (N // 2), {}, "y: classification: true or false"),
-        ([0, 1, 2] * (N // 3), {}, "y: classification: 3 different whole numbers, which task='regression' predicts as a number"),
-        ([0, 1, 2] * (N // 3), {"task": "regression"}, "y: regression, as asked: a number with 3 different values"),
+        (np.arange(N) / 7, {}, "regression: a number with 240 different values"),
+        (["no", "yes", "maybe"] * (N // 3), {}, "classification: 3 labels of text"),
+        ([True, False] * (N // 2), {}, "classification: true or false"),
+        (["true", "False"] * (N // 2), {}, "classification: true or false"),
+        ([0, 1, 2] * (N // 3), {}, "classification: 3 different whole numbers, which task='regression' predicts as a number"),
+        ([0, 1, 2] * (N // 3), {"task": "regression"}, "regression, as asked: a number with 3 different values"),
         ([0.0, 1.0, None] * (N // 3), {},
-         "y: classification: 2 different whole numbers, which task='regression' predicts as a number"),
+         "classification: 2 different whole numbers, which task='regression' predicts as a number"),
         (["0.0", "1.0", ""] * (N // 3), {},
-         "y: classification: 2 different whole numbers, which task='regression' predicts as a number"),
-        ([0.0, 1.5, None] * (N // 3), {}, "y: regression: a number with 2 different values"),
-        ([0.0, 1.0, 2.0] * (N // 3), {}, "y: regression: a number with 3 different values"),
-        ([0.0, 1.0, None] * (N // 3), {"loss": "poisson"}, "y: regression: a number with 2 different values"),
-        ([f"{i / 7:.3f}" for i in range(N)], {}, "y: regression: a number with 240 different values"),
-        ([f"{i % 7}%" for i in range(N)], {"task": "classification"}, "y: classification, as asked: 7 labels of text"),
+         "classification: 2 different whole numbers, which task='regression' predicts as a number"),
+        ([0.0, 1.5, None] * (N // 3), {}, "regression: a number with 2 different values"),
+        ([0.0, 1.0, 2.0] * (N // 3), {}, "regression: a number with 3 different values"),
+        ([0.0, 1.0, None] * (N // 3), {"loss": "poisson"}, "regression: a number with 2 different values"),
+        ([f"{i / 7:.3f}" for i in range(N)], {}, "regression: a number with 240 different values"),
+        ([f"{i % 7}%" for i in range(N)], {"task": "classification"}, "classification, as asked: 7 labels of text"),
     ],
 )  # fmt: skip
 def test_the_task_and_its_reason_are_said(tmp_path: Path, values: Any, words: dict[str, Any], line: str) -> None:
@@ -138,7 +138,7 @@ def test_the_task_and_its_reason_are_said(tmp_path: Path, values: Any, words: di
     data.to_csv(tmp_path / "t.csv", index=False)
     pq.write_table(pa.Table.from_pandas(data), tmp_path / "t.parquet")
     for given in (data, tmp_path / "t.csv", tmp_path / "t.parquet"):
-        assert said(given, "y", **words)[0] == line
+        assert said(given, "y", **words)[0] == f"the task for y is {line}"
 
 
 @pytest.mark.parametrize("values", [["$1,200", "$950"], ["12%", "7%"], ["(1.5)", "2"], ["1,5", "2,5"]])
@@ -147,7 +147,7 @@ def test_a_target_of_numbers_written_otherwise_is_no_classification(tmp_path: Pa
     data.to_csv(tmp_path / "t.csv", index=False)
     for given in (data, tmp_path / "t.csv"):
         for words in ({}, {"task": "regression"}):
-            with pytest.raises(DataError, match=r"is not a number as it has to be written.*; correct the cell, or predict labels: "
+            with pytest.raises(DataError, match=r"is not a number written like -1234.5.*; correct the cell, or predict labels: "
                                                 r"task='classification'$"):  # fmt: skip
                 said(given, "y", **words)
 

@@ -22,9 +22,18 @@ HIDDEN = {
 }  # of data sets and modules of one's own, which the command has none of
 _LISTS = ("hidden_layer_sizes", "quantiles")  # of numbers, with commas between them
 _TEXT = ("target", "weight", "delimiter", "comment", "split")  # names of columns, which may look like numbers
+_READING = (
+    "delimiter",
+    "header",
+    "columns",
+    "comment",
+    "na_values",
+    "keep_default_na",
+)  # long names: a panel of their own
 PANELS = {
     "first": "Most used",
     "Data": "Data",
+    "Reading": "How files are read",
     "Model": "Model",
     "Training": "Training",
     "Limits": "Limits",
@@ -63,13 +72,16 @@ def with_knobs(command: Callable[..., Any], *, defaults: Mapping[str, Any]) -> C
 def _option(knob: Field[Any], default: Any) -> Parameter:
     """One option, without a default of its own: what is not given is the plan's."""
     flag = "--" + knob.name.replace("_", "-")
-    panel = PANELS["first" if knob.metadata["first"] else knob.metadata["group"]]
+    group = "Reading" if knob.name in _READING else knob.metadata["group"]
+    panel = PANELS["first" if knob.metadata["first"] else group]
     bound, unsaid = knob.metadata["bound"], default is None or default is False or default == ()
     help = meaning(knob) + ("" if unsaid else f" (default: {_text(default)})")
     names: tuple[str, ...] = (flag,)
     kind: Any
     if isinstance(bound, Switch):
-        names, kind = ((f"{flag}/--no-{flag[2:]}",) if knob.default else (flag,)), bool | None
+        names, kind = (flag,), bool | None
+        if knob.default:  # said in words as well: 80 columns cut a long name short
+            names, help = (f"{flag}/--no-{flag[2:]}",), f"{meaning(knob)} (default: True; off: --no-{flag[2:]})"
     else:
         kind = list[str] | None if isinstance(knob.default, tuple) else str | None
     option = typer.Option(*names, help=help, rich_help_panel=panel, show_default=False)

@@ -17,10 +17,7 @@ from mbgd.data.timestamps import BEGINS_LIKE_A_DATE, read_timestamps
 MOSTLY = 0.8  # share of cells from which a column of text was meant to be something else
 LOOKED_AT = 100  # texts that decide whether dates are written otherwise
 NOT_A_NUMBER = "is not a number"
-NOT_AS_WRITTEN = (
-    "is not a number as it has to be written: without separators, currency, percent signs or brackets, with a point for "
-    "decimals"
-)
+NOT_AS_WRITTEN = "is not a number written like -1234.5, without separators, currency, percent signs or brackets"
 NOT_A_DATE = "is not a date such as 2013-01-31 or 2013-01-31 17:05:00"
 PLAIN = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 _MONEY = r"(?:US|CA|AU|NZ|HK|[RCAS])?\p{Sc}|" + "|".join((

@@ -24,7 +24,7 @@ _END = (
     "\x01" * 8
 )  # fed after the last line, and no delimiter: where it comes back inside a cell, a quote was never closed
 _ODD = re.compile("[\0\udc80-\udcff]")  # NUL, and bytes that are no UTF-8 as `surrogateescape` shows them
-_KINDS = {"decimal": "a number as it has to be written: without separators, with a point for decimals",
+_KINDS = {"decimal": "a number written like -1234.5, without separators",
           "int": "a number", "double": "a number", "float": "a number", "bool": "true or false", "date": "a date",
           "timestamp": "a date and time", "time": "a time of day", "string": "text"}  # fmt: skip
 

@@ -182,7 +182,7 @@ def _absent(where: str, name: str, known: Sequence[str], *, is_csv: bool = False
     near = did_you_mean(name, known)
     data = ""
     if is_csv and reads_like_data(known):
-        data = f"; its header reads like a row of values, if the file has no header: {option('header', 'False')}"
+        data = f"; its header reads like a row of values; if the file has no header: {option('header', 'False')}"
     return DataError(f"{where}: there is no column {name!r}{near or f'; it has {listed(known)}'}{data}")
 
 

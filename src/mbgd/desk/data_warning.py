@@ -9,6 +9,8 @@ from types import FrameType
 
 from mbgd.errors import DataWarning
 
+_OURS = ("mbgd", "contextlib")  # a context manager that decorates a method stands between two of our calls
+
 
 def warn_of(sentences: Iterable[str]) -> None:
     """One warning with all that is to be said of the rows of a call, if anything is."""
@@ -17,9 +19,9 @@ def warn_of(sentences: Iterable[str]) -> None:
 
 
 def _depth() -> int:
-    """How many calls up the user's own code is; decorators made by contextlib stand between two calls of ours."""
+    """How many calls up the user's own code is."""
     frame: FrameType | None = sys._getframe(1)
     depth = 0
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("mbgd", "contextlib"):
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
         frame, depth = frame.f_back, depth + 1
     return depth + 1

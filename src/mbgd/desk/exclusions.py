@@ -19,8 +19,6 @@ def check_together(plan: Any) -> None:
     if plan.patience not in (None, "auto") and plan.validation is None and plan.folds is None:
         raise PlanError("patience needs validation rows to look at, got none; give validation=0.1")
     if plan.min_delta and plan.patience is None:
-        raise PlanError(
-            f"min_delta needs patience, which it is for, got min_delta={plan.min_delta:g} alone; give patience=10"
-        )
+        raise PlanError(f"min_delta needs patience, got min_delta={plan.min_delta:g} alone; give patience=10")
     if plan.metric is not None and plan.validation is None and plan.target is None:
         raise PlanError("metric needs validation rows to score, got none; give validation=0.1")

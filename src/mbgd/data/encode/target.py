@@ -158,7 +158,7 @@ def learn_target(table: Table, column: str, *, task: str | None = None, gaps: bo
 
 
 def task_said(table: Table, target: Target, *, asked: bool) -> str:
-    """The task and its reason in one line, as 'churn: classification: 2 labels of text'."""
+    """The task and its reason in one line, such as 'the task for churn is classification: 2 labels of text'."""
     kind, what = table.column(target.name).type, ""
     if not target.classes:
         distinct = int(pc.count_distinct(table.column(target.name)).as_py())
@@ -171,7 +171,7 @@ def task_said(table: Table, target: Target, *, asked: bool) -> str:
         what = f"{len(target.classes):,} different whole numbers"
         other = argument("task", "regression")
         what += "" if asked or pa.types.is_dictionary(kind) else f", which {other} predicts as a number"
-    return f"{target.name}: {target.task}{', as asked' if asked else ''}: {what}"
+    return f"the task for {target.name} is {target.task}{', as asked' if asked else ''}: {what}"
 
 
 def _check_numbers(table: Table, name: str, *, y: NDArray[Any]) -> None:
