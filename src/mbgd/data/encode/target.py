@@ -134,7 +134,10 @@ def learn_target(table: Table, column: str, *, task: str | None = None, gaps: bo
         raise PlanError(f"task must be regression or classification, got {task!r}{did_you_mean(task, TASKS)}")
     kind = _value_type(table.column(column).type)
     if not has_target(table, column).any():
-        raise DataError(f"{table.name}, column {column!r}: every target is missing; name another column as the target")
+        raise DataError(
+            f"{table.name}, column {column!r}: every target is missing; name another column as the target"
+            f"{_or_as_label(table, column)}"
+        )
     if not (is_text(kind) or pa.types.is_boolean(kind) or is_number(kind)):
         raise DataError(
             f"{table.name}, column {column!r}: a target must be numbers or labels, got {kind}; convert it first"
@@ -152,9 +155,19 @@ def learn_target(table: Table, column: str, *, task: str | None = None, gaps: bo
     if len(values) < 2:
         raise DataError(
             f"{table.name}, column {column!r}: classification needs at least two classes, got {values[0]!r} alone; "
-            "add rows of another class, or name another target"
+            f"add rows of another class, or name another target{_or_as_label(table, column)}"
         )
     return Target(column, "classification", tuple(sorted(values)))
+
+
+def _or_as_label(table: Table, name: str) -> str:
+    """The remedy where the most frequent word for missing in a target may be a label; nothing where there is no such."""
+    words = table.words.get(name, {})
+    if not words:
+        return ""
+    word = max(words, key=lambda one: words[one])
+    kept = option("keep_default_na", "False")
+    return f"; {word!r} stands in {words[word]:,} rows and is read as missing: if it is a label, {kept} keeps it"
 
 
 def task_said(table: Table, target: Target, *, asked: bool) -> str:
