@@ -39,7 +39,9 @@ class ColumnFacts:
     name: str
     type: str
     kind: str  # number, category, date or "left out"
-    missing: int  # cells of the whole table, so that a person finds the gaps of the file here; nothing is learned from it
+    missing: (
+        int  # cells of the whole table, so that a person finds the gaps of the file here; nothing is learned from it
+    )
     distinct: int  # values among the training rows
     why: str
 
