@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date, time
+from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,7 +18,7 @@ NO_ARROW = (pa.ArrowException, TypeError, ValueError, OverflowError)  # what Arr
 _WIDE_POLARS = {"Int128", "UInt128"}
 _OF_PANDAS = {"Interval", "Period"}
 _MISSING = {"NAType", "NaTType"}  # of pandas
-_PLAIN = (str, bool, np.bool_, int, np.integer, float, np.floating, Decimal, date, time)  # a datetime is a date
+_PLAIN = (str, bool, np.bool_, int, np.integer, float, np.floating, Decimal, date, time, timedelta)
 _BITS_SHOWN = 256  # of a whole number; of a longer one its length says more
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from mbgd.data.cells import BLANKS, QUESTIONABLE, Cells
+from mbgd.data.clocks import read_clocks
 from mbgd.data.moments import read_moments
 from mbgd.data.order import IntArray
 from mbgd.data.slips import MOSTLY, NOT_A_NUMBER, NOT_AS_WRITTEN, PLAIN, WRITTEN, first_slip
@@ -163,7 +164,12 @@ def _typed(texts: pa.Array) -> pa.Array | None:
     if not is_text(found.type):
         return found.combine_chunks() if found.num_chunks != 1 else found.chunk(0)
     moments = read_moments(texts)
-    return moments.column() if moments.known.all() else None
+    if moments.known.all():
+        return moments.column()
+    clocks = read_clocks(
+        texts
+    )  # days alone, as in '30 days', are labels until something says how long a part of one is
+    return clocks.column() if clocks.known.all() and not clocks.only_days.all() else None
 
 
 def _as_numbers(column: pa.DictionaryArray, name: str, *, cells: Cells, where: Callable[[int], str]) -> pa.Array:

@@ -144,7 +144,9 @@ def as_floats(table: Table, name: str, *, truth: bool = False) -> FloatArray:
         column = column.cast(pa.uint8())
     elif pa.types.is_decimal(kind) or pa.types.is_float16(kind):
         column = column.cast(pa.float64())
-    elif not (is_number(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+    elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):  # NaT as a float would be a number
+        column = column.cast(pa.int32() if pa.types.is_date32(kind) else pa.int64())
+    elif not is_number(kind):
         raise DataError(
             f"{table.name}, column {name!r}: values of type {kind} are no numbers; convert them, or leave it out: "
             f"{option('drop', name)}"
