@@ -271,3 +271,15 @@ def test_a_gap_of_dates_as_numbers_is_missing(tmp_path: Path) -> None:
     days = pd.Series(pd.to_datetime(["1970-01-02", None, "1970-01-04"]))
     kept = as_floats(open_table(pd.DataFrame({"c": days})), "c")
     assert kept / kept[0] == pytest.approx([1, np.nan, 3], nan_ok=True)
+
+
+def test_whole_numbers_to_the_base_16_are_the_same_at_prediction(tmp_path: Path) -> None:
+    codes = np.arange(N) * 7 % 251
+    frame = meant()[["size", "y"]].assign(c=[hex(code) if code % 3 else str(code) for code in codes])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    run = mbgd.fit_table(tmp_path / "t.csv", "y", **QUICK)
+    expected = run.predict(frame.assign(c=codes))
+    for data in (tmp_path / "t.csv", frame, pl.from_pandas(frame)):
+        assert run.predict(data) == pytest.approx(expected, abs=1e-6)
+    assert [run.predict_one(row) for row in frame[:6].to_dict("records")] == pytest.approx(expected[:6], abs=1e-5)
+    assert np.ptp(expected) > 1e-6
