@@ -82,26 +82,36 @@ def option(name: str, value: str) -> str:
 
 def argument(name: str, value: str) -> str:
     """An argument of Python with its value: so it stands in notes, which are kept with a run, whoever began it."""
+    if name == "columns":
+        return f"columns={value.split(',')}"
     if value == "False":
         return f"{name}=False"
     return f"{name}=[{value!r}]" if name in ("categorical", "numeric", "drop") else f"{name}={value!r}"
 
 
 _ARGUMENT = re.compile(
-    r"\b(categorical|numeric|drop|split|task|target|threshold_for)=\[?'((?:[^'\\]|\\.)*)'\]?|\b(\w+)=False"
+    r"\b(categorical|numeric|drop|split|task|target|threshold_for|delimiter|comment)=\[?'((?:[^'\\]|\\.)*)'\]?|\b(\w+)=False"
 )
 
 
 def as_options(text: str) -> str:
     """A note as the command says it, with options in place of arguments."""
+    text = _COLUMNS.sub(lambda found: "--columns " + found[1].replace("', '", ","), text)
     return _ARGUMENT.sub(
         lambda found: (
-            f"--no-{found[3].replace('_', '-')}" if found[3] else f"--{found[1].replace('_', '-')} {found[2]}"
+            f"--no-{found[3].replace('_', '-')}" if found[3] else f"--{found[1].replace('_', '-')} {_word(found[2])}"
         ),
         text,
     )
 
 
+def _word(text: str) -> str:
+    """A word as a command takes it: in quotes where a shell would split it or read a sign in it, and where it is empty."""
+    return f"'{text}'" if re.search(r"^$|[\s;|#&<>*?$`(),\\]", text) and not _LIST.fullmatch(text) else text
+
+
+_COLUMNS = re.compile(r"\bcolumns=\['((?:\w+(?:', ')?)+)'\]")
+_LIST = re.compile(r"\w+(,\w+)+")
 _UNCLEAR = re.compile(r"""[,;'"\\]|^\s|\s$|\s\s|^(\.\.\.)?$""")
 
 

@@ -43,13 +43,13 @@ def test_a_file_without_a_header_is_what_pandas_makes_of_it(tmp_path: Path, colu
     table = read(path, header=False, columns=columns)
     assert table.arrow.to_pydict() == pd.read_csv(path, header=None, names=names).to_dict("list")
     assert table.where(0) == f"{path}: row 1"
-    said = f"{path} is read without a header: its columns are column_1 to column_3; --columns a,b,c names them"
+    said = f"{path} is read without a header: its columns are column_1 to column_3; columns=['a', 'b', 'c'] names them"
     assert table.notices == (() if columns else (said,))
 
 
 def test_a_text_file_of_another_suffix_is_read_where_its_dialect_is_said(tmp_path: Path) -> None:
     path = write(tmp_path / "iris.data", NUMBERS)
-    with pytest.raises(DataError, match="a table ends in .*; --delimiter ',' reads it as a text file"):
+    with pytest.raises(DataError, match="a table ends in .*; delimiter=',' reads it as a text file"):
         open_table(path)
     assert read(path, header=False).n_rows == read(path, header=False, delimiter=",").n_rows == 2
 
@@ -65,7 +65,7 @@ def test_names_that_a_model_knows_stand_in_for_given_ones(tmp_path: Path) -> Non
     with pytest.raises(DataError) as caught:
         read(one, header=False, known=known)
     assert str(caught.value) == (
-        f"{one}: row 1: 1 cell, the model was trained on 3 or 2 (a, b, y); name those of this file: --columns a,b,c"
+        f"{one}: row 1: 1 cell, the model was trained on 3 or 2 (a, b, y); name those of this file: columns=['a', 'b', 'c']"
     )
 
 
@@ -74,9 +74,9 @@ def test_names_that_a_model_knows_stand_in_for_given_ones(tmp_path: Path) -> Non
     [
         (NUMBERS, {"columns": ("a", "b")}, "row 1: 3 cells, columns name 2 (a, b); name each cell"),
         ("a,b\n1,2\n", {"columns": ("a", "b")},
-         "row 1 is a header, it holds the names of the columns; leave --no-header out"),
-        ("1;2\n3;4\n", {}, "row 1: one column only, '1;2'; is the delimiter ';'? --delimiter ';'"),
-        ("# made\n1,2\n", {}, "row 1 begins with '#' and is unlike the rows below it; --comment '#' skips such lines"),
+         "row 1 is a header, it holds the names of the columns; leave header=False out"),
+        ("1;2\n3;4\n", {}, "row 1: one column only, '1;2'; is the delimiter ';'? delimiter=';'"),
+        ("# made\n1,2\n", {}, "row 1 begins with '#' and is unlike the rows below it; comment='#' skips such lines"),
         ("1,2\n1,2\n3\n", {}, "row 3: 1 cell, the first row has 2; quote a cell that holds the delimiter, or correct the row"),
         ("1,x\n" + "2,5\n" * 9, {},
          "row 1, column 'column_2': 'x' is not a number; correct the cell, or read the column as text: categorical=['column_2']"),
@@ -220,11 +220,11 @@ def test_a_comment_in_place_of_the_header_is_refused_by_name(tmp_path: Path) -> 
         with pytest.raises(DataError) as caught:
             open_table(path)
         assert str(caught.value) == (
-            f"{path}: row 1 begins with '#' and is unlike the rows below it; --comment '#' skips such lines"
+            f"{path}: row 1 begins with '#' and is unlike the rows below it; comment='#' skips such lines"
         )
         assert read(path, comment="#").arrow.to_pydict() == {"x": [1], "y": [2]}
     assert read(write(tmp_path / "t.csv", "# x,y\n1,2\n")).names == ("# x", "y")  # as numpy.savetxt writes it
-    with pytest.raises(DataError, match="row 3: 1 cell, the header has 2; is it a comment\\? --comment '#'"):
+    with pytest.raises(DataError, match="row 3: 1 cell, the header has 2; is it a comment\\? comment='#'"):
         open_table(write(tmp_path / "t.csv", "x,y\n1,2\n# so far\n3,4\n"))
 
 

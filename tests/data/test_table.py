@@ -183,7 +183,7 @@ MESSAGES = [
     ("long", GOOD + "3,4,5\n",
      "t.csv: row 7: 3 cells, the header has 2; quote a cell that holds the delimiter, or correct the row"),
     ("double", "a,b,a\n1,2,3\n",
-     "t.csv: row 1: the column 'a' stands twice in the header; rename one of them, or, if there is no header, give --no-header"),
+     "t.csv: row 1: the column 'a' stands twice in the header; rename one of them, or, if there is no header, give header=False"),
     ("row 2", "a,b\nx,1\n" + "2,3\n" * 9,
      "t.csv: row 2, column 'a': 'x' is not a number; correct the cell, or read the column as text: categorical=['a']"),
     ("latin-1", b"a,b\n1,caf\xe9\n",
@@ -194,8 +194,8 @@ MESSAGES = [
     ("UTF-16", "a,b\n1,2\n".encode("utf-16"),
      "t.csv: the text is UTF-16, it must be UTF-8; convert it, for example: iconv -f UTF-16 -t UTF-8 t.csv"),
     ("open quote", 'a,b\n1,2\n1,"2\n3,4\n', 't.csv: row 3: a quote (") opens here and is never closed; close it'),
-    ("delimiter", "a;b\n1;2\n", "t.csv: row 1: one column only, 'a;b'; is the delimiter ';'? --delimiter ';'"),
-    ("delimiter, ragged", "a;b,c;d\n1;2;3\n", "t.csv: row 2: 1 cell, the header has 2; is the delimiter ';'? --delimiter ';'"),
+    ("delimiter", "a;b\n1;2\n", "t.csv: row 1: one column only, 'a;b'; is the delimiter ';'? delimiter=';'"),
+    ("delimiter, ragged", "a;b,c;d\n1;2;3\n", "t.csv: row 2: 1 cell, the header has 2; is the delimiter ';'? delimiter=';'"),
 ]  # fmt: skip
 
 

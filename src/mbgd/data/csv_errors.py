@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from mbgd.data.comments import without_comments
 from mbgd.data.files import TableFile, read_failure
-from mbgd.errors import DataError
+from mbgd.errors import DataError, option
 
 LONGEST = 1 << 24  # characters of one line or cell: beyond it a quote was lost, or the file is no table
 _END = (
@@ -132,19 +132,17 @@ def _complaint(file: TableFile, *, row: int, cells: list[str], names: list[str],
         kind = next((said for key, said in _KINDS.items() if bad.type.startswith(key)), None)
         name = names[bad.column]
         what = f"is not {kind}" if kind else "stands in a column whose first rows are all empty"
-        return (
-            f", column {name!r}: {token!r} {what}; correct the cell, or read the column as text: --categorical {name}"
-        )
+        return f", column {name!r}: {token!r} {what}; correct the cell, or read the column as text: {option('categorical', name)}"
     return ""
 
 
 def _remedy(file: TableFile, names: list[str], cells: list[str]) -> str:
     if file.comment is None and cells[0].lstrip().startswith("#"):
-        return "is it a comment? --comment '#'"
+        return f"is it a comment? {option('comment', '#')}"
     joined = file.delimiter.join(names)
     other = max((c for c in ",;\t|" if c != file.delimiter), key=joined.count)
     if joined.count(other) >= len(names):
-        return f"is the delimiter {other!r}? --delimiter {other!r}"
+        return f"is the delimiter {other!r}? {option('delimiter', other)}"
     return "quote a cell that holds the delimiter, or correct the row"
 
 

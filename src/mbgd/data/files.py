@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from mbgd.errors import DataError, MBGDError, PlanError, StorageError, did_you_mean, listed
+from mbgd.errors import DataError, MBGDError, PlanError, StorageError, did_you_mean, listed, option
 
 Format = Literal["csv", "parquet", "arrow"]
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
@@ -187,7 +187,7 @@ def _described(path: Path, dialect: Dialect) -> TableFile:
     suffix, gzipped = _suffix(path), head[:2] == b"\x1f\x8b"
     kind = FORMATS.get(suffix) or ("csv" if dialect.delimiter or not dialect.header else None)
     if kind is None:
-        text = "; --delimiter ',' reads it as a text file" if suffix in _TEXTS else ""
+        text = f"; {option('delimiter', ',')} reads it as a text file" if suffix in _TEXTS else ""
         raise DataError(f"{path}: the suffix {path.suffix!r} names no table format; a table ends in {KNOWN}{text}")
     if not head:
         raise DataError(f"{path}: the file is empty (0 bytes); a table needs a header and at least one row")

@@ -14,7 +14,7 @@ from mbgd.data.cells import BLANKS, number
 from mbgd.data.csv_errors import announced, encoding_error, explain, open_bytes, records
 from mbgd.data.files import TableFile
 from mbgd.data.text import is_text
-from mbgd.errors import DataError, listed
+from mbgd.errors import DataError, argument, listed, option
 
 HEAD = 20  # rows looked at
 SEARCHED = 10_000  # rows in which a name is looked for
@@ -54,7 +54,7 @@ def read_header(file: TableFile) -> Header:
         raise _double(file, double[0], first)
     if len(first) == 1 and (other := [c for c in ",;\t|" if c != file.delimiter and c in first[0]]):
         raise DataError(
-            f"{file.path}: row 1: one column only, {first[0]!r}; is the delimiter {other[0]!r}? --delimiter {other[0]!r}"
+            f"{file.path}: row 1: one column only, {first[0]!r}; is the delimiter {other[0]!r}? {option('delimiter', other[0])}"
         )
     if not file.header:
         return _without_header(file, first)
@@ -96,15 +96,15 @@ def _without_header(file: TableFile, first: list[str]) -> Header:
         counts = " or ".join(str(len(known)) for known in file.known)
         raise DataError(
             f"{file.path}: row 1: {_cells(n)}, the model was trained on {counts} ({listed(file.known[0])}); "
-            "name those of this file: --columns a,b,c"
+            f"name those of this file: {option('columns', 'a,b,c')}"
         )
     known = next((known for known in file.known if len(known) == n), ())
     names = file.columns or known or tuple(f"column_{number}" for number in range(1, n + 1))
     if file.columns == tuple(first):
-        raise DataError(f"{file.path}: row 1 is a header, it holds the names of the columns; leave --no-header out")
-    made = (
-        f"{file.path} is read without a header: its columns are {names[0]} to {names[-1]}; --columns a,b,c names them"
-    )
+        raise DataError(
+            f"{file.path}: row 1 is a header, it holds the names of the columns; leave {option('header', 'False')} out"
+        )
+    made = f"{file.path} is read without a header: its columns are {names[0]} to {names[-1]}; {argument('columns', 'a,b,c')} names them"
     return Header(names, replace(file, columns=names), notices=() if file.columns or known else (made,))
 
 
@@ -153,7 +153,7 @@ def _check_comment(file: TableFile, first: list[str], following: list[list[str]]
         return
     if len(following[0]) != len(first) or following[0][0].lstrip().startswith("#"):
         raise DataError(
-            f"{file.path}: row 1 begins with '#' and is unlike the rows below it; --comment '#' skips such lines"
+            f"{file.path}: row 1 begins with '#' and is unlike the rows below it; {option('comment', '#')} skips such lines"
         )
 
 
@@ -164,7 +164,7 @@ def _double(file: TableFile, name: str, first: list[str]) -> DataError:
         )
     return DataError(
         f"{file.path}: row 1: the column {name!r} stands twice in the header; rename one of them, or, if there is no "
-        "header, give --no-header"
+        f"header, give {option('header', 'False')}"
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mbgd.errors import argument
+
 _STORED = re.compile(r"__(index_level_\d+|null_dask_index)__")  # as pandas and Dask store an index without a name
 _NAMELESS = re.compile(r"\s*|Unnamed: \d+(\.\d+)?|\.\.\.1")  # as text files, pandas and readr call a column without one
 SHORTEST = 3  # rows, on average, that are counted before a count begins again: truth values are no count
@@ -47,9 +49,11 @@ def nameless(table: pa.Table) -> tuple[dict[str, str], dict[str, str]]:
         if column.null_count == len(column):
             continue
         if _is_index(column):
-            unused[name] = f"it has no name and numbers the rows, as an index does; --numeric {name!r} keeps it"
+            unused[name] = (
+                f"it has no name and numbers the rows, as an index does; {argument('numeric', name)} keeps it"
+            )
         else:
-            remarks[name] = f"it has no name and is an input; if it is an index, --drop {name!r} leaves it out"
+            remarks[name] = f"it has no name and is an input; if it is an index, {argument('drop', name)} leaves it out"
     return unused, remarks
 
 
