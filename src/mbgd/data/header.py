@@ -104,7 +104,8 @@ def _without_header(file: TableFile, first: list[str]) -> Header:
         raise DataError(
             f"{file.path}: row 1 is a header, it holds the names of the columns; leave {option('header', 'False')} out"
         )
-    made = f"{file.path} is read without a header: its columns are {names[0]} to {names[-1]}; {argument('columns', 'a,b,c')} names them"
+    named = argument("columns", "a,b,c")
+    made = f"{file.path} is read without a header: its columns are {names[0]} to {names[-1]}; {named} names them"
     return Header(names, replace(file, columns=names), notices=() if file.columns or known else (made,))
 
 

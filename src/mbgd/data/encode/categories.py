@@ -16,7 +16,7 @@ from mbgd.data.cells import without_point
 from mbgd.data.encode.shared import shared_codes
 from mbgd.data.encode.spelling import Spelling, are_numbers
 from mbgd.data.order import IntArray
-from mbgd.data.slips import are_dates_otherwise
+from mbgd.data.slips import are_dates_otherwise, are_measures
 from mbgd.data.table import Table
 from mbgd.data.text import is_text
 from mbgd.errors import DataError, argument, option
@@ -121,6 +121,9 @@ def learn_category(table: Table, name: str, *, training_rows: IntArray, keep: bo
         if are_dates_otherwise([text for _, text in seen]):
             kept = f"{argument('categorical', name)} keeps them as labels"
             why = f"its values look like dates; write them as 2020-01-31, or {kept}"
+        elif are_measures([text for _, text in seen]):
+            kept = f"{argument('categorical', name)} keeps them as labels"
+            why = f"its values look like numbers with units, such as {seen[0][1]!r}; write the numbers alone, or {kept}"
         else:
             many = f"{distinct:,} different values in {n_rows - missing:,} rows"
             why = f"{many} look like a key; {argument('categorical', name)} keeps it"

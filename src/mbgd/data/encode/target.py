@@ -16,6 +16,7 @@ from mbgd.data.encode.categories import plain_name
 from mbgd.data.encode.numbers import FloatArray, as_floats, check_finite
 from mbgd.data.encode.spelling import Spelling
 from mbgd.data.order import IntArray
+from mbgd.data.slips import are_measures
 from mbgd.data.table import Table
 from mbgd.data.text import is_text
 from mbgd.data.united import is_number
@@ -148,6 +149,11 @@ def learn_target(table: Table, column: str, *, task: str | None = None, gaps: bo
         return target
     values, index = _labels(table, column)
     _check_labels(table, column, values=values, index=index)
+    if task is None and len(values) > FEW and are_measures([value for value in values if isinstance(value, str)]):
+        raise DataError(
+            f"{table.name}, column {column!r}: its values look like numbers with units, such as {values[0]!r}; write the "
+            f"numbers alone, or predict labels: {option('task', 'classification')}"
+        )
     if len(values) > FEW and len(values) == int((index < len(values)).sum()):
         raise DataError(
             f"{table.name}, column {column!r}: each of its {len(values):,} labels stands once, as in a key; name another target"
