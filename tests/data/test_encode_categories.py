@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -138,3 +139,28 @@ def test_bytes_that_are_no_text_are_refused() -> None:
         DataError, match=r"column 's': values of type binary cannot be read as text; leave it out: drop=\['s'\]"
     ):
         everything(column(pa.array([b"\xff", b"a"])))
+
+
+@pytest.mark.parametrize(
+    ("write", "why"),
+    [
+        (lambda k, day: f"{k} kg", "its values look like numbers with units, such as '0 kg'; write the numbers alone"),
+        (lambda k, day: f"{k / 10}M", "its values look like numbers with units, such as '0.0M'"),
+        (lambda k, day: f"<{k}", "its values look like numbers with units, such as '<0'"),
+        (lambda k, day: f"{k:,}".replace(",", "_") + "_000", "its values look like numbers with units"),
+        (lambda k, day: f"{day:%b %d, %Y}", "its values look like dates; write them as 2020-01-31"),
+        (lambda k, day: f"{day:%d-%b-%y}", "its values look like dates"),
+        (lambda k, day: f"{day:%a, %d %b %Y %H:%M:%S} GMT", "its values look like dates"),
+        (lambda k, day: f"{day:%m/%d/%Y %I:%M %p}", "its values look like dates"),
+        (lambda k, day: f"{2000 + k // 12}-{k % 12 + 1:02d}", "its values look like dates"),
+        (lambda k, day: f"10.0.{k}.1", "80 different values in 80 rows look like a key"),
+        (lambda k, day: f"A{k}", "80 different values in 80 rows look like a key"),
+        (lambda k, day: f"{k}-{k + 5}", "80 different values in 80 rows look like a key"),
+    ],
+)  # fmt: skip
+def test_what_looks_like_a_key_is_told_from_numbers_with_units_and_dates(write: Any, why: str) -> None:
+    texts = [write(k, datetime(2020, 1, 31, 9, 15) + timedelta(k)) for k in range(80)]
+    found = learn_category(open_table({"c": texts}), "c", training_rows=np.arange(80))
+    assert found.part is None
+    assert found.why.startswith(why)
+    assert "categorical=['c'] keeps" in found.why

@@ -126,6 +126,11 @@ BAD: list[tuple[Any, str | None, str]] = [
                           "or drop the column: drop=['y']"),
     (["a", "a", None], None, "the data frame, column 'y': classification needs at least two classes, got 'a' alone; "
                              "add rows of another class, or name another target"),
+    (["a", "NA", "None", "NA"], None, "the data frame, column 'y': classification needs at least two classes, got 'a' alone; "
+                                      "add rows of another class, or name another target; 'NA' stands in 2 rows and is read "
+                                      "as missing: if it is a label, keep_default_na=False keeps it"),
+    ([f"{k // 2}K" for k in range(60)], None, "the data frame, column 'y': its values look like numbers with units, such as "
+        "'0K'; write the numbers alone, or predict labels: task='classification'"),
     ([None, None], None, "the data frame, column 'y': every target is missing; name another column as the target"),
     ([1.0, 0.5, 0.0], "classification", "the data frame: row 2, column 'y': a class label must be text, true or false, "
                                         "or a whole number, got 0.5 (double); task='regression' predicts numbers"),

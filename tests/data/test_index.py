@@ -17,6 +17,7 @@ from pyarrow import feather
 
 from mbgd.data.encode.encoder import Encoder, learn_encoder
 from mbgd.data.table import open_table
+from mbgd.errors import as_options
 
 N = 30
 STORED: dict[str, Callable[[pd.DataFrame, Path], Any]] = {
@@ -147,3 +148,15 @@ def test_what_pandas_writes_with_its_index_is_the_frame_again(tmp_path: Path) ->
 def test_a_name_in_front_or_a_count_elsewhere_is_an_input(tmp_path: Path) -> None:
     assert "id" in learned(pd.DataFrame({"id": range(N), **frame()})).columns
     assert "Unnamed: 1" in learned(pd.DataFrame({"x": frame()["x"], "Unnamed: 1": range(N)})).columns
+
+
+def test_a_note_on_a_column_without_a_name_offers_what_its_door_has(tmp_path: Path) -> None:
+    pd.DataFrame({"x": [1.5, 2, 4], "y": [1, 2, 3]}).to_csv(tmp_path / "t.csv")
+    why = open_table(tmp_path / "t.csv").unused[""]
+    assert why.endswith("; numeric=[''] keeps it")
+    assert as_options(why).endswith("; --numeric '' keeps it")
+    assert (
+        as_options("drop=['my col'], delimiter=';', split='time:at'")
+        == "--drop 'my col', --delimiter ';', --split time:at"
+    )
+    assert as_options("columns=['a', 'b', 'c'], header=False") == "--columns a,b,c, --no-header"

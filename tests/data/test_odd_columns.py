@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import uuid
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -187,3 +189,30 @@ def test_nothing_else_ends_in_an_error_of_another_library(kind: str) -> None:
         for ask in (as_floats, as_texts, learn_target):
             with pytest.raises(DataError, match="^the data frame, column 'c': "):
                 ask(table, "c")
+
+
+MIXED: dict[str, list[Any]] = {
+    "numbers beside text": [3, "4", 5.5, np.int64(7), None, np.float64("nan"), pd.NA],
+    "labels": ["a", 3, True, 2.5, np.str_("b"), None],
+    "truth values beside numbers": [1, True, 0, np.bool_(False), pd.NaT, "false"],
+    "days beside times and text": [datetime.date(2024, 1, 31), pd.Timestamp("2024-02-01 09:15"), "2024-03-01", None],
+    "decimals beside floats": [Decimal("1.25"), 2.5, 3, np.float32(0.5)],
+    "times of day beside text": [datetime.time(9, 15), "10:20:00"],
+    "a word among numbers": [1, 2, 3, 4, 5, "oops"],
+}
+
+
+@pytest.mark.parametrize("kind", MIXED)
+def test_values_of_several_plain_types_are_what_a_csv_file_has_of_them(kind: str, tmp_path: Path) -> None:
+    column = pd.Series(MIXED[kind], dtype=object)
+    pd.DataFrame({"c": column, "i": range(len(column))}).to_csv(tmp_path / "t.csv", index=False)
+    meant: Any
+    try:
+        meant = open_table(tmp_path / "t.csv").column("c").to_pylist()
+    except MBGDError as error:
+        meant = str(error).partition("column")[2]
+    for data in ({"c": MIXED[kind]}, {"c": column}, {"c": column.to_numpy()}, pd.DataFrame({"c": column})):
+        try:
+            assert open_table(data).column("c").to_pylist() == meant
+        except MBGDError as error:
+            assert str(error).partition("column")[2] == meant  # noqa: PT017

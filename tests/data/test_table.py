@@ -407,7 +407,7 @@ def test_bad_frames_are_one_sentence() -> None:
         with pytest.raises(DataError) as caught:
             open_table(data)
         assert str(caught.value) == message
-    for data in (pd.DataFrame({"a": [1, "x"]}), {"a": np.array(["x", 1], dtype=object)}):
+    for data in (pd.DataFrame({"a": [1, {}]}), {"a": np.array(["x", {}], dtype=object)}, {"a": ["x", object()]}):
         with pytest.raises(DataError, match="column 'a' must hold values of one type .* convert it, or drop it"):
             open_table(data)
     half = np.array(["x", "y\ud800z"], dtype=object)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,14 @@ MEANT: dict[str, tuple[Texts, list[Any]]] = {
                   [datetime(2024, 1, 3, 9), datetime(2024, 12, 13, 19, 5, 7)]),
     "compact": (["20240131T091500", "20240131T0915Z"][:1] * 2, [datetime(2024, 1, 31, 9, 15)] * 2),
     "times of day": (["09:15", "23:59"], [time(9, 15), time(23, 59)]),
+    "times of day, short and long": (["9:15", "23:59:00.5", "9:15 PM", "12:00 a.m.", "12:30 pm", ""],
+        [time(9, 15), time(23, 59, 0, 500_000), time(21, 15), time(0, 0), time(12, 30), None]),
+    "durations of pandas": (["1 days 02:03:04.500000", "-1 days +23:00:00", "0 days 00:00:00", None],
+        [timedelta(1, 7384.5), timedelta(hours=-1), timedelta(0), None]),
+    "durations of Python": (["1 day, 2:03:04", "-2 days, 1:00:00", "2:00:00", "3 days"],
+        [timedelta(1, 7384), timedelta(-2, 3600), timedelta(hours=2), timedelta(3)]),
+    "days alone": (["3 days", "1 days", "3 days"], ["3 days", "1 days", "3 days"]),
+    "no times of day": (["9:5", "24:00", "13:00 PM"], ["9:5", "24:00", "13:00 PM"]),
     "labels": ([" a", "b ", "NA", "", "c\u00a0"], ["a", "b", None, None, "c"]),
     "labels with digits": (["1a", "2b", "3c", "4", "id5"], ["1a", "2b", "3c", "4", "id5"]),
     "few numbers among words": (["2", "3", "4", "5more"], ["2", "3", "4", "5more"]),
@@ -175,7 +183,8 @@ def test_a_number_that_means_missing_does_so_in_any_spelling_and_type(tmp_path: 
         assert open_table(data, cells=cells).column("c").to_pylist() == [1, None, 3]
 
 
-ODD = ["7", "0.5", "-1e3", "true", "2024-01-31", "2024-01-31 09:15:00.1234567", "2024-1-31 9:15:00 UTC", "", " ", "NA", "12:30",
+ODD = ["7", "0.5", "-1e3", "true", "2024-01-31", "2024-01-31 09:15:00", "2024-01-31T09:15:00Z", "2024-01-31 09:15:00+02:00",
+       "2024-01-31 09:15:00.1234567", "2024-1-31 9:15:00 UTC", "", " ", "NA", "12:30", "9:15:00.5",
        "oops", "$5", "2024-02-30", "\u22121"]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from datetime import date, time, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import mbgd
+from mbgd.data.encode.numbers import as_floats
+from mbgd.data.table import open_table
 from mbgd.desk.table import read_rows
 from mbgd.desk.table_plan import table_plan
 from mbgd.errors import DataError, DataWarning
@@ -230,3 +233,53 @@ def test_an_encoder_of_before_knows_its_labels_as_they_were(tmp_path: Path) -> N
         )
         assert encoder.encode(table).codes[0, place] == code
         assert RowEncoder(saved)({**row, "kind": text})[1][place] == code
+
+
+TIMES: dict[str, Any] = {
+    "times of day": [time(k % 24, k % 60, k % 7) if k % 5 else None for k in range(N)],
+    "fractions of a second": [time(k % 24, k % 60, 1, k * 1000) for k in range(N)],
+    "durations": pd.Series(pd.to_timedelta([None if k % 5 == 0 else (k - 100) * 3600.5 for k in range(N)], unit="s")),
+    "whole days": pd.Series(pd.to_timedelta(range(N), unit="D")),
+    "dates as numbers": pd.Series(
+        [day if k % 5 else pd.NaT for k, day in enumerate(pd.date_range("2024-01-01", periods=N))]
+    ),
+    "days as numbers": [None if k % 5 == 0 else date(2024, 1, 1) + timedelta(k) for k in range(N)],
+}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_times_that_are_numbers_are_the_same_numbers_as_text_and_in_any_unit(kind: str, tmp_path: Path) -> None:
+    frame = meant().drop(columns=["sold", "kind"]).assign(c=pd.Series(TIMES[kind]))
+    run = mbgd.fit_table(frame, "y", numeric=("c",) if "as numbers" in kind else (), **QUICK)
+    column = next(one for one in run.predictor.encoder.describe() if one["name"] == "c")
+    assert (column["kind"], column["missing"]) == ("number", int(frame["c"].isna().sum()))
+    expected = run.predict(frame)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_parquet(tmp_path / "t.parquet")
+    text = frame.assign(c=frame["c"].where(frame["c"].isna(), frame["c"].astype(str)).astype(object))
+    for data in (tmp_path / "t.csv", tmp_path / "t.parquet", text, pl.from_pandas(frame.astype({"y": float}))):
+        assert run.predict(data) == pytest.approx(expected, abs=1e-6)
+    rows = frame.iloc[:6].to_dict("records")
+    assert [run.predict_one(row) for row in rows] == pytest.approx(expected[:6], abs=1e-5)
+    assert len({*np.round(expected, 9)}) > 1
+    with pytest.raises(DataError, match="row 3, column 'c': 'oops' is not a number; correct the cell"):
+        run.predict(text.assign(c=[*text["c"][:2], "oops", *text["c"][3:]]))
+
+
+def test_a_gap_of_dates_as_numbers_is_missing(tmp_path: Path) -> None:
+    """And no number of its own, as -9.2e18 is that NumPy makes of NaT."""
+    days = pd.Series(pd.to_datetime(["1970-01-02", None, "1970-01-04"]))
+    kept = as_floats(open_table(pd.DataFrame({"c": days})), "c")
+    assert kept / kept[0] == pytest.approx([1, np.nan, 3], nan_ok=True)
+
+
+def test_whole_numbers_to_the_base_16_are_the_same_at_prediction(tmp_path: Path) -> None:
+    codes = np.arange(N) * 7 % 251
+    frame = meant()[["size", "y"]].assign(c=[hex(code) if code % 3 else str(code) for code in codes])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    run = mbgd.fit_table(tmp_path / "t.csv", "y", **QUICK)
+    expected = run.predict(frame.assign(c=codes))
+    for data in (tmp_path / "t.csv", frame, pl.from_pandas(frame)):
+        assert run.predict(data) == pytest.approx(expected, abs=1e-6)
+    assert [run.predict_one(row) for row in frame[:6].to_dict("records")] == pytest.approx(expected[:6], abs=1e-5)
+    assert np.ptp(expected) > 1e-6

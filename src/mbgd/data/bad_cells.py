@@ -33,10 +33,20 @@ _CORE = (  # 1,5 and 1.234,5 and 1,234.5 and 12,34,567.5 and 1 234,5 and 1'234.5
 WRITTEN = (  # a number with a currency, a percent sign, brackets or a minus of any kind on either side
     rf"^(?:[{_BLANK}(+{_SIGN}]|{_MONEY})*{_CORE}(?:[{_BLANK}){_SIGN}%\x{{2030}}]|{_MONEY})*$"
 )
-_WRITTEN_OTHERWISE = re.compile(  # 31/1/2020 and 01.31.20 and 2020/01/31 and 31-01-2020, alone or with a time of day
-    r"\s*(\d{1,2}([./-])\d{1,2}\2\d{4}|\d\d([./-])\d\d\3\d\d|\d{4}([./])\d{1,2}\4\d{1,2})"
-    r"([ T]\d{1,2}:\d\d(:\d\d)?( ?[AaPp][Mm])?)?\s*"
+_MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_TIME = r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[ap]\.?m\.?)?"
+_WRITTEN_OTHERWISE = re.compile(  # 31/1/2020, 01.31.20, 2020/01/31, 31-01-2020, 31-Jan-20, Jan 31, 2020, 2020-01, 2020Q1
+    r"((mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,? )?"
+    r"(\d{1,2}([./-])\d{1,2}\4\d{4}|\d\d([./-])\d\d\5\d\d|\d{4}([./])\d{1,2}\6\d{1,2}|\d{4}-(0[1-9]|1[0-2])|\d{4}[ -]?q[1-4]"
+    rf"|\d{{1,2}}(st|nd|rd|th)?[ -]{_MONTH}[ ,-]{{1,2}}(\d{{4}}|\d\d)|{_MONTH} \d{{1,2}}(st|nd|rd|th)?(, ?| )(?=\d)(\d{{4}})?"
+    rf"|{_MONTH}[ -]\d{{4}})(( ?T?|, ?){_TIME}( \d{{4}})?( ?(z|utc|gmt|[+-]\d\d:?\d\d))?)?",
+    re.IGNORECASE,
 )
+_MEASURED = re.compile(  # a number with a unit or a sign: 5 kg, 12K, 1.5M, 20°C, <5, ~5, 1_000
+    r"(?P<before>[<>~\u2248\u2264\u2265=#*]*) ?[+-]?\d[\d,_']*(?:\.\d+)? ?"
+    r"(?P<unit>[^\W\d_]{0,5}[%\u00b0\u00b2\u00b3/*+]?[^\W\d_]{0,5}\.?)"
+)
+_UNITS = 5  # different ones, beyond which letters behind a number are no unit of it
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,13 @@ def are_dates_otherwise(texts: Sequence[str]) -> bool:
     """Whether four of five of the first texts are dates, but not written as 2020-01-31."""
     head = texts[:LOOKED_AT]
     return sum(_WRITTEN_OTHERWISE.fullmatch(text) is not None for text in head) >= MOSTLY * max(1, len(head))
+
+
+def are_measures(texts: Sequence[str]) -> bool:
+    """Whether nearly all of the first texts are numbers with one of few units behind them, or a sign before."""
+    found = [match for text in texts[:LOOKED_AT] if (match := _MEASURED.fullmatch(text)) is not None]
+    units = {(match["before"], match["unit"]) for match in found}
+    return len(found) >= MOSTLY * max(1, len(texts[:LOOKED_AT])) and len(units) <= _UNITS
 
 
 def first_bad_cell(texts: pa.Array, *, rows: IntArray, first: IntArray) -> BadCell | None:

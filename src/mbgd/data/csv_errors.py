@@ -23,6 +23,10 @@ LONGEST = 1 << 24  # characters of one line or cell: beyond it a quote was lost,
 _END = (
     "\x01" * 8
 )  # fed after the last line, and no delimiter: where it comes back inside a cell, a quote was never closed
+_CONVERSION = (  # a time with a zone where no other has one is no `invalid value` to Arrow, and neither is the reverse
+    r"CSV column #(\d+):.*?conversion error to (.+?): (?:invalid value|expected (?:no|a) zone offset in) "
+    r"'(.*)'"
+)
 _ODD = re.compile("[\0\udc80-\udcff]")  # NUL, and bytes that are no UTF-8 as `surrogateescape` shows them
 _KINDS = {"decimal": "a number written like -1234.5, without separators",
           "int": "a number", "double": "a number", "float": "a number", "bool": "true or false", "date": "a date",
@@ -51,7 +55,7 @@ def _unpacked(file: TableFile) -> BinaryIO:
 
 def bad_token(message: str) -> BadToken | None:
     """What a conversion error of the fast reader names, None for any other error."""
-    found = re.search(r"CSV column #(\d+):.*?conversion error to (.+?): invalid value '(.*)'", message, re.DOTALL)
+    found = re.search(_CONVERSION, message, re.DOTALL)
     return BadToken(int(found[1]), found[2], found[3]) if found else None
 
 

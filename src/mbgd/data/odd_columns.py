@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from mbgd.errors import DataError
 NO_ARROW = (pa.ArrowException, TypeError, ValueError, OverflowError)  # what Arrow says of values that it cannot hold
 _WIDE_POLARS = {"Int128", "UInt128"}
 _OF_PANDAS = {"Interval", "Period"}
+_MISSING = {"NAType", "NaTType"}  # of pandas
+_PLAIN = (str, bool, np.bool_, int, np.integer, float, np.floating, Decimal, date, time, timedelta)
 _BITS_SHOWN = 256  # of a whole number; of a longer one its length says more
 
 
@@ -70,13 +74,24 @@ def _has_no_text(kind: pa.DataType) -> bool:
 
 
 def odd_objects(values: Any, *, name: str) -> pa.Array | None:
-    """Intervals and periods that come one by one, as a list or a column of objects, read as a column of them is."""
+    """Intervals and periods that come one by one, as a list or a column of objects, read as a column of them is; text,
+    numbers, truth values and times beside each other as the text that a CSV file has of them."""
     first = next((value for value in values if type(value).__name__ in _OF_PANDAS), None)
     if first is None or type(first).__module__.split(".")[0] != "pandas":
-        return None
+        return _mixed(values)
     import pandas as pd
 
     return odd_column(pd.array(list(values)), name=name)
+
+
+def _mixed(values: Any) -> pa.Array | None:
+    """The text of values of several plain types; None where there is one type alone, or another one among them."""
+    there = [value for value in values if value is not None and type(value).__name__ not in _MISSING]
+    if len({type(value) for value in there}) < 2 or not all(isinstance(value, _PLAIN) for value in there):
+        return None
+    cells = (None if value is None or type(value).__name__ in _MISSING or value != value else value for value in values)  # noqa: PLR0124
+    spelt = (repr(float(cell)) if isinstance(cell, float | np.floating) else cell for cell in cells)
+    return pa.array([None if cell is None else str(cell) for cell in spelt], pa.large_string())
 
 
 def not_arrow(values: Any, error: Exception, *, name: str) -> DataError:

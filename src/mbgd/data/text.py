@@ -16,6 +16,7 @@ from pyarrow import csv
 
 from mbgd.data.bad_cells import MOSTLY, NOT_A_NUMBER, NOT_AS_WRITTEN, PLAIN, WRITTEN, first_bad_cell
 from mbgd.data.cells import BLANKS, QUESTIONABLE, Cells
+from mbgd.data.clocks import read_clocks
 from mbgd.data.order import IntArray
 from mbgd.data.timestamps import read_timestamps
 from mbgd.errors import DataError
@@ -163,7 +164,11 @@ def _typed(texts: pa.Array) -> pa.Array | None:
     if not is_text(found.type):
         return found.combine_chunks() if found.num_chunks != 1 else found.chunk(0)
     times = read_timestamps(texts)
-    return times.column() if times.known.all() else None
+    if times.known.all():
+        return times.column()
+    clocks = read_clocks(texts)
+    # days alone, as in '30 days', are labels until something says how long a part of one is
+    return clocks.column() if clocks.known.all() and not clocks.only_days.all() else None
 
 
 def _as_numbers(column: pa.DictionaryArray, name: str, *, cells: Cells, where: Callable[[int], str]) -> pa.Array:

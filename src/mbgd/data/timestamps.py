@@ -49,14 +49,14 @@ def read_timestamps(texts: pa.Array) -> Timestamps:
         for part, values in zip(dashed.type, dashed.flatten(), strict=True)
     }
     known = np.asarray(pc.or_(dashed.is_valid(), compact.is_valid()).to_numpy(zero_copy_only=False), dtype=bool)
-    year, month, day, hour, minute, second = (_whole(found[name]) for name in ("y", "m", "d", "h", "min", "s"))
+    year, month, day, hour, minute, second = (whole_numbers(found[name]) for name in ("y", "m", "d", "h", "min", "s"))
     start = _month_starts(year, month)
     lasts = _month_starts(year, month + 1) - start
     known &= (year > 0) & (month > 0) & (month < 13) & (day > 0) & (day <= lasts)
     known &= (hour < 24) & (minute < 60) & (second < 60)
-    fraction = _whole(pc.utf8_rpad(pc.utf8_slice_codeunits(pc.fill_null(found["f"], ""), 0, 6), 6, "0"))
-    away = _whole(found["zh"]) * 60 + _whole(found["zm"])
-    known &= (away < 24 * 60) & (_whole(found["zm"]) < 60)
+    fraction = fractions_of(found["f"])
+    away = whole_numbers(found["zh"]) * 60 + whole_numbers(found["zm"])
+    known &= (away < 24 * 60) & (whole_numbers(found["zm"]) < 60)
     behind = np.asarray(pc.equal(pc.fill_null(found["sign"], "+"), "-").to_numpy(zero_copy_only=False), dtype=bool)
     minutes = ((start + day - 1) * 24 + hour) * 60 + minute - np.where(behind, -away, away)
     ticks = (minutes * 60 + second) * _MICRO + fraction
@@ -64,10 +64,15 @@ def read_timestamps(texts: pa.Array) -> Timestamps:
     return Timestamps(np.where(known, ticks, 0), zoned & known, known)
 
 
-def _whole(texts: pa.Array) -> IntArray:
+def whole_numbers(texts: pa.Array) -> IntArray:
     """Digits as numbers; 0 where there are none."""
     there = pc.if_else(pc.equal(pc.fill_null(texts, ""), ""), "0", texts)
     return np.asarray(there.cast(pa.int64()).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def fractions_of(digits: pa.Array) -> IntArray:
+    """The digits of a second behind its point as microseconds; 0 where there are none."""
+    return whole_numbers(pc.utf8_rpad(pc.utf8_slice_codeunits(pc.fill_null(digits, ""), 0, 6), 6, "0"))
 
 
 def _month_starts(year: IntArray, month: IntArray) -> IntArray:

@@ -19,7 +19,7 @@ def warn_of(sentences: Iterable[str]) -> None:
 
 
 def _depth() -> int:
-    """How many calls up the user's own code is."""
+    """How many calls up the user's own code is, past `contextlib`, through which decorators of ours call."""
     frame: FrameType | None = sys._getframe(1)
     depth = 0
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:

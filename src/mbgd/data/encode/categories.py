@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mbgd.data.bad_cells import are_dates_otherwise
+from mbgd.data.bad_cells import are_dates_otherwise, are_measures
 from mbgd.data.cells import without_point
 from mbgd.data.encode.shared import shared_codes
 from mbgd.data.encode.spelling import Spelling, are_numbers
@@ -121,6 +121,9 @@ def learn_category(table: Table, name: str, *, training_rows: IntArray, keep: bo
         if are_dates_otherwise([text for _, text in seen]):
             kept = f"{argument('categorical', name)} keeps them as labels"
             why = f"its values look like dates; write them as 2020-01-31, or {kept}"
+        elif are_measures([text for _, text in seen]):
+            kept = f"{argument('categorical', name)} keeps them as labels"
+            why = f"its values look like numbers with units, such as {seen[0][1]!r}; write the numbers alone, or {kept}"
         else:
             many = f"{distinct:,} different values in {n_rows - missing:,} rows"
             why = f"{many} look like a key; {argument('categorical', name)} keeps it"

@@ -17,6 +17,7 @@ from mbgd.data.encode.categories import CategoryColumn, learn_category, plain_na
 from mbgd.data.encode.dates import DateColumn, learn_date
 from mbgd.data.encode.later import tells_time
 from mbgd.data.encode.numbers import NumberColumn, as_floats, learn_number
+from mbgd.data.encode.times import TIMES, as_times
 from mbgd.data.order import IntArray
 from mbgd.data.table import Table, check_column
 from mbgd.data.text import is_text
@@ -119,7 +120,7 @@ class Encoder:
         for part in self.numbers:
             if isinstance(part, DateColumn):
                 fields.append(pa.field(part.name, pa.string()))
-            elif not kinds[part.name].startswith(("time", "duration")):
+            elif not kinds[part.name].startswith(TIMES):
                 fields.append(pa.field(part.name, pa.float64()))
         return pa.schema(fields)
 
@@ -131,6 +132,7 @@ class Encoder:
         for name in self.columns:
             if name not in table.names:
                 raise _absent(table, name)
+        table = self._timed(table)
         numbers = np.empty((table.n_rows, len(self.number_names)), dtype=np.float32)
         codes = np.empty((table.n_rows, len(self.code_names)), dtype=np.int64)
         each_number = (values for part in self.numbers for values in part.encode(table))
@@ -143,6 +145,16 @@ class Encoder:
         for column, of_rows in enumerate(each_code):
             codes[:, column] = of_rows
         return Encoded(numbers, codes)
+
+    def _timed(self, table: Table) -> Table:
+        """Columns of numbers that were times in training as such, in its unit: text, and times of another one."""
+        kinds = {fact.name: fact.type for fact in self.facts}
+        for part in self.numbers:
+            if isinstance(part, NumberColumn) and kinds[part.name].startswith(TIMES):
+                column = as_times(table.column(part.name), kinds[part.name])
+                place = table.arrow.schema.get_field_index(part.name)
+                table = replace(table, arrow=table.arrow.set_column(place, part.name, column))
+        return table
 
     def describe(self) -> list[dict[str, Any]]:
         """name, type, kind, missing, distinct and why of each input column, in the table's order."""

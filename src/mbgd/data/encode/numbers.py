@@ -24,6 +24,7 @@ BINS = 32
 """Between the edges of a column, at most."""
 NEARLY = 1e-5  # that a number of float32 may lie beside a whole one
 FAR = 20.0  # an edge beyond which no 0 or 1 lies
+_BASE_16 = "^0[xX][0-9a-fA-F]{1,16}$"  # which Arrow takes for whole numbers where it is asked what a column holds
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _WIDEST = float(np.finfo(np.float64).max)
 ASINH_OF_WIDEST = np.float32(711.0)  # asinh of the largest float64: a ratio that overflows is cut here, not infinite
@@ -144,7 +145,9 @@ def as_floats(table: Table, name: str, *, truth: bool = False) -> FloatArray:
         column = column.cast(pa.uint8())
     elif pa.types.is_decimal(kind) or pa.types.is_float16(kind):
         column = column.cast(pa.float64())
-    elif not (is_number(kind) or pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+    elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):  # NaT as a float would be a number
+        column = column.cast(pa.int32() if pa.types.is_date32(kind) else pa.int64())
+    elif not is_number(kind):
         raise DataError(
             f"{table.name}, column {name!r}: values of type {kind} are no numbers; convert them, or leave it out: "
             f"{option('drop', name)}"
@@ -186,6 +189,10 @@ def _parsed(table: Table, name: str, column: pa.ChunkedArray, *, truth: bool) ->
     if truth:
         low = pc.utf8_lower(text)
         text = pc.if_else(pc.equal(low, "true"), "1", pc.if_else(pc.equal(low, "false"), "0", text))
+    of_base_16 = pc.match_substring_regex(text, _BASE_16)
+    if pc.any(of_base_16).as_py():
+        whole = pc.if_else(of_base_16, text, "0").cast(pa.int64())
+        text = pc.if_else(of_base_16, whole.cast(pa.large_string()), text)
     try:
         return _to_numpy(text.cast(pa.float64()))
     except pa.ArrowInvalid:

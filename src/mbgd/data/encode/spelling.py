@@ -16,6 +16,9 @@ class Spelling:
         self._code_of = {label: code for code, label in enumerate(labels, 1)}
         for code, label in enumerate(labels, 1):  # files of before have labels with blanks around them
             self._code_of.setdefault(label.strip(BLANKS), code)
+        for code, label in enumerate(labels, 1):  # a truth value that comes by itself is spelt 'true'
+            if label.lower() in TRUTH:
+                self._code_of.setdefault(label.lower(), code)
         self._first_shared, self._shared = len(labels) + 1, shared
         self._by_value: Mapping[float, int] = {}
         if truth or {label.lower() for label in labels} <= {*TRUTH}:

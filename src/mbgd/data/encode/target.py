@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mbgd.data.bad_cells import are_measures
 from mbgd.data.concat import is_number
 from mbgd.data.encode.categories import plain_name
 from mbgd.data.encode.numbers import FloatArray, as_floats, check_finite
@@ -134,7 +135,10 @@ def learn_target(table: Table, column: str, *, task: str | None = None, gaps: bo
         raise PlanError(f"task must be regression or classification, got {task!r}{did_you_mean(task, TASKS)}")
     kind = _value_type(table.column(column).type)
     if not has_target(table, column).any():
-        raise DataError(f"{table.name}, column {column!r}: every target is missing; name another column as the target")
+        raise DataError(
+            f"{table.name}, column {column!r}: every target is missing; name another column as the target"
+            f"{_or_as_label(table, column)}"
+        )
     if not (is_text(kind) or pa.types.is_boolean(kind) or is_number(kind)):
         raise DataError(
             f"{table.name}, column {column!r}: a target must be numbers or labels, got {kind}; convert it first"
@@ -145,6 +149,11 @@ def learn_target(table: Table, column: str, *, task: str | None = None, gaps: bo
         return target
     values, index = _labels(table, column)
     _check_labels(table, column, values=values, index=index)
+    if task is None and len(values) > FEW and are_measures([value for value in values if isinstance(value, str)]):
+        raise DataError(
+            f"{table.name}, column {column!r}: its values look like numbers with units, such as {values[0]!r}; write the "
+            f"numbers alone, or predict labels: {option('task', 'classification')}"
+        )
     if len(values) > FEW and len(values) == int((index < len(values)).sum()):
         raise DataError(
             f"{table.name}, column {column!r}: each of its {len(values):,} labels stands once, as in a key; name another target"
@@ -152,9 +161,19 @@ def learn_target(table: Table, column: str, *, task: str | None = None, gaps: bo
     if len(values) < 2:
         raise DataError(
             f"{table.name}, column {column!r}: classification needs at least two classes, got {values[0]!r} alone; "
-            "add rows of another class, or name another target"
+            f"add rows of another class, or name another target{_or_as_label(table, column)}"
         )
     return Target(column, "classification", tuple(sorted(values)))
+
+
+def _or_as_label(table: Table, name: str) -> str:
+    """The remedy where the most frequent word for missing in a target may be a label; nothing where there is no such."""
+    words = table.words.get(name, {})
+    if not words:
+        return ""
+    word = max(words, key=lambda one: words[one])
+    kept = option("keep_default_na", "False")
+    return f"; {word!r} stands in {words[word]:,} rows and is read as missing: if it is a label, {kept} keeps it"
 
 
 def task_said(table: Table, target: Target, *, asked: bool) -> str:
