@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, default_collate
 
 import mbgd
 from mbgd import PlanError
@@ -99,3 +100,28 @@ def test_a_knob_that_no_other_process_knows_becomes_its_name() -> None:
     assert again.plan.loss == {"object": "<lambda>"}
     assert callable(run.plan.loss)
     assert again.plan.epochs == run.plan.epochs
+
+
+def _decayed(model: nn.Module) -> dict[str, Any]:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    return {
+        "optimizer": optimizer,
+        "schedule": torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.9**epoch),
+    }
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("knob", ["metric", "schedule", "validation"])
+def test_knobs_that_hold_a_function_inside_another(knob: str, way: str) -> None:
+    model, rows = nn.Linear(3, 1), (X, X[:, 0])
+    pairs = list(zip(*map(torch.from_numpy, rows), strict=True))
+    knobs: dict[str, Any] = {
+        "metric": {"metric": (lambda y, found: float(abs(y - found).max()), "min"), "validation": 0.2},
+        "schedule": _decayed(model),
+        "validation": {"validation": DataLoader(pairs, collate_fn=lambda items: default_collate(items))},
+    }[knob]
+    run = mbgd.fit(model, rows, loss="squared_error", epochs=1, **knobs)
+    again = WAYS[way](run)
+    check_alike(run, again, X, X[0])
+    assert repr(again) == repr(run)
+    assert again.plan.epochs == 1

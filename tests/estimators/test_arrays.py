@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import torch
+from scipy import sparse
 from torch import nn
 
 import mbgd
@@ -89,3 +90,17 @@ def test_labels_of_every_make() -> None:
             DataError, match=r"^y must have a value in every row, got (none|masked ones) in row 5 \(1 of 40"
         ):
             mbgd.MBGDClassifier(epochs=1).fit(X, held)
+
+
+def test_numbers_whose_squares_overflow_or_vanish() -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    y = rows @ [1.0, 2.0, 3.0]
+    linear: dict[str, Any] = {"hidden_layer_sizes": (), "epochs": 60}
+    assert (
+        mbgd.MBGDRegressor(**linear).fit(rows * 1e-300, y).score(rows * 1e-300, y) > 0.8
+    )  # 0 of columns that count as one value
+    for call in ("fit", "partial_fit"):
+        with pytest.raises(DataError, match=r"X must hold numbers of at most 1e\+150, got .*e\+200 in column 1"):
+            getattr(mbgd.MBGDRegressor(**linear), call)(rows * [1.0, 1e200, 1.0], y)
+        with pytest.raises(DataError, match=r"X must hold numbers of at most 1e\+150, got .*e\+200; give"):
+            getattr(mbgd.MBGDRegressor(**linear), call)(sparse.csr_matrix(rows * 1e200), y)

@@ -161,3 +161,56 @@ def test_several_labels_a_row_are_named_by_their_columns(kind: str) -> None:
             model().partial_fit(X, labels, classes=wrong)
     column = model().partial_fit(X, Y, classes=[0, 1]) if kind == "classifier" else None
     assert column is None or column.predict(X).shape == (60,)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"random_state": -1}, "random_state must be a whole number of at least 0, got -1"),
+        ({"class_weight": {0: -1.0, 1: 1.0}}, "class_weight must hold numbers of at least 0, got -1.0 for class 0"),
+        ({"callback": 3}, "callback must be a function of what was seen in an epoch, got int"),
+        ({"class_weight": {0: "much"}}, "class_weight must hold numbers of at least 0, got 'much' for class 0"),
+    ],
+)
+def test_what_is_wrong_is_called_by_its_name_here(words: dict[str, Any], message: str) -> None:
+    with pytest.raises(PlanError, match=message):
+        MBGDClassifier(**OTHERS | words).fit(X, Y)
+
+
+def test_a_function_that_makes_a_module_is_told_what_it_gets() -> None:
+    with pytest.raises(PlanError, match="made from n_features and n_outputs, got one that needs width; rename"):
+        MBGDEstimator(lambda width, n_outputs: nn.Linear(width, n_outputs), loss="log_loss").fit(X, Y)
+
+
+def test_a_share_of_validation_may_be_an_array_of_no_dimensions() -> None:
+    shares = [MBGDClassifier(**OTHERS, validation=share).fit(X, Y) for share in (0.2, np.array(0.2))]
+    assert torch.equal(*(flat(model.network_.module) for model in shares))
+
+
+def test_partial_fit_takes_what_belongs_to_fit_alone() -> None:
+    words: dict[str, Any] = {"validation": 0.2, "patience": 3, "min_delta": 0.1, "metric": "accuracy", "warmup": 0.1}
+    models = [MBGDClassifier(**OTHERS | more).partial_fit(X, Y, classes=[0, 1]) for more in ({}, words)]
+    assert torch.equal(*(flat(model.network_.module) for model in models))
+
+
+def test_weights_of_classes_where_a_batch_has_some_of_them() -> None:
+    kinds = [{1: 3.0}, {0: 1.0, 1: 3.0}]  # a class that is not named has weight 1
+    models = [MBGDClassifier(**OTHERS, class_weight=given) for given in kinds]
+    for row in range(8):
+        for model in models:
+            model.partial_fit(X[row : row + 1], Y[row : row + 1], classes=[0, 1])
+    assert len(np.unique(Y[:8])) == 2
+    assert torch.equal(*(flat(model.network_.module) for model in models))
+    with pytest.raises(ValueError, match="not in class_weight"):
+        MBGDClassifier(**OTHERS, class_weight={7: 1.0}).partial_fit(X, Y, classes=[0, 1])
+
+
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+def test_a_refused_target_is_shown_in_its_own_units(call: str) -> None:
+    y = np.where(np.arange(60) == 7, -2.5, 3.0)
+    with pytest.raises(mbgd.DataError, match=r"y must be at least 0 for loss='poisson', got -2\.5 in row 7"):
+        getattr(mbgd.MBGDRegressor(**OTHERS, loss="poisson"), call)(X, y)
+    with pytest.raises(
+        mbgd.DataError, match=r"y must hold labels of the classes \(0, 1\), got 5 in row 0; leave such rows out"
+    ):
+        MBGDClassifier(**OTHERS).fit(X, Y, eval_set=[(X[:2], [5, 1])])

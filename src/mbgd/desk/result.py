@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from mbgd.desk.ensemble import Predicting
 from mbgd.desk.plan import Plan
@@ -24,11 +24,29 @@ from mbgd.measure.conformal import Covered, Widening, covered
 from mbgd.measure.threshold import Threshold
 from mbgd.record.history import History
 
+SOME = 100  # items of a list that is looked through
+
 
 def _kind(value: Any) -> Any:
     """The function or class itself, else the class of an object; of a partial that of what it calls."""
     value = value.func if isinstance(value, partial) else value
     return value if isinstance(value, type | FunctionType | BuiltinFunctionType) else type(value)
+
+
+def _is_local(value: Any, *, depth: int = 8) -> bool:
+    """Whether it is a function inside another, which a pickle cannot find again, or holds one."""
+    if depth == 0 or value is None or isinstance(value, str | int | float | Tensor | np.ndarray):
+        return False
+    if isinstance(value, type | FunctionType | BuiltinFunctionType):
+        return "<" in value.__qualname__
+    if isinstance(value, list | tuple | dict):
+        parts: Any = value.values() if isinstance(value, dict) else value[:SOME]
+    else:
+        try:
+            parts = value.__reduce_ex__(4)
+        except Exception:  # what an object that no pickle holds raises is its own
+            return True
+    return not isinstance(parts, str) and any(_is_local(part, depth=depth - 1) for part in parts)
 
 
 def _with(plan: Plan, knobs: dict[str, Any]) -> Plan:
@@ -118,12 +136,10 @@ class Run:
         return self.predictor.save(path)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickled and copied whole, but for knobs that only the program at hand knows, as a function inside another: these
-        become their names, as in plan.json."""
+        """Pickled and copied whole, but for knobs that no pickle can hold, as a function inside another, or a scheduler with
+        one: these become their names, as in plan.json."""
         knobs = vars(self.plan).items()
-        local = {
-            name: {"object": _kind(value).__qualname__} for name, value in knobs if "<" in _kind(value).__qualname__
-        }
+        local = {name: {"object": _kind(value).__qualname__} for name, value in knobs if _is_local(value)}
         return vars(self) | ({"plan": _with(self.plan, local)} if local else {})
 
     def summary(self) -> dict[str, Any]:

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbgd.data.sparse import is_sparse
+from mbgd.errors import DataError
 
 BLOCK_BYTES = 1 << 18  # of float64 at once: what stays in a core's own cache
 MANY = 1 << 18  # numbers from which on compiled loops are worth their loading
+WIDEST = 1e150  # squares of larger numbers overflow
 NEAR = 10.0  # standard deviations within which a network sees a number, whether a training row lay there or not
 
 Floats = NDArray[np.floating[Any]]
@@ -75,6 +77,11 @@ class Entries:
 
 def learn_entries(X: Any, weight: NDArray[np.float64] | None) -> Entries:
     """After it sparse rows have length 1: the root of their weighted mean square is 1."""
+    data = X.data if is_sparse(X) else X
+    if data.size and np.abs(data).max() > WIDEST:
+        raise DataError(
+            f"X must hold numbers of at most {WIDEST:g}, got {np.abs(data).max():g}; give it in larger units"
+        )
     return Entries(X.shape[1], scale_of(mean_square(X, weight)))
 
 
@@ -127,15 +134,24 @@ class Spread:
 
 
 def columns_of(X: Floats, weight: NDArray[np.float64] | None) -> Spread:
-    """Of rows (n, F), all of weight above 0."""
+    """Of rows (n, F), all of weight above 0. Raises DataError for numbers whose squares overflow."""
     total = float(len(X) if weight is None else weight.sum())
-    return Spread(total, *_moments(X, weight), *_ends(X), _zeros_and_ones(X))
+    low, high = _ends(X)
+    furthest = np.maximum(-low, high)
+    if (furthest > WIDEST).any():
+        column = int(furthest.argmax())
+        raise DataError(
+            f"X must hold numbers of at most {WIDEST:g}, got {furthest[column]:g} in column {column}; give it in larger units"
+        )
+    return Spread(total, *_moments(X, weight), low, high, _zeros_and_ones(X))
 
 
 def numbers_of(columns: Spread, *, dtype: np.dtype[Any], bounded: bool) -> Numbers:
     """See `learn_numbers`; `dtype` is that of the rows."""
     center = np.where(columns.binary, 0.0, columns.mean)
-    scale = without_nothing(columns.mean, np.sqrt(columns.variance), dtype)
+    underflown = (columns.variance == 0) & (columns.high > columns.low)
+    deviation = np.where(underflown, columns.high - columns.low, np.sqrt(columns.variance))
+    scale = without_nothing(columns.mean, deviation, dtype)
     scale = np.where(columns.binary, 1.0, scale)
     if not bounded:
         return Numbers(center, scale, np.full(len(center), np.inf))

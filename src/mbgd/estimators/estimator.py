@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from copy import deepcopy
 from dataclasses import replace
@@ -29,7 +28,7 @@ from mbgd.estimators.labels import Labels, Scale, learn_labels, learn_scale, nam
 from mbgd.estimators.network import Network, outputs_of
 from mbgd.estimators.read import read_any_shape, read_labels, read_more, read_numbers
 from mbgd.estimators.save import fitted_predictor
-from mbgd.estimators.words import own_words
+from mbgd.estimators.words import own_words, words_taken
 
 BY_LABEL = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)  # one output a class, of two classes as well
 OF_CLASSES = (*BY_LABEL, nn.BCEWithLogitsLoss)
@@ -275,11 +274,10 @@ def _made(given: Any, *, n_features: int, n_outputs: int, seed: int) -> nn.Modul
     if not callable(given):
         kind = type(given).__name__
         raise PlanError(f"module must be a torch.nn.Module, or a class or function that makes one, got {kind}")
-    takes = inspect.signature(given).parameters
-    words = {"n_features": n_features, "n_outputs": n_outputs}
+    words = words_taken(given, {"n_features": n_features, "n_outputs": n_outputs})
     with torch_aside():
         torch.manual_seed(seed)
-        made = given(**{word: value for word, value in words.items() if word in takes})
+        made = given(**words)
     if not isinstance(made, nn.Module):
         raise PlanError(f"module must make a torch.nn.Module, got {type(made).__name__} from {given!r}")
     return made

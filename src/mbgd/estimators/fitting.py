@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
 from mbgd.data.sparse import is_sparse
 from mbgd.data.split import hold_out
 from mbgd.data.table import Table
+from mbgd.desk.callback import check_callback
 from mbgd.desk.further import Further, further
 from mbgd.desk.machine import cores
 from mbgd.desk.plan import Plan
@@ -25,7 +26,7 @@ from mbgd.estimators.network import Array, Network, check_same_shape, learn_road
 from mbgd.estimators.read import Rows, n_rows, read_more, read_training, read_weight
 from mbgd.estimators.running_scales import scaled_anew, seen_in
 from mbgd.estimators.watch import loss_curve, validation_curve, watched
-from mbgd.estimators.words import check_class_weight, for_one_pass, plain_value, plan_of, seed_of
+from mbgd.estimators.words import OF_ONE_PASS, check_class_weight, check_one_pass, plain_value, plan_of, seed_of
 from mbgd.forks import after_fork
 from mbgd.seeds import Purpose
 
@@ -67,12 +68,14 @@ def train(
         raise DataError(f"X and y must have the same number of rows, got inconsistent {n_rows(rows)} and {len(y)}")
     params = estimator.get_params(deep=False)
     given = {name: plain_value(value) for name, value in params.items() if name != "validation"}
+    given |= OF_ONE_PASS if one_pass else {}
+    check_callback(estimator.callback)
     weight, seed = read_weight(sample_weight, rows), seed_of(given["random_state"])
     held = None if one_pass else held_out(validation, y, seed=seed, by_class=hasattr(estimator, "class_weight"))
     training = np.flatnonzero(~held) if isinstance(held, np.ndarray) else None
     target = again.target if again is not None else learn(_taken(y, training), _taken(weight, training))
     check_class_weight(given.get("class_weight"), one_pass=one_pass)
-    weight = _with_class_weight(given.get("class_weight"), y, weight, training)
+    weight = _with_class_weight(given.get("class_weight"), y, target, weight=weight, training=training)
     plan = plan_of(
         given,
         n_rows=n_rows(rows) if training is None else len(training),
@@ -83,7 +86,7 @@ def train(
         validation=held,
         sparse=is_sparse(rows),
     )
-    plan = for_one_pass(plan) if one_pass else plan
+    check_one_pass(plan, one_pass=one_pass)
     if again is not None and "hidden_layer_sizes" in given:
         check_same_shape(again.module, plan.hidden_layer_sizes)
     network = again or (begin or new_network)(estimator, Start(rows, target, training, weight, plan))
@@ -188,7 +191,8 @@ def held_out(validation: Any, y: Any, *, seed: int, by_class: bool) -> Any:
     """A mask of the rows held out, a pair (X, y) of others, or None. A share is drawn within each class."""
     if validation is None:
         return None
-    validation = validation.item() if isinstance(validation, np.generic) else validation
+    if isinstance(validation, np.ndarray | np.generic) and validation.ndim == 0:
+        validation = validation.item()
     if isinstance(validation, (tuple, list)) and len(validation) == 2 and not np.isscalar(validation[0]):
         return tuple(validation)
     if isinstance(validation, float):
@@ -211,11 +215,19 @@ def _taken(values: Any, rows: NDArray[np.int64] | None) -> Any:
     return values if rows is None or values is None else np.asarray(values)[rows]
 
 
-def _with_class_weight(given: Any, y: Any, weight: Array | None, training: NDArray[np.int64] | None) -> Array | None:
-    """Row weights times those of their classes; "balanced" counts the training rows."""
+def _with_class_weight(
+    given: Any, y: Any, target: Labels | Scale, *, weight: Array | None, training: NDArray[np.int64] | None
+) -> Array | None:
+    """Row weights times those of their classes; "balanced" counts the training rows. A dict is one of all classes, of which the
+    rows at hand may have some."""
     if given is None:
         return weight
-    of_class = compute_sample_weight(given, y, indices=training if given == "balanced" else None)
+    if given != "balanced" and isinstance(target, Labels) and target.kind != "multilabel":
+        classes, column = target.classes, np.asarray(y).reshape(-1)
+        by_class = compute_class_weight(given, classes=classes, y=classes)
+        of_class = by_class[np.minimum(np.searchsorted(classes, column), len(classes) - 1)]
+    else:
+        of_class = compute_sample_weight(given, y, indices=training if given == "balanced" else None)
     found: Array = of_class if weight is None else of_class * weight
     return found
 

@@ -49,8 +49,8 @@ class Labels:
         if len(wrong):
             known = ", ".join(map(repr, self.classes[:8].tolist())) + (", ..." if len(self.classes) > 8 else "")
             raise DataError(
-                f"y must hold labels of the {among} ({known}), got {y[wrong[0]]!r} in row {wrong[0]}; "
-                "name all classes at the first call"
+                f"y must hold labels of the {among} ({known}), got {y[wrong[:1]].tolist()[0]!r} in row {wrong[0]}; "
+                "leave such rows out, or in partial_fit name all classes at the first call"
             )
         encoded: NDArray[Any] = codes.astype(dtype if self.kind == "binary" else np.int64)
         return encoded
@@ -149,6 +149,7 @@ def learn_scale(y: NDArray[Any], *, weight: NDArray[np.float64] | None, loss: st
     center, mean = np.zeros(y.shape[1:]), np.ones(y.shape[1:])
     if loss in POSITIVE:
         mean = np.asarray(np.average(y.astype(np.float64), axis=0, weights=weight))
+        mean = mean if (np.asarray(y) >= 0).all() else np.ones_like(mean)  # refused as they are
     return Scale(center, np.where(mean > 0, mean, 1.0))
 
 
@@ -159,5 +160,5 @@ def scale_for(seen: Spread, *, shape: tuple[int, ...], loss: str | None) -> Scal
         center = seen.mean.reshape(shape)
         scale = without_nothing(center, np.sqrt(seen.variance).reshape(shape), np.dtype(np.float64))
     elif loss in POSITIVE:
-        scale = np.where(seen.mean > 0, seen.mean, 1.0).reshape(shape)
+        scale = np.where((seen.mean > 0) & (seen.low >= 0), seen.mean, 1.0).reshape(shape)
     return Scale(center, scale)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from functools import wraps
+from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,6 +27,20 @@ SGD_RATE = 0.1  # without momentum; with it each gradient counts 1 / (1 - moment
 SPARSE_RATE = {True: 4.0, False: 0.5}
 """By whether the target is classes: rows of squared length 1 and a bias, 2 in all. Steps along one such row alone swing without
 end from these rates on, since log_loss bends by 1/4 at most, squared_error by 2; the mean of a batch of them bends less."""
+OF_ONE_PASS: dict[
+    str, Any
+] = {  # a `partial_fit`: one pass over the rows given, at a constant rate, without validation rows
+    "epochs": 1.0,
+    "steps": None,
+    "schedule": "constant",
+    "schedule_every": None,
+    "min_delta": 0.0,
+    "warmup": 0.0,
+    "dropout_fades": False,
+    "weight_decay_fades": False,
+    "patience": None,
+    "metric": None,
+}
 HERE = {  # what other libraries say -> a parameter of the estimators, beside the words of `desk.foreign`
     "seed": "random_state",
     "threads": "n_jobs",
@@ -110,9 +125,26 @@ def plain_value(given: Any) -> Any:
     return tuple(map(plain_value, given)) if isinstance(given, list | tuple) else given
 
 
+def words_taken(made_by: Any, words: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of these words that a class or function takes. Raises PlanError for one that needs others."""
+    takes = inspect.signature(made_by).parameters
+    for part in takes.values():
+        if (
+            part.default is part.empty
+            and part.kind not in (part.VAR_POSITIONAL, part.VAR_KEYWORD)
+            and part.name not in words
+        ):
+            raise PlanError(
+                f"module must be made from {' and '.join(words)}, got one that needs {part.name}; rename it"
+            )
+    return {word: value for word, value in words.items() if word in takes}
+
+
 def seed_of(random_state: Any) -> int:
     """A whole number is the seed itself; from a generator, or NumPy's own where None, one is drawn."""
     if isinstance(random_state, int) and not isinstance(random_state, bool):
+        if random_state < 0:
+            raise PlanError(f"random_state must be a whole number of at least 0, got {random_state}; any will do")
         return random_state
     return int(check_random_state(random_state).randint(SEEDS))
 
@@ -167,24 +199,10 @@ def unpicked_epochs(n_rows: int, batch_size: int) -> float:
     return float(min(256, max(round(passes), math.ceil(UPDATES / -(-n_rows // batch_size)))))
 
 
-def for_one_pass(plan: Plan) -> Plan:
-    """The plan of a `partial_fit`: one pass over the rows given, at a constant rate. Raises PlanError for averaged weights,
-    which would take the place of those that the next pass goes on from."""
-    if plan.ema_decay is not None:
+def check_one_pass(plan: Plan, *, one_pass: bool) -> None:
+    """Raises PlanError for averaged weights in `partial_fit`: the next pass goes on from others."""
+    if one_pass and plan.ema_decay is not None:
         raise PlanError(f"ema_decay belongs to fit, got {plan.ema_decay} with partial_fit; leave it out")
-    return replace(
-        plan,
-        epochs=1.0,
-        steps=None,
-        schedule="constant",
-        schedule_every=None,
-        min_delta=0.0,
-        warmup=0.0,
-        dropout_fades=False,
-        weight_decay_fades=False,
-        patience=None,
-        metric=None,
-    )
 
 
 def check_class_weight(given: Any, *, one_pass: bool = False) -> None:
@@ -194,7 +212,14 @@ def check_class_weight(given: Any, *, one_pass: bool = False) -> None:
             "class_weight must be a dict of class -> weight in partial_fit, which sees some rows alone, got 'balanced'; make one "
             "by sklearn.utils.class_weight.compute_class_weight"
         )
-    if given is None or isinstance(given, Mapping) or (isinstance(given, str) and given == "balanced"):
+    if isinstance(given, Mapping):
+        for label, weight in given.items():
+            if not isinstance(weight, Real) or not 0 <= float(weight) < math.inf:
+                raise PlanError(
+                    f"class_weight must hold numbers of at least 0, got {weight!r} for class {label!r}; 1 is usual"
+                )
+        return
+    if given is None or (isinstance(given, str) and given == "balanced"):
         return
     raise PlanError(
         f"class_weight must be 'balanced' or a dict of class -> weight, got {given!r}; leave it out for none"
