@@ -1,4 +1,4 @@
-"""`mbgd predict` and `mbgd evaluate`: a model and a file in, predictions in the order of its rows or scores out."""
+"""`mbgd predict` and `mbgd evaluate`: predict the rows of a file in their order, or score them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mbgd train` and `mbgd resume`: the words of the command in, a run with its scores shown out."""
+"""`mbgd train` and `mbgd resume`: train by the options of the command, and show the scores."""
 
 from __future__ import annotations
 

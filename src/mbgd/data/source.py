@@ -1,4 +1,4 @@
-"""Rows by number: tensors in memory in, (x, y, w) of any rows out; what every other source of rows promises too."""
+"""Rows by number: (x, y, w) of any rows from tensors in memory, and what every other source of rows promises too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A source and a plan in, what an epoch of it is out: how many rows, and how they are cut into batches."""
+"""The epoch of a source under a plan: how many rows, and how they are cut into batches."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ from mbgd.data.source import ArraySource, Rows, Source, batch_rows, first_row, r
 from mbgd.data.sparse import SparseSource
 from mbgd.data.split import hold_out
 from mbgd.desk.inputs import dtype_of, fitting_inputs
+from mbgd.desk.iterable_plan import as_stream, said_of_stream
 from mbgd.desk.loader_plan import draws_of, rows_of_a_sampler
 from mbgd.desk.machine import choose_device, fits
 from mbgd.desk.parts import Held, Parts, assemble
 from mbgd.desk.plan import Plan
-from mbgd.desk.streamed import as_stream, said_of_stream
 from mbgd.errors import DataError, PlanError
 from mbgd.forks import after_fork
 from mbgd.seeds import Purpose

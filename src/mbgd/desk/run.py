@@ -18,6 +18,7 @@ from mbgd.desk.engine import check_engine
 from mbgd.desk.fingerprint import check_same, fingerprint
 from mbgd.desk.folder import MODEL, go_on, new_recorder, open_existing, open_new, write_plan
 from mbgd.desk.going import borrowed, going
+from mbgd.desk.iterable_plan import check_numbered
 from mbgd.desk.knobs import Knobs
 from mbgd.desk.machine import computing
 from mbgd.desk.module_plan import module_plan
@@ -33,7 +34,6 @@ from mbgd.desk.result import Run
 from mbgd.desk.same_schedule import check_same_rate
 from mbgd.desk.signatures import shows_knobs
 from mbgd.desk.standing import Standing
-from mbgd.desk.streamed import check_numbered
 from mbgd.desk.train import Look, Trained, scored
 from mbgd.errors import DivergenceError, PlanError
 from mbgd.loop.progress import Progress

@@ -1,4 +1,4 @@
-"""A network of arrays in, its nodes out: numbers and codes to the outputs of each row.
+"""The nodes of a network of arrays: numbers and codes to the outputs of each row.
 
 n rows · E numbers embedded · K bins · S numbers of each
 M members · I inputs

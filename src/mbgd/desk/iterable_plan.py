@@ -1,4 +1,4 @@
-"""An iterable dataset and a plan in, its rows as they come out; what needs rows by number refused by name."""
+"""An iterable dataset under a plan: its rows as they come; what needs rows by number is refused by name."""
 
 from __future__ import annotations
 
