@@ -19,7 +19,7 @@ from mbgd.data.order import IntArray
 from mbgd.data.places import Part, Places
 from mbgd.data.table_file import Columns, Reading, columns_of, read_streamed, read_whole, texts_of
 from mbgd.data.text import is_text, read_text
-from mbgd.data.united import RawColumns, is_number, plain_type, united
+from mbgd.data.united import RawColumns, is_number, plain_type, united, unlike
 from mbgd.errors import DataError, PlanError, did_you_mean, listed
 
 
@@ -118,6 +118,9 @@ def open_table(
         reading = Reading(found.names, forced, types_of(files, forced=forced), cells.missing)
         name = str(data) if isinstance(data, str | Path) else str(files[0].path)
         raws = [(read_whole(file, reading), texts_of(file, reading)) for file in files]
+        texts = dict.fromkeys(unlike(raws).difference(forced), pa.string())
+        if texts and all(file.format == "csv" for file in files):  # what they hold is decided by the rows of all files
+            raws = [(read_whole(file, replace(reading, types={**forced, **texts})), None) for file in files]
         table = _read(_joined(name, files, raws, cells=cells), types=forced, cells=cells)
         said = found.notices or (value_in_header(files[0], table.arrow) if table.parts[0].header_rows else ())
         table = replace(table, unused=found.unused, notices=said)
