@@ -261,6 +261,28 @@ def test_no_moment_is_made_of_what_is_none(text: str) -> None:
     assert read_timestamps(pa.array([text])).known.tolist() == [text == "2024-01-01 1"]
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (["true", "false"], ["1", "0"]), (["2024-01-31"], ["2024-02-01 09:15:00", "2024-02-02"]),
+        (["2024-01-31 09:15:00"], ["2024-01-31 09:15:00+02:00"]), (["2024-01-31 09:15:00.5"], ["2024-02-01"]),
+        (["09:15", ""], ["9:15:00.5"]), (["1 days 00:00:01"], ["2:00:00"]), (["1", "2"], ["3.5"]), ([""], ["2024-01-31"]),
+        (["true"], ["2"]),
+    ],
+    ids=lambda texts: texts[0],
+)  # fmt: skip
+def test_several_csv_files_are_what_one_file_of_their_rows_is(tmp_path: Path, first: Texts, second: Texts) -> None:
+    for name, texts in (("0", first), ("1", second)):
+        (tmp_path / name).mkdir()
+        to_csv(texts, tmp_path / name)
+    found = open_table([next((tmp_path / name).iterdir()) for name in "01"]).column("c")
+    meant = open_table({"c": [*first, *second]}).column("c")
+    assert (str(found.type).replace("large_", ""), found.to_pylist()) == (
+        str(meant.type).replace("large_", ""),
+        meant.to_pylist(),
+    )
+
+
 def test_read_table_is_a_table() -> None:
     """What a file of all kinds comes to is kept with the table: which columns were text, and which words were asked about."""
     table: Table = open_table({"c": ["a", "None", "None", "b"], "n": ["1", "2", "NA", "4"], "x": [1.5, 2, 3, 4]})

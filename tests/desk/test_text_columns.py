@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import mbgd
+from mbgd.data import csv_file
 from mbgd.data.encode.numbers import as_floats
-from mbgd.data.table import open_table
+from mbgd.data.table import open_table, read_batches
 from mbgd.desk.table import read_rows
 from mbgd.desk.table_plan import table_plan
 from mbgd.errors import DataError, DataWarning
@@ -283,3 +284,19 @@ def test_whole_numbers_to_the_base_16_are_the_same_at_prediction(tmp_path: Path)
         assert run.predict(data) == pytest.approx(expected, abs=1e-6)
     assert [run.predict_one(row) for row in frame[:6].to_dict("records")] == pytest.approx(expected[:6], abs=1e-5)
     assert np.ptp(expected) > 1e-6
+
+
+def test_a_time_of_day_in_another_writing_behind_the_first_block_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"{k % 24:02d}:15" if k < 200 else f"{k % 10}:15:00.5" for k in range(N)]
+    frame = meant()[["size", "y"]].assign(c=texts)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    run = mbgd.fit_table(tmp_path / "t.csv", "y", **QUICK)
+    monkeypatch.setattr(csv_file, "BLOCK", 256)
+    how: dict[str, Any] = {"schema_like": run.predictor.encoder.schema, "cells": run.predictor.encoder.cells}
+    pieces = [
+        run.predictor.numbers(run.predictor.of_table(piece))
+        for piece in read_batches(tmp_path / "t.csv", rows=50, **how)
+    ]
+    assert np.concatenate(pieces) == pytest.approx(run.predict(frame), abs=1e-6)

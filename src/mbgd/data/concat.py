@@ -26,6 +26,17 @@ def concatenated(files: Sequence[TableFile], raws: Sequence[RawColumns], *, cell
     return arrow, frozenset().union(*named) if named else None
 
 
+def unlike(raws: Sequence[RawColumns]) -> set[str]:
+    """The columns that hold values of different kinds in several files, but no text: numbers of any type are of one kind."""
+    found: set[str] = set()
+    for field in raws[0][0].schema:
+        kinds = {plain_type(table.schema.field(field.name).type) for table, _ in raws}
+        kinds = {kind for kind in kinds if not pa.types.is_null(kind)}
+        if len(kinds) > 1 and not all(is_number(kind) for kind in kinds) and not any(is_text(kind) for kind in kinds):
+            found.add(field.name)
+    return found
+
+
 def is_number(kind: pa.DataType) -> bool:
     """Is it a number, whole, floating or decimal?"""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from mbgd.data.cells import Cells
-from mbgd.data.concat import RawColumns, concatenated, is_number, plain_type
+from mbgd.data.concat import RawColumns, concatenated, is_number, plain_type, unlike
 from mbgd.data.files import Dialect, TableFile, find_files
 from mbgd.data.folders import check_keys, keys_of, types_of
 from mbgd.data.frames import FRAME, frame_to_arrow
@@ -118,6 +118,9 @@ def open_table(
         reading = Reading(found.names, forced, types_of(files, forced=forced), cells.missing)
         name = str(data) if isinstance(data, str | Path) else str(files[0].path)
         raws = [(read_whole(file, reading), texts_of(file, reading)) for file in files]
+        texts = dict.fromkeys(unlike(raws).difference(forced), pa.string())
+        if texts and all(file.format == "csv" for file in files):  # what they hold is decided by the rows of all files
+            raws = [(read_whole(file, replace(reading, types={**forced, **texts})), None) for file in files]
         table = _read(_joined(name, files, raws, cells=cells), types=forced, cells=cells)
         said = found.notices or (value_in_header(files[0], table.arrow) if table.parts[0].header_rows else ())
         table = replace(table, unused=found.unused, notices=said)

@@ -118,10 +118,8 @@ class Encoder:
         kinds = {f.name: f.type for f in self.facts}
         fields = [pa.field(part.name, pa.string()) for part in self.categories]
         for part in self.numbers:
-            if isinstance(part, DateColumn):
-                fields.append(pa.field(part.name, pa.string()))
-            elif not kinds[part.name].startswith(TIMES):
-                fields.append(pa.field(part.name, pa.float64()))
+            timed = isinstance(part, DateColumn) or kinds[part.name].startswith(TIMES)
+            fields.append(pa.field(part.name, pa.string() if timed else pa.float64()))
         return pa.schema(fields)
 
     def encode(self, table: Table) -> Encoded:
