@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from mbgd.data.chance import seed_of_task, set_generators
 from mbgd.data.order import IntArray
 from mbgd.data.source import Rows, named_tensors
+from mbgd.data.tensors import as_tensor
 from mbgd.errors import DataError
 
 Collate = Callable[[list[Any]], Any]
@@ -229,7 +230,8 @@ def _items(dataset: Dataset[Any], rows: list[int]) -> list[Any]:
     together = getattr(dataset, "__getitems__", None)
     if together is None:
         return [dataset[row] for row in rows]
-    items = list(together(rows))
+    given = together(rows)
+    items = [] if given is None else list(given)
     if len(items) != len(rows):
         raise DataError(
             f"__getitems__ must give one item for each of the {len(rows)} rows asked for, got {len(items)} items"
@@ -242,6 +244,11 @@ def length(dataset: Any) -> int:
     try:
         return len(dataset)
     except (TypeError, NotImplementedError):  # what Python says of no __len__, and datasets of one not written
+        if not hasattr(dataset, "__iter__") and not hasattr(dataset, "__getitem__"):
+            raise DataError(
+                f"data must have a length and rows by number, got {type(dataset).__name__}; give arrays or tensors, a "
+                "map-style dataset or a DataLoader"
+            ) from None
         raise DataError(
             f"data must have a length and rows by number, got {type(dataset).__name__}; an iterable dataset has no order "
             "to shuffle: give a map-style dataset (__len__ and __getitem__), arrays or tensors, or write the loop around "
@@ -257,15 +264,23 @@ def split_target(inputs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
 
 def _as_rows(item: Any) -> Rows:
     """A collated batch of items as rows."""
+    if item is None:
+        raise DataError(
+            "collate_fn must return the batch that it makes of its items, got None; end it with 'return x, y'"
+        )
     x, y, w = item, None, None
     if isinstance(item, (list, tuple)):
-        if len(item) not in (2, 3):
+        if len(item) not in (1, 2, 3):
             demand = "an item of a dataset must be (x, y) or (x, y, weight)"
             raise DataError(f"{demand}, got {len(item)} parts; wrap several inputs in a tuple")
-        x, y, w = (*item, None)[:3]
+        x, y, w = (*item, None, None)[:3]
     elif isinstance(item, dict):
         x, y = split_target(item)
     rows = Rows(tuple(x) if isinstance(x, list) else x, tuple(y) if isinstance(y, list) else y, w)
+    if any(isinstance(leaf, np.ndarray) for leaf in rows.leaves()):  # of a collate_fn of one's own
+        rows = rows.map(
+            lambda leaf: as_tensor(leaf, "what collate_fn returns") if isinstance(leaf, np.ndarray) else leaf
+        )
     _check_tensors(rows)
     return rows
 
