@@ -122,7 +122,6 @@ WRONG: dict[str, tuple[Any, str]] = {
         lambda i: {"a": X[i], "name": "abc", "label": i},
         "got text or other objects under 'name'; leave",
     ),
-    "one part": (lambda i: (X[i],), r"an item of a dataset must be \(x, y\) or \(x, y, weight\), got 1 parts"),
     "four parts": (
         lambda i: (i, i, i, i),
         r"an item of a dataset must be \(x, y\) or \(x, y, weight\), got 4 parts; wrap",

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import (
+    ConcatDataset,
     DataLoader,
     Dataset,
     RandomSampler,
@@ -437,3 +438,80 @@ def test_a_sampler_that_draws_another_number_is_refused() -> None:
         PlanError, match=r"^validation must be \(X, y\) for a loader with list, which would draw the rows"
     ):
         mbgd.fit(net(), DataLoader(Pairs(), sampler=[0, 1]), validation=0.5, **WORDS)
+
+
+def collated(batch: Callable[[Any, Any], Any]) -> DataLoader[Any]:
+    pairs = list(zip(X, Y, strict=True))
+    return DataLoader(pairs, batch_size=M, collate_fn=lambda items: batch(*default_collate(items)))
+
+
+def test_a_collate_fn_may_return_numpys_arrays() -> None:
+    ours, theirs = net(), net()
+    mbgd.fit(ours, collated(lambda x, y: (x.numpy(), y.numpy())), **WORDS)
+    mbgd.fit(theirs, collated(lambda x, y: (x, y)), **WORDS)
+    assert torch.equal(flat(ours), flat(theirs))
+
+
+class Odd(Dataset[Any]):
+    def __len__(self) -> int:
+        return N
+
+    def __getitem__(self, row: int) -> Any:
+        return X[row], Y[row]
+
+    def __getitems__(self, rows: list[int]) -> Any:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (lambda: collated(lambda x, y: None), "collate_fn must return the batch that it makes of its items, got None"),
+        (Odd, "__getitems__ must give one item for each of the 2 rows asked for, got 0 items"),
+        (lambda: DataLoader(TensorDataset(X, Y), sampler=[]), "list must draw at least 1 row an epoch, got a len"),
+        (lambda: DataLoader(TensorDataset(X, Y), sampler=[1.5]), r"list must draw row numbers, got \[1.5\] in epoch 1"),
+        (lambda: "rows.csv", "data must be rows in memory, got str 'rows.csv'; a file goes to fit_table"),
+        (lambda: TensorDataset(X), "data must be"),
+        (lambda: Subset(list(zip(X)), range(5)), "data must have a target, got inputs alone"),
+        (lambda: None, "got NoneType; give arrays or tensors, a map-style dataset or a DataLoader"),
+    ],
+)
+def test_what_is_no_data_is_refused_in_one_sentence(data: Callable[[], Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        mbgd.fit(net(), data(), **WORDS)
+
+
+class Named(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = net()
+
+    def forward(self, a: Tensor, b: Tensor) -> Any:
+        return self.inner(torch.cat([a, b], 1))
+
+
+def test_items_of_inputs_alone_are_rows_to_predict_for() -> None:
+    run = mbgd.fit(net(), (X, Y), **WORDS)
+    want = run.predict(X)
+    assert np.array_equal(run.predict(ConcatDataset([TensorDataset(X[:9]), TensorDataset(X[9:])])), want)
+    assert np.array_equal(run.predict(list(X)), want)
+    named = mbgd.fit(Named(), {"a": X[:, :2], "b": X[:, 2:], "labels": Y}, **WORDS)
+    want = named.predict({"a": X[:, :2], "b": X[:, 2:]})
+    items = [{"b": row[2:], "a": row[:2]} for row in X]
+    assert np.array_equal(named.predict(items), want)
+    assert np.array_equal(named.predict([item | {"labels": 0.0} for item in items]), want)
+    for odd in ("rows.csv", None, 3.0):
+        with pytest.raises(DataError, match="^data must"):
+            run.predict(odd)
+    with pytest.raises(DataError, match=r"X must fit the model, got rows of shape (\(\) float64, ){4}\.\.\., which"):
+        run.predict(tuple(np.zeros((99, 2))))
+
+
+def test_a_table_of_single_values_is_refused() -> None:
+    frame = {"a": X[:, 0].numpy(), "t": ["u", "v"] * (N // 2) + ["u"], "y": Y.numpy()}
+    run = mbgd.fit_table(frame, "y", epochs=1, hidden_layer_sizes=(), validation=None, test="none")
+    for row in ({"a": 1.0, "t": ["u"]}, {"a": [1.0], "t": "u"}):
+        with pytest.raises(
+            DataError, match=r"must hold a value for each row, got one (float|str); give a list of values"
+        ):
+            run.predict(row)

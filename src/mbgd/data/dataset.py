@@ -182,7 +182,8 @@ def _items(dataset: Dataset[Any], rows: list[int]) -> list[Any]:
     together = getattr(dataset, "__getitems__", None)
     if together is None:
         return [dataset[row] for row in rows]
-    items = list(together(rows))
+    given = together(rows)
+    items = [] if given is None else list(given)
     if len(items) != len(rows):
         raise DataError(
             f"__getitems__ must give one item for each of the {len(rows)} rows asked for, got {len(items)} items"
@@ -197,6 +198,11 @@ def length(dataset: Any) -> int:
             raise TypeError
         return len(dataset)
     except (TypeError, NotImplementedError):  # what Python says of no __len__, and datasets of one not written
+        if not hasattr(dataset, "__iter__") and not hasattr(dataset, "__getitem__"):
+            raise DataError(
+                f"data must have a length and rows by number, got {type(dataset).__name__}; give arrays or tensors, a "
+                "map-style dataset or a DataLoader"
+            ) from None
         raise DataError(
             f"data must have a length and rows by number, got {type(dataset).__name__}; an iterable dataset has no order: "
             "fit, steps and batches train on it as it comes, all else takes a map-style dataset (__len__ and __getitem__), "

@@ -87,6 +87,11 @@ def _from_mapping(columns: Mapping[Any, Any]) -> pa.Table:
 
 
 def _column(values: Any, *, name: str) -> pa.Array:
+    if isinstance(values, str | bytes) or not hasattr(values, "__iter__"):
+        raise DataError(
+            f"column {name!r} must hold a value for each row, got one {type(values).__name__}; give a list of values, or to a "
+            "model one row by predict_one"
+        )
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return plain_arrow(values, name=name)
     if hasattr(values, "detach"):  # a tensor, wherever it lives

@@ -57,7 +57,8 @@ def as_inputs(data: Any) -> Source:
             f"data must be rows in their order to predict for, got a DataLoader with {type(own).__name__}, which draws some of "
             "them; give its dataset, or a Subset of it"
         )
-    if isinstance(data, DataLoader) or not (holds_inputs(data) or isinstance(data, list)):
+    of_dicts = isinstance(data, list) and all(isinstance(item, Mapping) for item in data)
+    if isinstance(data, DataLoader) or (of_dicts and data) or not (holds_inputs(data) or isinstance(data, list)):
         return as_source(data, need_target=False)
     source = _source_of(checked(Rows(_inputs(data), None, None)))
     _check_rows(source)
@@ -94,6 +95,10 @@ def _as_source(data: Any, *, workers: int, need_target: bool) -> Source:
     if hasattr(data, "read") and hasattr(data, "n_rows"):
         own = isinstance(data, (ArraySource, SparseSource, DatasetSource))
         return cast(Source, data) if own else CountedSource(data)
+    if isinstance(data, str | bytes):
+        raise DataError(
+            f"data must be rows in memory, got {type(data).__name__} {data[:60]!r}; a file goes to fit_table"
+        )
     if hasattr(data, "__getitem__"):
         check_items(data)
         return DatasetSource(data, workers=workers)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from torch import Tensor
 
 from mbgd.data.source import Rows, named_tensors
+from mbgd.data.tensors import as_tensor
 from mbgd.errors import DataError
 
 TARGETS = ("labels", "label")  # where an item that is one dict holds its target, as Hugging Face's datasets do
@@ -78,15 +80,23 @@ def split_target(inputs: dict[str, Any]) -> tuple[dict[str, Any], Any]:
 
 def _as_rows(item: Any) -> Rows:
     """A collated batch of items as rows."""
+    if item is None:
+        raise DataError(
+            "collate_fn must return the batch that it makes of its items, got None; end it with 'return x, y'"
+        )
     x, y, w = item, None, None
     if isinstance(item, (list, tuple)):
-        if len(item) not in (2, 3):
+        if len(item) not in (1, 2, 3):
             demand = "an item of a dataset must be (x, y) or (x, y, weight)"
             raise DataError(f"{demand}, got {len(item)} parts; wrap several inputs in a tuple")
-        x, y, w = (*item, None)[:3]
+        x, y, w = (*item, None, None)[:3]
     elif isinstance(item, dict):
         x, y = split_target(item)
     rows = Rows(tuple(x) if isinstance(x, list) else x, tuple(y) if isinstance(y, list) else y, w)
+    if any(isinstance(leaf, np.ndarray) for leaf in rows.leaves()):  # of a collate_fn of one's own
+        rows = rows.map(
+            lambda leaf: as_tensor(leaf, "what collate_fn returns") if isinstance(leaf, np.ndarray) else leaf
+        )
     _check_tensors(rows)
     return rows
 

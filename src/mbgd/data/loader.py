@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,10 @@ class Draws:
         if (found := _length(self.sampler)) is None:
             raise DataError(
                 f"{type(self.sampler).__name__} must have a len(), the rows of an epoch, got none; give it one"
+            )
+        if not found:
+            raise DataError(
+                f"{type(self.sampler).__name__} must draw at least 1 row an epoch, got a len() of 0; give it some"
             )
         return found
 
@@ -80,7 +85,7 @@ class Draws:
         """Kernels read where these numbers say."""
         name = type(self.sampler).__name__
         try:
-            rows = np.array([int(row) for row in drawn], np.int64)
+            rows = np.array([index(row) for row in drawn], np.int64)
         except (TypeError, ValueError, OverflowError):
             raise DataError(f"{name} must draw row numbers, got {drawn[:3]} in epoch {epoch + 1}") from None
         wrong = rows[(rows < 0) | (rows >= self.n_rows)]

@@ -27,6 +27,7 @@ from mbgd.errors import DataError, MBGDError, PlanError
 from mbgd.step.evaluation import evaluating
 from mbgd.step.targets import Shape
 
+SHOWN = 4  # shapes in a message
 REFUSALS = (
     RuntimeError,
     TypeError,
@@ -139,7 +140,7 @@ def _refused(source: Source, error: Exception, name: str) -> DataError:
     names = [f"{key} " for key in x] if isinstance(x, dict) else [""] * len(inputs_of(x))
     shown = ", ".join(
         f"{key}{tuple(leaf.shape[1:])} {str(leaf.dtype).removeprefix('torch.')}"
-        for key, leaf in zip(names, inputs_of(x), strict=True)
-    )
+        for key, leaf in list(zip(names, inputs_of(x), strict=True))[:SHOWN]
+    ) + (", ..." if len(names) > SHOWN else "")
     why = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return DataError(f"{name} must fit the model, got rows of shape {shown}, which its forward refuses: {why}")
