@@ -21,7 +21,7 @@ SECONDS = {
     "estimators": 83,
     "cli": 187,
     "compiled": 33,
-    "data": 72,
+    "data": 74,
     "desk": 196,
     "faults": 76,
     "laws": 300,
