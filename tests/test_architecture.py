@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, str] = {
     "ranks": "errors",
     "store": "errors",
     "compiled": "",
-    "data": "errors seeds threads ranks store compiled",
+    "data": "errors seeds threads forks ranks store compiled",
     "model": "errors seeds store data",
     "step": "errors seeds compiled data model",
     "loop": "errors data step",

@@ -40,6 +40,11 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def in_child() -> bool:
+    """Whether this process is a child of a fork."""
+    return _child
+
+
 @contextmanager
 def after_fork() -> Iterator[None]:
     """`one_thread` in a child of a fork, nothing elsewhere."""

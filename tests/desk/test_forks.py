@@ -98,5 +98,7 @@ def test_no_child_waits_for_threads_of_its_parent(models: Path) -> None:
         own = lambda: mbgd.MBGDEstimator(nn.Linear(8, 1), loss="squared_error", epochs=1).fit(rows, rows[:, 0])
         fit()
         print(ends(fit), ends(own), ends(lambda: mbgd.fit_table(frame.assign(y=rows[:, 0]), "y", epochs=1)))
+        loop = lambda: list(mbgd.batches((rows, rows[:, 0]), batch_size=4096))
+        print(ends(loop), ends(lambda: mbgd.explain(run, frame.assign(y=rows[:, 0]), repeats=2)))
     """
-    assert served(models, LOADED, lines).split() == 9 * ["True"]
+    assert served(models, LOADED, lines).split() == 11 * ["True"]

@@ -20,6 +20,7 @@ from mbgd.data.order import Cursor, Order, Sampling, Tail
 from mbgd.data.source import WeightedSource
 from mbgd.data.tensors import weights
 from mbgd.errors import DataError, PlanError, did_you_mean
+from mbgd.forks import after_fork, in_child, one_thread
 
 _OURS = {  # words of other loaders -> what to say here
     "shuffle": "sampling ('reshuffle', 'iid' or 'natural')",
@@ -60,6 +61,7 @@ class batches:  # noqa: N801  # reads as a verb where it is used: for x, y in mb
     would come in between those of your own dropout.
     """
 
+    @after_fork()
     def __init__(
         self,
         data: Any,
@@ -136,7 +138,16 @@ class batches:  # noqa: N801  # reads as a verb where it is used: for x, y in mb
     def __iter__(self) -> Iterator[Any]:
         self._start = self._next_epoch()
         self._epochs.forget()
-        yield from self._epochs.from_(self._start)
+        made = self._epochs.from_(self._start)
+        if not in_child():
+            yield from made
+            return
+        while True:  # the loop's own threads are its own
+            with one_thread():
+                batch = next(made, self)
+            if batch is self:
+                return
+            yield batch
 
     def _next_epoch(self) -> Cursor:
         at = self._epochs.at()

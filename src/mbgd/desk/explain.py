@@ -25,6 +25,7 @@ from mbgd.desk.predictor import Predictor
 from mbgd.desk.result import Run
 from mbgd.desk.tables import places
 from mbgd.errors import PlanError, did_you_mean, listed
+from mbgd.forks import after_fork
 from mbgd.measure.contributions import contributions
 from mbgd.measure.dependence import dependence, rows_at_quantiles, rows_of_labels
 from mbgd.measure.exchange import Inputs
@@ -44,6 +45,7 @@ TOGETHER = 0.9  # correlation of ranks from which two columns share what they kn
 MOST_PAIRS, MOST_COMPARED = 3, 500  # pairs that are named, columns that are compared
 
 
+@after_fork()
 def explain(
     model: Run | Predicting | str | os.PathLike[str],
     data: Any,
