@@ -61,7 +61,7 @@ def resume_table(folder: Path, *, data: Any, json: bool, quiet: bool) -> None:
             f"{folder} trained a module of your own; mbgd.resume(run, model, data) in Python goes on with it"
         )
     for word, value in saved["plan"].items():
-        if isinstance(value, dict) and not (folder / RESULT).exists():
+        if isinstance(value, dict) and "object" in value and not (folder / RESULT).exists():
             raise PlanError(
                 f"{word} was {value['object']}, which plan.json cannot hold and no option gives; in Python "
                 f"mbgd.resume({str(folder)!r}, {word}=...) goes on with it"

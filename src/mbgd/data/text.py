@@ -5,6 +5,7 @@ U different texts of n cells
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -23,6 +24,10 @@ from mbgd.errors import DataError
 
 # what may be anything but labels, told by its first signs: true, inf, 5, -5, $5, EUR 5, 2024-01-31, 12:30
 _NO_LABEL = r"(?i)^(?:true|false|[+-]?inf(?:inity)?|nan|(?:[a-z]{1,3}\.?[\s\pS]*)?[^\pL]*[0-9].*)$"
+_MORE = re.compile(
+    r"[0-9]|^(?:true|false|[+-]?inf(?:inity)?|nan)$", re.IGNORECASE
+)  # one of these is in whatever that finds
+_FEW = 512  # texts that Python looks through sooner than Arrow has made that pattern
 _TYPED = csv.ConvertOptions(null_values=[], strings_can_be_null=False)
 _WIDE = 1 << 30  # bytes of text, beyond which Arrow's short offsets could run out
 
@@ -119,7 +124,7 @@ def _read_column(
     if wanted is not None and not pa.types.is_floating(wanted):
         return column
     texts = column.dictionary
-    likely = _matches(texts, _NO_LABEL)
+    likely = _matches(texts, _NO_LABEL) if _may_be_more(texts) else np.zeros(len(texts), dtype=bool)
     if wanted is None and not likely.any():
         return column
     rows = _rows_of(column)
@@ -217,6 +222,11 @@ def _codes(column: pa.DictionaryArray) -> IntArray:
 
 def _missing(column: pa.DictionaryArray) -> NDArray[np.bool_]:
     return np.asarray(column.indices.is_null().to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _may_be_more(texts: pa.Array) -> bool:
+    """Whether some text may be anything but a label."""
+    return len(texts) > _FEW or any(text is not None and _MORE.search(text) for text in texts.to_pylist())
 
 
 def _matches(texts: pa.Array, pattern: str) -> NDArray[np.bool_]:

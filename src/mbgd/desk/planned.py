@@ -28,7 +28,7 @@ def from_json(saved: Mapping[str, Any], **given: Any) -> Plan:
         elif isinstance(value, dict) and "object" in value:
             raise PlanError(f"{word} was {value['object']}, which plan.json cannot hold; give {word}= again")
         else:
-            words[word] = tuple(value) if word in lists and value is not None else value
+            words[word] = tuple(value) if word in lists and isinstance(value, list) else value
     return make_plan(words)
 
 

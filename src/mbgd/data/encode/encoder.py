@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -247,8 +248,11 @@ def _learn(
 def _missing(table: Table, name: str) -> int:
     """Cells of all rows without a value."""
     column = table.column(name)
-    gaps = pc.sum(pc.is_nan(column)).as_py() if pa.types.is_floating(column.type) else 0
-    return int(column.null_count) + int(gaps or 0)
+    if not pa.types.is_floating(column.type) or isfinite(
+        pc.sum(column).as_py() or 0.0
+    ):  # one NaN would make the sum NaN
+        return int(column.null_count)
+    return int(column.null_count) + int(pc.sum(pc.is_nan(column)).as_py() or 0)
 
 
 def _kind(table: Table, name: str, *, numeric: Sequence[str], categorical: Sequence[str]) -> str:
