@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from mbgd.errors import option
@@ -38,7 +39,7 @@ class Cells:
     labels: tuple[str, ...] = ()
     carried: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def missing_numbers(self) -> frozenset[float]:
         """Those of the words that are numbers, by their value: a column of numbers may hold them in any spelling."""
         return frozenset(float(word) for word in self.missing if _NUMBER.fullmatch(word))

@@ -97,7 +97,7 @@ def learn_number(table: Table, name: str, *, training_rows: IntArray) -> NumberS
     """
     x = as_floats(table, name)[training_rows]
     ordered = np.sort(x)  # NaN last; one sort gives quantiles, extremes and the count of distinct values
-    ordered = ordered[: len(ordered) - int(np.isnan(x).sum())]
+    ordered = ordered[: int(np.searchsorted(ordered, np.nan))]
     missing = len(x) - len(ordered)
     if not len(ordered):
         return NumberSummary(None, missing, 0, "every value is missing")
