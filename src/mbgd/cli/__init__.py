@@ -21,6 +21,7 @@ from mbgd.desk.stderr import say
 from mbgd.errors import MBGDError, StorageError, did_you_mean, speaking_as_the_command
 
 INTERRUPTED, TERMINATED = 130, 143
+_NOTHING_LEFT = b"mbgd: error: memory ran out; take fewer rows or columns, a smaller model, or a machine with more\n"
 _terminated = False
 
 
@@ -28,7 +29,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command and leave with its exit code (0 done, 1 our fault, 2 usage, 3 data, 4 saved file, 5 storage,
     6 divergence, 130 and 143 interrupted and saved)."""
     warnings.showwarning = lambda message, *where: say(f"warning: {message}")
-    code = run(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+    except MemoryError:  # which ran out once more while that was told
+        os.write(2, _NOTHING_LEFT)
+        os._exit(StorageError.exit_code)
     if threads.is_any_at_work():  # a second signal waits for nothing, nor for the end of a write that nobody wants
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
