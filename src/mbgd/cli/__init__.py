@@ -1,4 +1,4 @@
-"""The command `mbgd`: arguments in, an exit code out; every failure one line on stderr."""
+"""The command `mbgd`: run it with its arguments and leave with its exit code; every failure is one line on stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Parquet or Arrow file in, its schema and record batches or one Arrow table out; a damaged file is one sentence."""
+"""Read Parquet and Arrow files: their schema, record batches or one Arrow table; a damaged file is one sentence."""
 
 from __future__ import annotations
 

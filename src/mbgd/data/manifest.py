@@ -1,4 +1,4 @@
-"""A table in, a JSON description of its files, rows and bytes out; two of them compared, so that changed data is announced."""
+"""A JSON description of a table's files, rows and bytes; two of them are compared, so that changed data is announced."""
 
 from __future__ import annotations
 

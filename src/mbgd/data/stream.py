@@ -1,4 +1,4 @@
-"""What comes next: a source, an order and a position in, chunks of batches out, without end."""
+"""The chunks of batches that come next, without end, from a source, an order and a position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes the updates: a model, its data and a plan in, the engine and why it is that one out; a static rule."""
+"""Choose the engine that makes the updates, by a static rule on model, data and plan, and say why it is that one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained model of a table and rows in, what its columns are worth, what they do, and what they add to each row out."""
+"""Explain a trained model of a table: what its columns are worth, what they do, and what they add to each row."""
 
 from __future__ import annotations
 

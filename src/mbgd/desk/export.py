@@ -1,4 +1,4 @@
-"""A trained model in, one ONNX file out that predicts without Python: columns in, predictions in the target's own units out."""
+"""Write a trained model as one ONNX file that predicts without Python, in the target's own units."""
 
 from __future__ import annotations
 

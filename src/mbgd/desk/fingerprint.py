@@ -1,4 +1,4 @@
-"""The rows of a run in, a few facts that tell them from others out; compared when the run is gone on with."""
+"""A few facts that tell the rows of a run from others; they are compared when the run is resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A knob's word in another library in, what to say here out."""
+"""What to say here for a word that another library has for a knob."""
 
 from __future__ import annotations
 
