@@ -136,6 +136,14 @@ def test_every_door_reads_the_same(table: DrawnTable, doors: list[str]) -> None:
 
 @pytest.mark.slow
 @given(tables(), SEVERAL_DOORS)
+@settings(max_examples=1_000, **SETTINGS)
+def test_every_door_reads_a_thousand_tables_the_same(table: DrawnTable, doors: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        check(table, doors, Path(folder))
+
+
+@pytest.mark.soak
+@given(tables(), SEVERAL_DOORS)
 @settings(max_examples=5_000, **SETTINGS)
 def test_every_door_reads_thousands_of_tables_the_same(table: DrawnTable, doors: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
