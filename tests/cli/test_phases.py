@@ -129,12 +129,12 @@ def test_while_it_trains_none_is_swallowed_either(mbgd: Command, tables: Path, w
 @pytest.mark.parametrize("number", CODE)
 def test_two_signals_at_once_are_one(mbgd: Command, tables: Path, whole: bytes, number: signal.Signals) -> None:
     """As `timeout` sends them, to the process and to its group; and a closed terminal, whose shell passes them on."""
-    places = "mbgd.desk.train:_look@2,mbgd.record.checkpoint:tensor_bytes@2!"
+    places = "mbgd.desk.train:_look@2,mbgd.desk.train:_look@2!"
     said = signalled(number, places, "train", tables / "t.csv", *HOW, "--out", "r")
     assert said == Said(CODE[number], "", f"mbgd: stopped: {SAVED}\n")
     found = newest(Path("r"))
     assert found is not None
-    assert found.checkpoint.step == 10
+    assert found.checkpoint.step == 9
     assert mbgd("resume", "r", "--quiet").code == 0
     assert Path("r/model.safetensors").read_bytes() == whole
 
@@ -150,7 +150,7 @@ def test_what_a_system_sends_again_and_again_hastens_nothing(
     assert said == Said(CODE[number], "", f"mbgd: stopped: {SAVED}\n")
     found = newest(Path("r"))
     assert found is not None
-    assert found.checkpoint.step == 10
+    assert found.checkpoint.step == 9
 
 
 def test_saved_is_said_where_there_is_a_checkpoint_alone(mbgd: Command, tables: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_run_that_had_ended_is_not_said_to_go_on(mbgd: Command, tables: Path, 
     said = signalled(signal.SIGTERM, "mbgd.cli.train:print_run", "train", tables / "t.csv", *HOW, "--out", "r")
     assert said == Said(143, "", "mbgd: stopped: interrupted when r had ended; 'mbgd resume r' shows its scores\n")
     assert Path("r/model.safetensors").read_bytes() == whole
-    assert json.loads(mbgd("resume", "r", "--json").out)["steps"] == 15
+    assert json.loads(mbgd("resume", "r", "--json").out)["steps"] == 27
 
 
 @pytest.mark.slow
