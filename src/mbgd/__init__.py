@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
 
 from mbgd.loading import uncollected
 
+TYPE_CHECKING = False  # not from typing: until the command has come through here it hears no signal
 if TYPE_CHECKING:
+    from typing import Any
+
     from mbgd import reference
     from mbgd.data.batches import batches
     from mbgd.desk.ensemble import Ensemble
@@ -114,6 +115,8 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """The names, for help and completion: the estimators among them where scikit-learn is installed."""
+    from importlib.util import find_spec
+
     try:
         there = find_spec("sklearn") is not None
     except (ImportError, ValueError):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,18 +21,16 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def mbgd(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Command]:
+def mbgd(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
     """Call the command inside this process, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGTERM)
 
     def call(*words: object) -> Said:
         capfd.readouterr()
         code = run([str(word) for word in words])
         return Said(code, *capfd.readouterr())
 
-    yield call
-    signal.signal(signal.SIGTERM, before)
+    return call
 
 
 @pytest.fixture(scope="session")
@@ -45,5 +41,4 @@ def runs(tables: Path) -> Path:
         assert (
             run(["train", str(tables / "t.csv"), *words, "--epochs", "8", "--quiet", "--out", str(folder / name)]) == 0
         )
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     return folder

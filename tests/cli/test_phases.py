@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -19,7 +20,8 @@ SIGNALLED = Path(__file__).parent / "signalled.py"
 HOW = (*NUMBER, "--epochs", "3", "--hidden-layer-sizes", "8", "--checkpoint-every", "5", "--quiet")
 NOTHING = "interrupted before training began; nothing is left of it"
 SAVED = "saved in r; 'mbgd resume r' goes on with it"
-CODE = {signal.SIGINT: 130, signal.SIGTERM: 143}
+ANEW = "interrupted before the first checkpoint; 'mbgd resume r' begins it anew"
+CODE = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGXCPU: 152}
 
 
 def signalled(number: int, places: str, *words: object, **environment: str) -> Said:
@@ -35,7 +37,6 @@ def whole(tables: Path) -> bytes:
     """The model file of a run that nothing interrupted."""
     folder = tables / "whole by phases"
     assert run(["train", str(tables / "t.csv"), *HOW, "--out", str(folder)]) == 0
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     return (folder / "model.safetensors").read_bytes()
 
 
@@ -44,6 +45,11 @@ def phases(*quick: str, **places: str) -> list[object]:
     return [
         pytest.param(place, id=name, marks=() if name in quick else pytest.mark.slow) for name, place in places.items()
     ]
+
+
+def numbers(quick: signal.Signals) -> list[object]:
+    """Each signal, those besides `quick` in the slower tier."""
+    return [pytest.param(number, id=number.name, marks=() if number is quick else pytest.mark.slow) for number in CODE]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +64,7 @@ def phases(*quick: str, **places: str) -> list[object]:
         planning="mbgd.desk.tables:write_plan",
     ),
 )
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", numbers(signal.SIGINT))
 def test_before_training_nothing_is_left(mbgd: Command, tables: Path, place: str, number: signal.Signals) -> None:
     said = signalled(number, place, "train", tables / "t.csv", *HOW, "--out", "r")
     assert said == Said(CODE[number], "", f"mbgd: stopped: {NOTHING}\n")
@@ -69,7 +75,6 @@ def test_before_training_nothing_is_left(mbgd: Command, tables: Path, place: str
     "place",
     phases(
         "placing the model",
-        beginning="mbgd.desk.table_run:going",
         training="mbgd.desk.train:_look@2",
         evaluating="mbgd.desk.train:score@2",
         saving="mbgd.record.checkpoint:tensor_bytes@2",
@@ -82,7 +87,7 @@ def test_before_training_nothing_is_left(mbgd: Command, tables: Path, place: str
         },
     ),
 )
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", numbers(signal.SIGTERM))
 def test_from_training_on_it_is_saved_and_goes_on_to_the_same_bytes(
     mbgd: Command, tables: Path, whole: bytes, place: str, number: signal.Signals
 ) -> None:
@@ -92,6 +97,89 @@ def test_from_training_on_it_is_saved_and_goes_on_to_the_same_bytes(
     assert not list(Path("r").rglob(".tmp-*"))
     assert mbgd("resume", "r", "--quiet").code == 0
     assert Path("r/model.safetensors").read_bytes() == whole
+
+
+@pytest.mark.slow
+def test_before_the_first_steps_are_done_there_is_nothing_to_save(mbgd: Command, tables: Path, whole: bytes) -> None:
+    said = signalled(signal.SIGTERM, "mbgd.desk.table_run:going", "train", tables / "t.csv", *HOW, "--out", "r")
+    assert said == Said(143, "", f"mbgd: stopped: {ANEW}\n")
+    assert newest(Path("r")) is None
+    assert mbgd("resume", "r", "--quiet").code == 0
+    assert Path("r/model.safetensors").read_bytes() == whole
+
+
+@pytest.mark.parametrize("how", ["?", pytest.param("#", marks=pytest.mark.slow)])
+def test_no_code_can_swallow_a_signal_or_keep_it_waiting(mbgd: Command, tables: Path, how: str) -> None:
+    """It comes where exceptions are dropped, as in imports and destructors; or while compiled code runs for minutes."""
+    place = f"mbgd.desk.table:learn_encoder{how}"
+    said = signalled(signal.SIGTERM, place, "train", tables / "t.csv", *HOW, "--out", "r")
+    assert said == Said(143, "", f"mbgd: stopped: {NOTHING}\n")
+    assert os.listdir() == []
+
+
+@pytest.mark.slow
+def test_while_it_trains_none_is_swallowed_either(mbgd: Command, tables: Path, whole: bytes) -> None:
+    said = signalled(signal.SIGHUP, "mbgd.desk.train:score@2?", "train", tables / "t.csv", *HOW, "--out", "r")
+    assert said == Said(129, "", f"mbgd: stopped: {SAVED}\n")
+    assert mbgd("resume", "r", "--quiet").code == 0
+    assert Path("r/model.safetensors").read_bytes() == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", CODE)
+def test_two_signals_at_once_are_one(mbgd: Command, tables: Path, whole: bytes, number: signal.Signals) -> None:
+    """As `timeout` sends them, to the process and to its group; and a closed terminal, whose shell passes them on."""
+    places = "mbgd.desk.train:_look@2,mbgd.desk.train:_look@2!"
+    said = signalled(number, places, "train", tables / "t.csv", *HOW, "--out", "r")
+    assert said == Said(CODE[number], "", f"mbgd: stopped: {SAVED}\n")
+    found = newest(Path("r"))
+    assert found is not None
+    assert found.checkpoint.step == 9
+    assert mbgd("resume", "r", "--quiet").code == 0
+    assert Path("r/model.safetensors").read_bytes() == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGXCPU])
+def test_what_a_system_sends_again_and_again_hastens_nothing(
+    mbgd: Command, tables: Path, number: signal.Signals
+) -> None:
+    """A limit of processor time is told of every second from then on."""
+    places = "mbgd.desk.train:_look@2,mbgd.record.checkpoint:tensor_bytes@2,mbgd.record.checkpoint:write_folder@2"
+    said = signalled(number, places, "train", tables / "t.csv", *HOW, "--out", "r")
+    assert said == Said(CODE[number], "", f"mbgd: stopped: {SAVED}\n")
+    found = newest(Path("r"))
+    assert found is not None
+    assert found.checkpoint.step == 9
+
+
+def test_saved_is_said_where_there_is_a_checkpoint_alone(mbgd: Command, tables: Path) -> None:
+    """A second signal gives up the first save."""
+    how = HOW[: HOW.index("--checkpoint-every")]
+    assert mbgd("train", tables / "t.csv", *how, "--quiet", "--out", "s").code == 0
+    places = "mbgd.desk.train:_look@2,mbgd.record.checkpoint:tensor_bytes"
+    said = signalled(signal.SIGINT, places, "train", tables / "t.csv", *how, "--quiet", "--out", "r")
+    assert said == Said(130, "", f"mbgd: stopped: {ANEW}\n")
+    assert newest(Path("r")) is None
+    assert mbgd("resume", "r", "--quiet").code == 0
+    assert Path("r/model.safetensors").read_bytes() == Path("s/model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_run_that_had_ended_is_not_said_to_go_on(mbgd: Command, tables: Path, whole: bytes) -> None:
+    said = signalled(signal.SIGTERM, "mbgd.cli.train:print_run", "train", tables / "t.csv", *HOW, "--out", "r")
+    assert said == Said(143, "", "mbgd: stopped: interrupted when r had ended; 'mbgd resume r' shows its scores\n")
+    assert Path("r/model.safetensors").read_bytes() == whole
+    assert json.loads(mbgd("resume", "r", "--json").out)["steps"] == 27
+
+
+@pytest.mark.slow
+def test_a_run_that_would_have_been_replaced_is_not_said_to_be_what_is_left(mbgd: Command, tables: Path) -> None:
+    assert mbgd("train", tables / "t.csv", *HOW, "--out", "r").code == 0
+    words = ("train", tables / "t.csv", *HOW, "--out", "r", "--force")
+    said = signalled(signal.SIGTERM, "mbgd.desk.table:learn_encoder", *words)
+    assert said == Said(143, "", f"mbgd: stopped: {NOTHING}\n")
+    assert Path("r/result.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -135,7 +223,7 @@ OTHERS = [
 @pytest.mark.parametrize(
     ("place", "words"), [pytest.param(*case, marks=() if k == 2 else pytest.mark.slow) for k, case in enumerate(OTHERS)]
 )
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", numbers(signal.SIGTERM))
 @pytest.mark.usefixtures("mbgd")  # a folder of its own
 def test_what_trains_nothing_leaves_nothing(
     tables: Path, runs: Path, place: str, words: tuple[str, ...], number: signal.Signals
@@ -160,7 +248,7 @@ def test_while_kernels_are_compiled(mbgd: Command, tables: Path, whole: bytes, n
     finally:
         process.kill()
     assert said.code == CODE[number]
-    assert said.err.splitlines()[-1] in (f"mbgd: stopped: {SAVED}", f"mbgd: stopped: {NOTHING}")
+    assert said.err.splitlines()[-1].removeprefix("mbgd: stopped: ") in (SAVED, NOTHING, ANEW)
     shutil.rmtree("cache")
     if said.err.endswith(f"{NOTHING}\n"):
         assert os.listdir() == []

@@ -30,7 +30,6 @@ def stopped_at(look: int, number: int, *words: object, cwd: Path) -> Said:
 def whole(tables: Path) -> bytes:
     """The model file of a run that never stopped, made in another process than those that stop."""
     assert run(["train", str(tables / "t.csv"), *NUMBER, *HOW, "--out", str(tables / "whole")]) == 0
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     return (tables / "whole" / "model.safetensors").read_bytes()
 
 
@@ -117,9 +116,10 @@ def test_stopped_again_and_again_and_from_another_folder(mbgd: Command, tables: 
 def test_a_second_run_in_a_folder_in_use_is_refused_and_a_signal_from_outside_is_heard(
     mbgd: Command, tables: Path
 ) -> None:
-    """A process in the background ignores SIGINT, as a shell's `&` makes it, but not SIGTERM."""
+    """A process in the background ignores SIGINT, as a shell's `&` makes it, under nohup SIGHUP as well, but not SIGTERM."""
+    ignored = (signal.SIGINT, signal.SIGHUP)
     process = start("train", tables / "t.csv", *NUMBER, "--epochs", "1e9", "--out", "r", cwd=Path.cwd(),
-                    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))  # fmt: skip
+                    preexec_fn=lambda: [signal.signal(number, signal.SIG_IGN) for number in ignored])  # fmt: skip
     try:
         assert process.stderr is not None
         assert process.stderr.readline().startswith("epoch ")  # training has begun
@@ -132,8 +132,8 @@ def test_a_second_run_in_a_folder_in_use_is_refused_and_a_signal_from_outside_is
         assert (
             said.err == "mbgd: error: out must be a new folder, got r, which exists; 'mbgd resume r' goes on with it\n"
         )
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGTERM)
+        for number in (*ignored, signal.SIGTERM):
+            process.send_signal(number)
         said = ended(process)
     finally:
         process.kill()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from mbgd import signals
 from mbgd.cli.info import show_plan
+from mbgd.cli.left import left_in, what_is_left
 from mbgd.cli.show import print_json, print_run
-from mbgd.cli.stopped import stopped
+from mbgd.cli.stopped import Stopped
 from mbgd.compiled.news import told_of_compiling
 from mbgd.data.files import Dialect
 from mbgd.data.table import column_names
 from mbgd.desk.ended import read_result
-from mbgd.desk.folder import PLAN, RESULT, free_name, read_plan
+from mbgd.desk.folder import RESULT, free_name, read_plan
 from mbgd.desk.plan import Plan, make_plan
 from mbgd.desk.progress import watch
 from mbgd.desk.result import Run
@@ -45,7 +48,7 @@ def train_table(
         return show_plan(data, plan, init=init, json=json)
     folder = out if out is not None else free_name(_stem(data))
     fitting = table_fitting(data, plan=plan, out=folder, init=init, replace_out=force)
-    return _finish(fitting, plan, folder=folder, json=json, quiet=quiet or json)
+    return _finish(fitting, plan, left=left_in(folder), json=json, quiet=quiet or json)
 
 
 def inspect_table(data: Any, words: dict[str, Any], *, json: bool) -> None:
@@ -73,19 +76,22 @@ def resume_table(folder: Path, *, data: Any, json: bool, quiet: bool) -> None:
         if json:
             print_json(read_result(folder))
         return None
-    return _finish(table_resuming(folder, data=data), plan, folder=folder, json=json, quiet=quiet or json)
+    fitting = table_resuming(folder, data=data)
+    return _finish(fitting, plan, left=lambda: what_is_left(folder), json=json, quiet=quiet or json)
 
 
 def _unsaid(number: str) -> None:
     """Of compiling, where --quiet was asked for."""
 
 
-def _finish(fitting: Any, plan: Plan, *, folder: Path, json: bool, quiet: bool) -> None:
+def _finish(fitting: Any, plan: Plan, *, left: Callable[[], str], json: bool, quiet: bool) -> None:
+    """Train to the end and show the scores; `left` says what there is of the run where a signal comes before that."""
+    signals.say_last(left)
     try:
         with told_of_compiling(_unsaid) if quiet else nullcontext():
             run: Run = watch(fitting, models=how_many(plan), quiet=quiet)
     except KeyboardInterrupt:
-        raise stopped(folder, begun=(folder / PLAN).exists()) from None
+        raise Stopped(left()) from None
     if not quiet:
         for notice in run.notices:
             say(f"note: {as_options(notice)}")

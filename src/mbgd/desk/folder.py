@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mbgd import signals
 from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.recorder import HISTORY, Recorder
@@ -75,14 +76,21 @@ def open_new(path: Path | None, *, replace: bool = False) -> Iterator[Path | Non
     if (path / PLAN).exists() or never_began(path):
         with FolderLock(path):
             remove_folder(path)
-    new_folder(path)
-    try:
-        with FolderLock(path):
-            yield path
-    except BaseException:
+
+    def remove() -> None:
         if not (path / PLAN).exists():  # nothing to go on with: the next training may have the name
             shutil.rmtree(path, ignore_errors=True)
-        raise
+
+    with ExitStack() as made:
+        with signals.held():
+            new_folder(path)
+            made.enter_context(signals.undone(remove))
+        try:
+            with FolderLock(path):
+                yield path
+        except BaseException:
+            remove()
+            raise
 
 
 def free_name(name: str, parent: Path = Path("runs")) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import warnings
@@ -9,6 +10,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any, Protocol
 
+from mbgd import signals
 from mbgd.compiled.news import Compiling, told_of_compiling
 from mbgd.desk.callback import Callback, asks_to_stop
 from mbgd.desk.notebook import NotebookDisplay, in_notebook
@@ -68,8 +70,13 @@ def _display(models: int, *, quiet: bool) -> Iterator[Display]:
     elif not sys.stderr.isatty():
         yield _Lines(models)
     else:
-        with _bar(models) as bar:
+        with signals.undone(_clear_terminal), _bar(models) as bar:
             yield bar
+
+
+def _clear_terminal() -> None:
+    """An empty line, and the cursor seen again, where the bar cannot be asked to end."""
+    os.write(2, b"\r\x1b[2K\x1b[?25h")
 
 
 class _Nothing:

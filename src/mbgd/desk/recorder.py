@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy.ctypeslib  # noqa: F401  safetensors asks for it where it saves, in a thread that must not import
 from torch import Tensor
 
+from mbgd import signals
 from mbgd.desk.standing import Standing, to_checkpoint
 from mbgd.errors import StorageError
 from mbgd.loop.progress import Progress
@@ -23,6 +25,7 @@ from mbgd.store import Digest
 
 HISTORY = "history.jsonl"
 SECONDS_BETWEEN_SAVES = 60.0
+SECONDS_TO_FIRST_SAVE = 5.0  # of training, so that it is announced within ten also where a look takes some
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Recorder:
         self._steps = checkpoint_every if isinstance(checkpoint_every, int) else None
         self._seconds = float(checkpoint_every[:-1]) if isinstance(checkpoint_every, str) else SECONDS_BETWEEN_SAVES
         self._saved_at, self._saved_step = saved_at, saved_step
+        self._has_begun = bool(saved_step)  # whether a step behind the start has been saved, or was to be
         self._writer = None if folder is None else HistoryWriter(folder / HISTORY)
         self._unwritten: list[dict[str, Any]] = []  # lines that the disk has refused so far
         self._aside, self._news = Aside(), deque[Saved]()
@@ -80,13 +84,14 @@ class Recorder:
             self._logger.close(ended=ended)
 
     def is_due(self, progress: Progress, seconds: float) -> bool:
-        """Whether a checkpoint belongs here: every so many steps exactly, or at the first look after so many seconds, but
-        not while one is being written."""
+        """Whether a checkpoint belongs here: every so many steps exactly, or at the first look after so many seconds, sooner
+        for the first one, but not while one is being written."""
         if self._folder is None:
             return False
         if self._steps is not None:
             return progress.steps_done % self._steps == 0
-        return seconds - self._saved_at >= self._seconds and not self._aside.is_at_it
+        due = self._seconds if self._has_begun else min(self._seconds, SECONDS_TO_FIRST_SAVE)
+        return seconds - self._saved_at >= due and not self._aside.is_at_it
 
     def save(self, engine: Engine, standing: Standing) -> None:
         """Copy all that later updates change, and have it written beside training; a save that goes on is waited for."""
@@ -94,7 +99,7 @@ class Recorder:
             return
         folder, writer, step = self._folder, self._writer, standing.progress.steps_done
         self._aside.wait()
-        self._saved_at = standing.seconds
+        self._saved_at, self._has_begun = standing.seconds, self._has_begun or step > 0
         tensors, facts = to_checkpoint(engine, standing)
         try:
             self._write_lines(writer)  # no checkpoint without the lines that led to it
@@ -130,8 +135,9 @@ class Recorder:
     def at_work(self) -> Iterator[None]:
         """Ends when nothing is being written and every line is; but a second Ctrl-C waits for nothing."""
         try:
-            yield
-            self._aside.wait()
+            with signals.undone(self._aside.give_up):
+                yield
+                self._aside.wait()
         except KeyboardInterrupt:
             self._aside.give_up()
             raise

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mbgd import signals
 from mbgd.errors import PlanError, SavedFileError
 from mbgd.store.refusal import FULL, announced
 from mbgd.store.sealed import Digest, finite, json_bytes, opened, seal_meaning
@@ -31,15 +32,16 @@ def writing(path: Path) -> Iterator[Path]:
     A reader sees the old file or the whole new one, after a crash or power loss as well. Raises StorageError.
     """
     temporary = _temporary(path)
-    try:
-        with announced(path):
-            yield temporary
-            _sync(temporary)
-            os.replace(temporary, path)
-            _sync_folder(path.parent)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    with signals.undone(lambda: temporary.unlink(missing_ok=True)):
+        try:
+            with announced(path):
+                yield temporary
+                _sync(temporary)
+                os.replace(temporary, path)
+                _sync_folder(path.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -162,25 +164,26 @@ def write_folder(final: Path, files: Mapping[str, bytes], *, verify: Callable[[P
     `verify` raises where the folder is not what was meant. Raises StorageError; nothing of a failed one stays.
     """
     temporary = _temporary(final)
-    try:
-        with announced(final):
-            _make(final.parent)
-            temporary.mkdir()
-            for name, data in files.items():
-                _write_new(temporary / name, data)
-                _sync(temporary / name)
-            _sync_folder(temporary)
-            verify(temporary)
-            temporary.rename(final)
-            _sync_folder(final.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with signals.undone(lambda: shutil.rmtree(temporary, ignore_errors=True)):
+        try:
+            with announced(final):
+                _make(final.parent)
+                temporary.mkdir()
+                for name, data in files.items():
+                    _write_new(temporary / name, data)
+                    _sync(temporary / name)
+                _sync_folder(temporary)
+                verify(temporary)
+                temporary.rename(final)
+                _sync_folder(final.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_folder(path: Path) -> None:
     """Take a folder away: out of sight in one rename, so that what a crash leaves behind never looks whole."""
     hidden = _temporary(path)
-    with announced(path, to="remove"):
+    with signals.undone(lambda: shutil.rmtree(hidden, ignore_errors=True)), announced(path, to="remove"):
         path.rename(hidden)
         shutil.rmtree(hidden, ignore_errors=True)
 
