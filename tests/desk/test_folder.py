@@ -8,18 +8,16 @@ from pathlib import Path
 import pytest
 
 from mbgd.desk.folder import (
-    PLAN,
     changed_versions,
-    check_new,
-    free_name,
     open_existing,
-    open_new,
     read_plan,
     versions,
     write_plan,
 )
+from mbgd.desk.new_folder import check_new, free_name, open_new
 from mbgd.desk.plan import make_plan
 from mbgd.desk.recorder import Recorder
+from mbgd.desk.run_files import PLAN
 from mbgd.errors import PlanError, SavedFileError, StorageError
 from mbgd.loop.progress import Progress
 from mbgd.store import FolderLock
@@ -77,10 +75,14 @@ def test_only_a_run_may_be_replaced_and_only_when_nobody_uses_it(tmp_path: Path)
         for replace in (False, True):
             with pytest.raises(PlanError, match="which exists; choose another name"):
                 check_new(path, replace=replace)
-    with FolderLock(run), pytest.raises(StorageError, match="is in use by process"), open_new(run, replace=True):
+    with (
+        FolderLock(run),
+        pytest.raises(StorageError, match="is in use by process"),
+        open_new(run, replaced=check_new(run, replace=True)),
+    ):
         pass
     assert (run / PLAN).exists()
-    with open_new(run, replace=True):
+    with open_new(run, replaced=check_new(run, replace=True)):
         assert [path.name for path in run.iterdir()] == [".lock"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "other", "run"]
 

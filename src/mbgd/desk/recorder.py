@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from mbgd.desk.run_files import HISTORY
 from mbgd.desk.standing import Standing, to_checkpoint
 from mbgd.errors import StorageError
 from mbgd.loop.progress import Progress
@@ -21,7 +22,6 @@ from mbgd.record.loggers import GuardedLogger
 from mbgd.step.autograd import Engine
 from mbgd.store import Digest
 
-HISTORY = "history.jsonl"
 SECONDS_BETWEEN_SAVES = 60.0
 
 

@@ -10,10 +10,11 @@ from typing import Any, Unpack
 
 from mbgd.desk.callback import Callback, check_callback
 from mbgd.desk.ensemble import Ensemble
-from mbgd.desk.folder import INIT, MANIFEST, check_new, open_existing, open_new, write_plan
+from mbgd.desk.folder import open_existing, write_plan
 from mbgd.desk.knobs import TableKnobs
 from mbgd.desk.load import load_table
 from mbgd.desk.machine import choose_device
+from mbgd.desk.new_folder import check_new, open_new
 from mbgd.desk.opened import Opened, open_rows
 from mbgd.desk.parts import EACH_EPOCH, Parts
 from mbgd.desk.plan import Plan
@@ -21,6 +22,7 @@ from mbgd.desk.planned import check_same_objects, from_json
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.progress import watch
 from mbgd.desk.result import Run
+from mbgd.desk.run_files import INIT, MANIFEST
 from mbgd.desk.several import ModelTrained, how_many, train_several
 from mbgd.desk.signatures import shows_knobs
 from mbgd.desk.table import by_size, facts_of, first_rows
@@ -97,7 +99,7 @@ def table_fitting(
 ) -> TableFitting:
     """`fit_table`, look by look. All that can be wrong with rows and plan is said before anything is written."""
     path = None if out is None else Path(out)
-    check_new(path, replace=replace_out)
+    replaced = check_new(path, replace=replace_out)
     check_logger(plan.log, path)
     choose_device(plan.device)  # a wrong word is said before a large file is read
     begun = None if init is None else taken_over(init, plan)
@@ -108,7 +110,7 @@ def table_fitting(
     run = TableRun(rows, by_size(plan, rows), begun, path, each_epoch=each_epoch)
     parts = run.parts(rows.sets.training, rows.sets.validation)
     run = replace(run, plan=replace(run.plan, threads=parts.threads))  # their number is part of what is repeated
-    with open_new(path, replace=replace_out) as folder:
+    with open_new(path, replaced=replaced) as folder:
         if folder is not None:
             if begun is not None:
                 begun.save(folder / INIT)
