@@ -16,6 +16,7 @@ from mbgd.data.table import column_names
 from mbgd.desk.ended import read_result
 from mbgd.desk.folder import read_plan
 from mbgd.desk.new_folder import free_name
+from mbgd.desk.output import check_not_inside
 from mbgd.desk.plan import Plan, make_plan
 from mbgd.desk.progress import watch
 from mbgd.desk.result import Run
@@ -45,6 +46,8 @@ def train_table(
     plan = _plan(words, data=data, plan_file=plan_file, plain=plain)
     if dry_run:
         return show_plan(data, plan, init=init, json=json)
+    if plan_file is not None and out is not None and force and out.is_dir():
+        check_not_inside(out, [plan_file])
     while True:
         folder = out if out is not None else free_name(_stem(data))
         fitting = table_fitting(data, plan=plan, out=folder, init=init, replace_out=force)

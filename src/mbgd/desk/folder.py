@@ -77,7 +77,7 @@ def read_plan(path: Path) -> dict[str, Any]:
         )
     if not (path / PLAN).exists():
         why = NO_PLAN.get(state_of(path), NO_PLAN[State.OTHER])
-        raise SavedFileError(f"run must hold {PLAN}, got {path}, {why.format(path=path)}")
+        raise SavedFileError(f"run must hold {PLAN}, got {path}{why.format(path=path)}")
     saved = read_sealed(
         path / PLAN,
         remedy=f"restore it from a copy, or begin a new run by what it says now: 'mbgd train --plan {path / PLAN}'",

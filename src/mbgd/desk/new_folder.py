@@ -43,11 +43,11 @@ class State(Enum):
     OTHER = "anything else"
 
 
-NO_PLAN = {  # clauses on a folder without a plan
-    State.FREE: "which is empty; it is no run, or training never began",
-    State.NEVER_BEGAN: "whose training was ended before it began; 'mbgd train' with --out {path} begins it",
-    State.PART: "which holds a part of a run; copy it whole, plan.json with it",
-    State.OTHER: "without it; it is no run, or training never began",
+NO_PLAN = {  # what is said of a folder without a plan, behind its name
+    State.FREE: " without it; it is no run, or training never began",
+    State.NEVER_BEGAN: ", whose training was ended before it began; 'mbgd train' with --out {path} begins it",
+    State.PART: ", which holds a part of a run; copy it whole, plan.json with it",
+    State.OTHER: " without it; it is no run, or training never began",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -16,6 +16,7 @@ from mbgd.desk.load import load_table
 from mbgd.desk.machine import choose_device
 from mbgd.desk.new_folder import check_new, open_new
 from mbgd.desk.opened import Opened, open_rows
+from mbgd.desk.output import check_not_inside, files_read
 from mbgd.desk.parts import EACH_EPOCH, Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.planned import check_same_objects, from_json
@@ -100,6 +101,8 @@ def table_fitting(
     """`fit_table`, look by look. All that can be wrong with rows and plan is said before anything is written."""
     path = None if out is None else Path(out)
     replaced = check_new(path, replace=replace_out)
+    if path is not None and replaced is not None:
+        check_not_inside(path, _read_by(data, plan, init))
     check_logger(plan.log, path)
     choose_device(plan.device)  # a wrong word is said before a large file is read
     begun = None if init is None else taken_over(init, plan)
@@ -120,6 +123,15 @@ def table_fitting(
         if how_many(plan) > 1:
             return (yield from train_several(opened, run, parts, saved=None))
         return (yield from train_one(run, parts, saved=None))
+
+
+def _read_by(data: Any, plan: Plan, init: Any) -> Iterator[Path]:
+    """The files that a training is made from."""
+    others = [given for given in (plan.validation, plan.test) if isinstance(given, str) and given != "none"]
+    for files in (data, *others):
+        yield from files_read(None, files)
+    if isinstance(init, str | os.PathLike):
+        yield Path(init)
 
 
 def table_resuming(
