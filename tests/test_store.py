@@ -246,18 +246,40 @@ def test_a_new_folder_is_new(tmp_path: Path) -> None:
         store.new_folder(tmp_path / "file" / "run")
 
 
+KILLED = """
+import os, sys
+from pathlib import Path
+from mbgd import store
+place = Path(sys.argv[1])
+def die(folder): os.kill(os.getpid(), 9)
+if sys.argv[2] == "folder": store.write_folder(place / "step", {"state": b"1"}, verify=die)
+with store.writing(place / "out.csv") as half: die(half)
+"""
+
+
 def test_sweep_removes_what_dead_processes_left_and_nothing_else(tmp_path: Path) -> None:
-    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    dead, word = int(gone.stdout), "0123456789abcdef" * 2
-    (tmp_path / f".tmp-{dead}-{word}-plan.json").touch()
-    (tmp_path / f".tmp-{dead}-{word}-step").mkdir()
-    (tmp_path / f".tmp-{dead}-{word}-step" / "state").touch()
-    kept = [f".tmp-{os.getpid()}-{word}-live.csv", f".tmp-{dead}-mine", ".lock", "plan.json"]
-    for name in kept:
+    for what in ("file", "folder"):
+        subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), what], check=False, env=paths())
+    left = names(tmp_path)
+    assert [name.split("-", 3)[3] for name in left] == ["out.csv", "step"]
+    dead, here, word = left[0].split("-")[1], left[0].split("-")[2][:16], "0123456789abcdef" * 2
+    mine = [f".tmp-{os.getppid()}-{here}{word[:16]}-live.csv", f".tmp-{dead}-{word}-of-another-machine.csv"]
+    mine += [f".tmp-{dead}-mine", ".lock", "plan.json"]
+    for name in mine:
         (tmp_path / name).touch()
-    store.sweep(tmp_path)
-    store.sweep(tmp_path / "checkpoints")  # not there yet
-    assert names(tmp_path) == sorted(kept)
+    with store.writing(tmp_path / "live.csv") as live:
+        store.sweep(tmp_path)
+        store.sweep(tmp_path / "checkpoints")  # not there yet
+        assert names(tmp_path) == sorted([*mine, live.name])
+
+
+def test_the_holder_of_a_folder_knows_that_what_it_alone_writes_is_stale(tmp_path: Path) -> None:
+    """Left by any process of any machine: by an earlier start of this one, or in another container."""
+    word = "0123456789abcdef" * 2
+    for name in ("plan.json", "out.csv"):
+        (tmp_path / f".tmp-{os.getpid()}-{word}-{name}").touch()
+    store.sweep(tmp_path, of_holder=lambda name: name == "plan.json")
+    assert names(tmp_path) == [f".tmp-{os.getpid()}-{word}-out.csv"]
 
 
 def test_one_process_at_a_time_owns_a_folder(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_a_run_is_exported_and_predicts_alike(mbgd: Command, runs: Path, tables:
 def test_an_existing_file_and_a_wrong_name_are_refused(mbgd: Command, runs: Path) -> None:
     Path("m.onnx").write_text("mine")
     for words, line in (
-        (("m.onnx",), "the model must be a new file, got m.onnx, which exists; --force replaces it"),
+        (("m.onnx",), "out must be a new file, got m.onnx, which exists; --force replaces it"),
         (("m.json",), "path must end with .onnx, got m.json; name it model.onnx"),
     ):
         said = mbgd("export", runs / "label", *words)

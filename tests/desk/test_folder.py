@@ -8,18 +8,16 @@ from pathlib import Path
 import pytest
 
 from mbgd.desk.folder import (
-    PLAN,
     changed_versions,
-    check_new,
-    free_name,
     open_existing,
-    open_new,
     read_plan,
     versions,
     write_plan,
 )
+from mbgd.desk.new_folder import check_new, free_name, open_new
 from mbgd.desk.plan import make_plan
 from mbgd.desk.recorder import Recorder
+from mbgd.desk.run_files import PLAN
 from mbgd.errors import PlanError, SavedFileError, StorageError
 from mbgd.loop.progress import Progress
 from mbgd.store import FolderLock
@@ -40,8 +38,10 @@ def test_a_checkpoint_is_due_every_so_many_steps_or_seconds(tmp_path: Path) -> N
     assert [step for step in range(1, 16) if by_steps.is_due(at(step), seconds=1e9)] == [5, 10, 15]
     by_seconds = Recorder(tmp_path, checkpoint_every="2.5s", saved_at=10.0)
     assert [seconds for seconds in (10.0, 12.4, 12.5, 99.0) if by_seconds.is_due(at(5), seconds)] == [12.5, 99.0]
-    otherwise = Recorder(tmp_path, checkpoint_every=None)
-    assert [seconds for seconds in (59.9, 60.0) if otherwise.is_due(at(5), seconds)] == [60.0]
+    otherwise = Recorder(tmp_path, checkpoint_every=None)  # the first one sooner
+    assert [seconds for seconds in (4.9, 5.0) if otherwise.is_due(at(5), seconds)] == [5.0]
+    gone_on_with = Recorder(tmp_path, checkpoint_every=None, saved_step=5)
+    assert [seconds for seconds in (59.9, 60.0) if gone_on_with.is_due(at(6), seconds)] == [60.0]
     assert not Recorder(None, checkpoint_every=1).is_due(at(5), seconds=1e9)
 
 
@@ -77,10 +77,14 @@ def test_only_a_run_may_be_replaced_and_only_when_nobody_uses_it(tmp_path: Path)
         for replace in (False, True):
             with pytest.raises(PlanError, match="which exists; choose another name"):
                 check_new(path, replace=replace)
-    with FolderLock(run), pytest.raises(StorageError, match="is in use by process"), open_new(run, replace=True):
+    with (
+        FolderLock(run),
+        pytest.raises(StorageError, match="is in use by process"),
+        open_new(run, replaced=check_new(run, replace=True)),
+    ):
         pass
     assert (run / PLAN).exists()
-    with open_new(run, replace=True):
+    with open_new(run, replaced=check_new(run, replace=True)):
         assert [path.name for path in run.iterdir()] == [".lock"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "other", "run"]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from disk import LEFT, Disk, write_out
 
-from mbgd.desk.folder import PLAN, read_plan
+from mbgd.desk.folder import read_plan
+from mbgd.desk.run_files import PLAN
 from mbgd.record.checkpoint import newest
 from mbgd.record.history import cut_back, rewind
 from short_runs import fit, outcome, resume

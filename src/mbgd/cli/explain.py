@@ -13,6 +13,7 @@ from mbgd.cli.show import print_json
 from mbgd.cli.streams import tell, tell_table
 from mbgd.desk.explain import explain
 from mbgd.desk.explanation import Dependence, Explanation, Value
+from mbgd.desk.output import files_read, output_file
 from mbgd.desk.shown import SHOWN
 from mbgd.desk.stderr import say
 from mbgd.errors import plain
@@ -30,9 +31,9 @@ def explain_file(
     if out is None:
         found = explain(run, data, **how)
     else:
-        write = writer(out, force=force)
+        write = writer(out)
         with (
-            writing(out) as temporary,
+            writing(output_file(out, inputs=files_read(run, data), force=force)) as temporary,
             temporary.open("wb") as file,
         ):  # first: a place that cannot be written is said at once
             found = explain(run, data, **how)

@@ -6,13 +6,11 @@ from pathlib import Path
 
 from mbgd.cli.streams import tell
 from mbgd.desk.export import checked_place, export
-from mbgd.errors import PlanError
+from mbgd.desk.output import files_read, output_file
 
 
 def export_file(run: Path, out: Path, *, force: bool) -> None:
     """Write the graph; an existing file is replaced with `force` alone."""
-    checked_place(out)
-    if out.exists() and not force:
-        raise PlanError(f"the model must be a new file, got {out}, which exists; --force replaces it")
+    output_file(checked_place(out), inputs=files_read(run, None), force=force)
     export(run, out)
     tell(f"saved {out}")

@@ -14,9 +14,10 @@ from mbgd.cli.show import print_json
 from mbgd.cli.streams import tell, tell_table
 from mbgd.desk.ended import read_result
 from mbgd.desk.ensemble import Ensemble
-from mbgd.desk.folder import PLAN, RESULT, read_plan, versions
+from mbgd.desk.folder import read_plan, versions
 from mbgd.desk.load import load
 from mbgd.desk.plan import Plan
+from mbgd.desk.run_files import PLAN, RESULT
 from mbgd.desk.several import how_many
 from mbgd.desk.stderr import say
 from mbgd.desk.table import TableRows, by_size, facts_of, read_rows

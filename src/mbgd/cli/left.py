@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from mbgd.desk.folder import CHECKPOINTS, PLAN, RESULT
+from mbgd.desk.run_files import CHECKPOINTS, PLAN, RESULT
 
 
 def left_in(folder: Path) -> Callable[[], str]:

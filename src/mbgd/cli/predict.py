@@ -24,6 +24,7 @@ from mbgd.data.table import open_table, read_batches
 from mbgd.desk.data_warning import warn_of
 from mbgd.desk.ensemble import Predicting, blocks, columns_of
 from mbgd.desk.load import load_table
+from mbgd.desk.output import check_stdout, files_read, output_file
 from mbgd.desk.shown import shown_names
 from mbgd.errors import DataError, PlanError
 from mbgd.measure.metrics import scorer
@@ -37,12 +38,14 @@ def predict_file(
 ) -> None:
     """Read, predict and write block by block: memory does not grow with the file; nothing is left of a failed attempt."""
     predictor = load_table(run)
-    coming = _predicted(predictor, data, keep=keep, dialect=_dialect(predictor, written))
+    dialect = _dialect(predictor, written)
+    coming, inputs = _predicted(predictor, data, keep=keep, dialect=dialect), files_read(run, data)
     if out is None:
+        check_stdout(1, inputs=inputs)
         _write_csv(coming, sys.stdout.buffer)
         return
-    write = writer(out, force=force)
-    with writing(out) as temporary, temporary.open("wb") as file:
+    write = writer(out)
+    with writing(output_file(out, inputs=inputs, force=force)) as temporary, temporary.open("wb") as file:
         write(coming, file)
 
 
@@ -51,10 +54,8 @@ def _dialect(predictor: Predicting, written: Mapping[str, Any]) -> Dialect:
     return predictor.dialect.but(**{**written, "columns": names_in(written["columns"])})
 
 
-def writer(out: Path, *, force: bool) -> Callable[[Iterator[pa.Table], Any], None]:
-    """What writes tables, one behind the other, in the format of that ending. Raises PlanError where the file is there."""
-    if out.exists() and not force:
-        raise PlanError(f"out must be a new file, got {out}, which exists; --force replaces it")
+def writer(out: Path) -> Callable[[Iterator[pa.Table], Any], None]:
+    """What writes tables, one behind the other, in the format of that ending. Raises PlanError for any other."""
     kinds = {".csv": _write_csv, ".tsv": _write_tsv, ".parquet": _write_parquet, ".arrow": _write_arrow}
     kinds |= {".feather": _write_arrow}
     if out.suffix not in kinds:

@@ -17,16 +17,19 @@ from mbgd.compiled.news import told_of_compiling
 from mbgd.data.files import Dialect
 from mbgd.data.table import column_names
 from mbgd.desk.ended import read_result
-from mbgd.desk.folder import RESULT, free_name, read_plan
+from mbgd.desk.folder import read_plan
+from mbgd.desk.new_folder import free_name
+from mbgd.desk.output import check_not_inside
 from mbgd.desk.plan import Plan, make_plan
 from mbgd.desk.progress import watch
 from mbgd.desk.result import Run
-from mbgd.desk.several import MODELS, how_many
+from mbgd.desk.run_files import MODELS, RESULT
+from mbgd.desk.several import how_many
 from mbgd.desk.stderr import say
 from mbgd.desk.table_plan import table_plan
 from mbgd.desk.tables import table_fitting, table_resuming
 from mbgd.errors import PlanError, SavedFileError, as_options
-from mbgd.store import opened, read_json
+from mbgd.store import InUseError, opened, read_json
 
 
 def train_table(
@@ -46,9 +49,16 @@ def train_table(
     plan = _plan(words, data=data, plan_file=plan_file, plain=plain)
     if dry_run:
         return show_plan(data, plan, init=init, json=json)
-    folder = out if out is not None else free_name(_stem(data))
-    fitting = table_fitting(data, plan=plan, out=folder, init=init, replace_out=force)
-    return _finish(fitting, plan, left=left_in(folder), json=json, quiet=quiet or json)
+    if plan_file is not None and out is not None and force and out.is_dir():
+        check_not_inside(out, [plan_file])
+    while True:
+        folder = out if out is not None else free_name(_stem(data))
+        fitting = table_fitting(data, plan=plan, out=folder, init=init, replace_out=force)
+        try:
+            return _finish(fitting, plan, left=left_in(folder), json=json, quiet=quiet or json)
+        except InUseError:
+            if out is not None:
+                raise  # else another training took the name first: the next one is free
 
 
 def inspect_table(data: Any, words: dict[str, Any], *, json: bool) -> None:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from mbgd.desk.ensemble import Ensemble, Predicting
-from mbgd.desk.folder import INIT, MANIFEST, read_plan
+from mbgd.desk.folder import read_plan
 from mbgd.desk.markdown import escaped, listed, table
 from mbgd.desk.plan import Plan
 from mbgd.desk.result import Run
+from mbgd.desk.run_files import CARD, INIT, MANIFEST
 from mbgd.desk.shown import ROLES, shown_coverage
 from mbgd.store import finite, read_sealed, write_bytes
 
-CARD = "README.md"
 SCORES = ("r2", "rmse", "mae", "accuracy", "log_loss", "roc_auc")
 SCORES_ASKED_FOR = ("f1", "balanced_accuracy", "pinball", "coverage", "mean_width")
 ALWAYS = ("loss", "optimizer", "learning_rate", "batch_size", "epochs", "schedule", "seed", "threads")

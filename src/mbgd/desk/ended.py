@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mbgd.desk.folder import RESULT
+from mbgd.desk.run_files import RESULT
 from mbgd.errors import SavedFileError, taken_at_its_word
 from mbgd.store import Digest, digest_from, file_digest, read_sealed, write_sealed
 

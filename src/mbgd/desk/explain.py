@@ -18,11 +18,12 @@ from mbgd.desk.asked import Asked
 from mbgd.desk.bounds import Names, Whole, check
 from mbgd.desk.ensemble import Ensemble, Predicting
 from mbgd.desk.explanation import Dependence, Explanation, Importance, RowContributions
-from mbgd.desk.folder import PLAN, read_plan
+from mbgd.desk.folder import read_plan
 from mbgd.desk.load import load_table
 from mbgd.desk.opened import left_out
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.result import Run
+from mbgd.desk.run_files import PLAN
 from mbgd.desk.tables import places
 from mbgd.errors import PlanError, did_you_mean, listed
 from mbgd.forks import after_fork

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mbgd.desk.output import files_read, output_file
 from mbgd.desk.plain import Plain, labels_of, plain_file, plain_model
 from mbgd.errors import PlanError
 from mbgd.store import write_bytes
@@ -26,9 +27,10 @@ def export(model: Any, path: str | os.PathLike[str]) -> Path:
     written, StorageError.
     """
     place = checked_place(path)
+    place = output_file(place, inputs=files_read(model, None), force=True)
     plain = plain_file(Path(model)) if isinstance(model, str | os.PathLike) else plain_model(_predictor(model))
     write_bytes(place, _bytes(plain))
-    return place
+    return Path(path)
 
 
 def checked_place(path: str | os.PathLike[str]) -> Path:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import platform
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,21 +12,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from mbgd import signals
+from mbgd.desk.new_folder import NO_PLAN, State, state_of
 from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan
-from mbgd.desk.recorder import HISTORY, Recorder
+from mbgd.desk.recorder import Recorder
+from mbgd.desk.run_files import HISTORY, PLAN, check_own, sweep_training
 from mbgd.desk.standing import Standing, from_checkpoint
 from mbgd.errors import PlanError, SavedFileError, taken_at_its_word
 from mbgd.record.checkpoint import Checkpoint, newest
 from mbgd.record.history import History, cut_back, rewind
 from mbgd.record.loggers import make_logger
-from mbgd.store import TEMPORARY, FolderLock, new_folder, read_sealed, remove_folder, sweep, write_sealed
+from mbgd.store import FolderLock, InUseError, read_sealed, sweep, write_sealed
 
 FORMAT = 1
-PLAN, MANIFEST, RESULT = "plan.json", "manifest.json", "result.json"
-MODEL, INIT = "model.safetensors", "init.safetensors"
-LOCK, CHECKPOINTS = ".lock", "checkpoints"
 
 
 def new_recorder(folder: Path | None, plan: Plan) -> Recorder:
@@ -45,60 +42,6 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }
-
-
-def check_new(path: Path | None, *, replace: bool = False) -> None:
-    """Raises PlanError for what is there already; a run may be replaced where that was asked for, nothing else."""
-    if path is None or not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return
-    is_run = (path / PLAN).exists()
-    if not (is_run and replace) and not never_began(path):
-        remedy = f"'mbgd resume {path}' goes on with it" if is_run and not replace else "choose another name"
-        raise PlanError(f"out must be a new folder, got {path}, which exists; {remedy}")
-
-
-def never_began(path: Path) -> bool:
-    """Whether a folder holds what a run writes before its plan, and nothing else: the process ended before it trained."""
-    if not path.is_dir() or not (path / LOCK).exists():
-        return False
-    names = {entry.name for entry in path.iterdir() if not TEMPORARY.match(entry.name)}
-    return names <= {LOCK, MANIFEST, INIT, CHECKPOINTS}
-
-
-@contextmanager
-def open_new(path: Path | None, *, replace: bool = False) -> Iterator[Path | None]:
-    """A new, locked run folder. An existing run is never written over; with `replace` it is removed, once nobody uses it,
-    and so is what a start left that was killed before the run began."""
-    if path is None:
-        yield None
-        return
-    check_new(path, replace=replace)
-    if (path / PLAN).exists() or never_began(path):
-        with FolderLock(path):
-            remove_folder(path)
-
-    def remove() -> None:
-        if not (path / PLAN).exists():  # nothing to go on with: the next training may have the name
-            shutil.rmtree(path, ignore_errors=True)
-
-    with ExitStack() as made:
-        with signals.held():
-            new_folder(path)
-            made.enter_context(signals.undone(remove))
-        try:
-            with FolderLock(path):
-                yield path
-        except BaseException:
-            remove()
-            raise
-
-
-def free_name(name: str, parent: Path = Path("runs")) -> Path:
-    """runs/<name>-<k> with the first free k."""
-    k = 1
-    while (parent / f"{name}-{k}").exists():
-        k += 1
-    return parent / f"{name}-{k}"
 
 
 def write_plan(path: Path, *, command: str, plan: Plan, resolved: Mapping[str, Any], data: Any = None) -> None:
@@ -133,12 +76,8 @@ def read_plan(path: Path) -> dict[str, Any]:
             f"run must be a folder that a training run has written, got {path}; 'mbgd train --out' makes one"
         )
     if not (path / PLAN).exists():
-        if never_began(path):
-            raise SavedFileError(
-                f"run must hold {PLAN}, got {path}, whose training was ended before it began; "
-                f"'mbgd train' with --out {path} begins it"
-            )
-        raise SavedFileError(f"run must hold {PLAN}, got {path} without it; it is no run, or training never began")
+        why = NO_PLAN.get(state_of(path), NO_PLAN[State.OTHER])
+        raise SavedFileError(f"run must hold {PLAN}, got {path}{why.format(path=path)}")
     saved = read_sealed(
         path / PLAN,
         remedy=f"restore it from a copy, or begin a new run by what it says now: 'mbgd train --plan {path / PLAN}'",
@@ -162,8 +101,11 @@ def open_existing(path: Path, *, command: str) -> Iterator[dict[str, Any]]:
         door = "mbgd.resume(run, model, data)" if saved["command"] == "fit" else f"'mbgd resume {path}'"
         raise PlanError(f"{path} was written by {saved['command']}; go on with it by {door}")
     with FolderLock(path):
-        sweep(path)
-        sweep(path / "checkpoints")
+        if read_plan(path) != saved:
+            raise InUseError(f"run must be the one that was there, {path} was taken by another process; try again")
+        check_own(path)
+        sweep(path.parent)
+        sweep_training(path)
         yield saved
 
 

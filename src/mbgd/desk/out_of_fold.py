@@ -16,8 +16,6 @@ from mbgd.desk.sets import Sets
 from mbgd.desk.table import TableRows
 from mbgd.store import writing
 
-OUT_OF_FOLD = "out_of_fold.parquet"
-
 
 def out_of_fold(
     rows: TableRows, folds: Sequence[Sets], means: NDArray[np.float64], predictor: Predicting

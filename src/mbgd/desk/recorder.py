@@ -13,6 +13,7 @@ import numpy.ctypeslib  # noqa: F401  safetensors asks for it where it saves, in
 from torch import Tensor
 
 from mbgd import signals
+from mbgd.desk.run_files import HISTORY
 from mbgd.desk.standing import Standing, to_checkpoint
 from mbgd.errors import StorageError
 from mbgd.loop.progress import Progress
@@ -23,7 +24,6 @@ from mbgd.record.loggers import GuardedLogger
 from mbgd.step.autograd import Engine
 from mbgd.store import Digest
 
-HISTORY = "history.jsonl"
 SECONDS_BETWEEN_SAVES = 60.0
 SECONDS_TO_FIRST_SAVE = 5.0  # of training, so that it is announced within ten also where a look takes some
 

@@ -16,12 +16,13 @@ from mbgd.desk.card import write_card
 from mbgd.desk.ended import write_result
 from mbgd.desk.engine import check_engine
 from mbgd.desk.fingerprint import check_same, fingerprint
-from mbgd.desk.folder import MODEL, go_on, new_recorder, open_existing, open_new, write_plan
+from mbgd.desk.folder import go_on, new_recorder, open_existing, write_plan
 from mbgd.desk.going import borrowed, going
 from mbgd.desk.iterable_plan import check_numbered
 from mbgd.desk.knobs import Knobs
 from mbgd.desk.machine import computing
 from mbgd.desk.module_plan import module_plan
+from mbgd.desk.new_folder import open_new
 from mbgd.desk.parts import EACH_EPOCH, Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.planned import check_same_objects, from_json
@@ -31,6 +32,7 @@ from mbgd.desk.progress import watch
 from mbgd.desk.recorder import Recorder
 from mbgd.desk.recover import recovered
 from mbgd.desk.result import Run
+from mbgd.desk.run_files import MODEL
 from mbgd.desk.same_schedule import check_same_rate
 from mbgd.desk.signatures import shows_knobs
 from mbgd.desk.standing import Standing

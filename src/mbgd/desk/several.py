@@ -15,19 +15,18 @@ from mbgd.data.order import IntArray
 from mbgd.desk.card import write_card
 from mbgd.desk.ended import check_file, files_of_result, read_result, write_result
 from mbgd.desk.ensemble import Ensemble, Predicting
-from mbgd.desk.folder import MODEL, RESULT
 from mbgd.desk.load import load_table
 from mbgd.desk.opened import Opened
-from mbgd.desk.out_of_fold import OUT_OF_FOLD, out_of_fold, write_out_of_fold
+from mbgd.desk.out_of_fold import out_of_fold, write_out_of_fold
 from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.predictor import Predictor
-from mbgd.desk.recorder import HISTORY
 from mbgd.desk.result import Run
+from mbgd.desk.run_files import FIRST, HISTORY, MODEL, MODELS, OUT_OF_FOLD, RESULT, sweep_training
 from mbgd.desk.settled import NONE_TO_CHOOSE_BY, chosen
 from mbgd.desk.suits import rarer_class
 from mbgd.desk.table import TableRows, encode_rows, facts_of
-from mbgd.desk.table_run import FIRST, TableRun, baselines, train_one
+from mbgd.desk.table_run import TableRun, baselines, train_one
 from mbgd.desk.train import Look
 from mbgd.loop.stop import Ending, StopReason
 from mbgd.measure.metrics import scorer
@@ -36,9 +35,7 @@ from mbgd.measure.own_scores import OwnScorer
 from mbgd.measure.threshold import Threshold
 from mbgd.record.history import History, read_history
 from mbgd.seeds import member_seed
-from mbgd.store import file_digest, finite, new_folder, sweep
-
-MODELS = "models"  # holds a folder for each of several models, named by its number from 1 on
+from mbgd.store import file_digest, finite, new_folder
 
 
 @dataclass(frozen=True)
@@ -118,8 +115,7 @@ def _one(run: TableRun, parts: Parts | None, *, saved: Mapping[str, Any] | None)
         return _done(folder, rows)
     begun = folder is not None and folder.exists()
     if folder is not None and begun:
-        sweep(folder)
-        sweep(folder / "checkpoints")
+        sweep_training(folder)
     elif folder is not None:
         new_folder(folder)
     parts = parts or run.parts(rows.sets.training, rows.sets.validation)

@@ -15,7 +15,7 @@ from mbgd.data.order import IntArray
 from mbgd.data.places import listed, original
 from mbgd.desk.card import write_card
 from mbgd.desk.ended import write_result
-from mbgd.desk.folder import MODEL, PLAN, go_on, new_recorder
+from mbgd.desk.folder import go_on, new_recorder
 from mbgd.desk.going import going
 from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan
@@ -25,6 +25,7 @@ from mbgd.desk.recorder import Recorder
 from mbgd.desk.recover import recovered
 from mbgd.desk.result import Run
 from mbgd.desk.run import Fitting
+from mbgd.desk.run_files import FIRST, MODEL, PLAN, REFIT, sweep_training
 from mbgd.desk.settled import Settled, settle
 from mbgd.desk.standing import Standing
 from mbgd.desk.suits import rarer_class
@@ -35,10 +36,7 @@ from mbgd.loop.steps import diverged
 from mbgd.measure.baselines import Predictor as Baseline
 from mbgd.measure.baselines import dumb, linear
 from mbgd.measure.metrics import Scorer, scorer
-from mbgd.store import Digest, file_digest, new_folder, sweep
-
-REFIT = "refit"  # the folder of the second training, inside the run's own
-FIRST = "first.safetensors"  # the model before it, where the mean of several is scored on rows that it has not seen
+from mbgd.store import Digest, file_digest, new_folder
 
 
 @dataclass(frozen=True)
@@ -139,8 +137,7 @@ def _refit(
     folder = None if run.folder is None else run.folder / REFIT
     going_on = saved is not None and folder is not None and folder.exists()
     if folder is not None and going_on:
-        sweep(folder)
-        sweep(folder / "checkpoints")
+        sweep_training(folder)
     elif folder is not None:
         new_folder(folder)
     start, recorder, _ = _start(folder, parts, run.plan, saved if going_on else None)

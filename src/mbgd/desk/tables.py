@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
 from mbgd.desk.callback import Callback, check_callback
 from mbgd.desk.ensemble import Ensemble
-from mbgd.desk.folder import INIT, MANIFEST, check_new, open_existing, open_new, write_plan
+from mbgd.desk.folder import open_existing, write_plan
 from mbgd.desk.knobs import TableKnobs
 from mbgd.desk.load import load_table
 from mbgd.desk.machine import choose_device
+from mbgd.desk.new_folder import check_new, open_new
 from mbgd.desk.opened import Opened, open_rows
+from mbgd.desk.output import check_not_inside, files_read
 from mbgd.desk.parts import EACH_EPOCH, Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.planned import check_same_objects, from_json
 from mbgd.desk.predictor import Predictor
 from mbgd.desk.progress import watch
 from mbgd.desk.result import Run
+from mbgd.desk.run_files import INIT, MANIFEST
 from mbgd.desk.several import ModelTrained, how_many, train_several
 from mbgd.desk.signatures import shows_knobs
 from mbgd.desk.table import by_size, facts_of, first_rows
@@ -97,7 +100,9 @@ def table_fitting(
 ) -> TableFitting:
     """`fit_table`, look by look. All that can be wrong with rows and plan is said before anything is written."""
     path = None if out is None else Path(out)
-    check_new(path, replace=replace_out)
+    replaced = check_new(path, replace=replace_out)
+    if path is not None and replaced is not None:
+        check_not_inside(path, _read_by(data, plan, init))
     check_logger(plan.log, path)
     choose_device(plan.device)  # a wrong word is said before a large file is read
     begun = None if init is None else taken_over(init, plan)
@@ -108,7 +113,7 @@ def table_fitting(
     run = TableRun(rows, by_size(plan, rows), begun, path, each_epoch=each_epoch)
     parts = run.parts(rows.sets.training, rows.sets.validation)
     run = replace(run, plan=replace(run.plan, threads=parts.threads))  # their number is part of what is repeated
-    with open_new(path, replace=replace_out) as folder:
+    with open_new(path, replaced=replaced) as folder:
         if folder is not None:
             if begun is not None:
                 begun.save(folder / INIT)
@@ -118,6 +123,15 @@ def table_fitting(
         if how_many(plan) > 1:
             return (yield from train_several(opened, run, parts, saved=None))
         return (yield from train_one(run, parts, saved=None))
+
+
+def _read_by(data: Any, plan: Plan, init: Any) -> Iterator[Path]:
+    """The files that a training is made from."""
+    others = [given for given in (plan.validation, plan.test) if isinstance(given, str) and given != "none"]
+    for files in (data, *others):
+        yield from files_read(None, files)
+    if isinstance(init, str | os.PathLike):
+        yield Path(init)
 
 
 def table_resuming(

@@ -11,23 +11,23 @@ from typing import Any, Unpack
 from torch import nn
 
 from mbgd.desk.ended import check_file, files_of_result
-from mbgd.desk.folder import INIT, MANIFEST, MODEL, PLAN, RESULT, read_plan
+from mbgd.desk.folder import read_plan
 from mbgd.desk.knobs import Knobs
 from mbgd.desk.opened import Opened
 from mbgd.desk.parts import EACH_EPOCH, Parts
 from mbgd.desk.planned import from_json
 from mbgd.desk.prepare import prepare
-from mbgd.desk.recorder import HISTORY
 from mbgd.desk.replay import Verified, at_its_end, replayed
-from mbgd.desk.several import MODELS, each_model, how_many
-from mbgd.desk.table_run import REFIT, TableRun, refit_parts
+from mbgd.desk.run_files import HISTORY, INIT, MANIFEST, MODEL, MODELS, PLAN, REFIT, RESULT
+from mbgd.desk.several import each_model, how_many
+from mbgd.desk.table_run import TableRun, refit_parts
 from mbgd.desk.tables import begun_again
 from mbgd.errors import MBGDError, SavedFileError
 from mbgd.model.saved import load_model
 from mbgd.record.checkpoint import load, newest
 from mbgd.record.checkpoint import verify as verify_checkpoint
 from mbgd.record.history import begins_with, changed_in_front, read_history
-from mbgd.store import Digest, FolderLock, digest_from, opened, read_bytes, read_json, read_sealed
+from mbgd.store import Digest, digest_from, opened, read_bytes, read_json, read_sealed, reading
 
 
 def verify(
@@ -42,7 +42,7 @@ def verify(
     """
     folder = Path(run)
     saved = read_plan(folder)
-    with FolderLock(folder):
+    with reading(folder):
         found = _files(folder)
         if found.wrong:
             return found

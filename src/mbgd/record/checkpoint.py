@@ -19,7 +19,9 @@ from mbgd.store import LARGEST_JSON, Digest, digest_from, read_bytes, remove_fol
 
 FORMAT = 1
 _STATE, _MANIFEST = "state.safetensors", "manifest.json"
-_NAME = re.compile(r"step-(\d{12,})(?:-r(\d+))?(?:-(\d+))?")
+FILES = (_STATE, _MANIFEST)  # of a checkpoint
+NAME = r"step-(\d{12,})(?:-r(\d+))?(?:-(\d+))?"
+_NAME = re.compile(NAME)
 
 
 @dataclass(frozen=True)

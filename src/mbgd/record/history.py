@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mbgd.errors import SavedFileError, did_you_mean
-from mbgd.store import Digest, append_line, digest_of, finite, read_bytes, sync, write_bytes
+from mbgd.store import Digest, announced, append_line, digest_of, finite, is_shared, read_bytes, sync, write_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,11 +78,16 @@ class HistoryWriter:
     """Appends records to a file of JSON lines; they survive a killed process, and a power loss from `sync` on."""
 
     def __init__(self, path: Path) -> None:
-        """Goes on behind the records that are there; a torn last line is taken out first."""
+        """Goes on behind the records that are there; a torn last line is taken out first, and a file that has other names
+        becomes one of its own. Raises SavedFileError for a link, a pipe or a device: it leads elsewhere."""
         self.path = path
+        with announced(path, to="read"):
+            shared = is_shared(path)
         if path.exists() and _lines(path)[1]:
             _rewrite(path, read_history(path))
         data = read_bytes(path) if path.exists() else b""
+        if shared:
+            write_bytes(path, data)
         self._bytes = len(data)
         self._hash = hashlib.sha256(data)  # goes on with each line: no save reads them all again
 

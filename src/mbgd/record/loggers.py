@@ -12,10 +12,12 @@ from typing import Any, Protocol
 from mbgd.errors import PlanError
 from mbgd.record.event_file import first_event, scalars_event, started_event
 from mbgd.record.history import Record
-from mbgd.store import append_bytes, read_json, write_json
+from mbgd.store import append_bytes, check_own_folder, check_own_tree, read_json, write_json
 
 LOGGERS = ("tensorboard", "mlflow")
 TENSORBOARD, MLFLOW, MLFLOW_RUN = "tensorboard", "mlruns", "mlflow.json"  # in the run folder
+EVENTS = r"events\.out\.tfevents\.\d+\.mbgd\.\d+\.\d+"  # files in `tensorboard`
+MLFLOW_FILE = r"\d+/(?:[0-9a-f]{32}/)?(?:meta\.yaml|(?:metrics|params|tags)/.+)"  # in `mlruns`
 TRACKING_URI, ALLOW_FOLDERS = "MLFLOW_TRACKING_URI", "MLFLOW_ALLOW_FILE_STORE"
 _LONGEST = 500  # characters of a parameter in MLflow
 
@@ -105,6 +107,7 @@ class _TensorBoard:
     """An event file a training; `tensorboard --logdir` of the run folder, or of one that holds several, shows it."""
 
     def __init__(self, folder: Path, *, step: int) -> None:
+        check_own_folder(folder)
         folder.mkdir(exist_ok=True)
         now, number = time.time(), sum(1 for _ in folder.iterdir())  # its readers take the files of a folder by name
         self._path = folder / f"events.out.tfevents.{int(now):010d}.mbgd.{os.getpid()}.{number}"
@@ -124,6 +127,7 @@ class _MLflow:
         from mlflow import MlflowClient
 
         where = mlflow_place(folder)
+        check_own_tree(folder / MLFLOW)
         with _folders_allowed():
             self._client = MlflowClient(tracking_uri=where)
         known = folder / MLFLOW_RUN

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from mbgd.store.files import (
     LARGEST_JSON,
-    TEMPORARY,
     append_bytes,
     append_line,
     file_digest,
     file_size,
+    make_folder,
     new_folder,
     read_bytes,
     read_json,
     read_sealed,
     remove_folder,
+    remove_from,
     sha256,
     sync,
     write_bytes,
@@ -22,35 +23,47 @@ from mbgd.store.files import (
     write_sealed,
     writing,
 )
-from mbgd.store.lock import FolderLock, sweep
-from mbgd.store.refusal import announced
+from mbgd.store.lock import FolderLock, InUseError, reading, was_made_here
+from mbgd.store.own_file import check_own_folder, check_own_tree, is_shared
+from mbgd.store.refusal import announced, check_name
 from mbgd.store.sealed import Digest, digest_from, digest_of, finite, json_bytes, opened, seal, unseal
+from mbgd.store.temporary import TEMPORARY, shortened, sweep
 
 __all__ = [
     "TEMPORARY",
     "Digest",
     "FolderLock",
+    "InUseError",
     "LARGEST_JSON",
     "announced",
     "append_bytes",
     "append_line",
+    "check_name",
+    "check_own_folder",
+    "check_own_tree",
     "digest_from",
     "digest_of",
     "file_digest",
     "file_size",
     "finite",
+    "is_shared",
     "json_bytes",
+    "make_folder",
     "new_folder",
     "opened",
     "read_bytes",
     "read_json",
     "read_sealed",
+    "reading",
     "remove_folder",
+    "remove_from",
     "seal",
     "sha256",
+    "shortened",
     "sweep",
     "sync",
     "unseal",
+    "was_made_here",
     "write_bytes",
     "write_folder",
     "write_json",

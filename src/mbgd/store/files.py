@@ -7,49 +7,52 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
 import stat
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from mbgd import signals
 from mbgd.errors import PlanError, SavedFileError
+from mbgd.store.own_file import own_file
 from mbgd.store.refusal import FULL, announced
 from mbgd.store.sealed import Digest, finite, json_bytes, opened, seal_meaning
+from mbgd.store.temporary import temporary
 
 LARGEST_JSON = 1 << 26
 """Bytes of a JSON file, at most: what it is read into takes several times as many, and no plan or manifest comes near."""
-TEMPORARY = re.compile(r"\.tmp-(\d+)-[0-9a-f]{32}-")
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder, renamed to `path` when the block ends well and removed when it does not.
+    """A temporary file in the same folder, renamed to `path` when the block ends well and removed when it does not.
 
-    A reader sees the old file or the whole new one, after a crash or power loss as well. Raises StorageError.
+    A reader sees the old file or the whole new one, after a crash or power loss as well. The new one has the mode of the
+    old one, and its owner where this process may give it away. A link of that name is replaced, not followed. Raises
+    StorageError.
     """
-    temporary = _temporary(path)
-    with signals.undone(lambda: temporary.unlink(missing_ok=True)):
+    with temporary(path) as place, signals.undone(lambda: place.unlink(missing_ok=True)):
         try:
             with announced(path):
-                yield temporary
-                _sync(temporary)
-                os.replace(temporary, path)
+                mode = _begin(place, like=path)
+                yield place
+                _sync(place)
+                if mode is not None:
+                    place.chmod(mode)
+                os.replace(place, path)
                 _sync_folder(path.parent)
         finally:
             with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+                place.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Put `data` at `path`, re-read before it takes the place of what was there. Raises StorageError."""
-    with writing(path) as temporary:
-        _write_new(temporary, data)
-        _sync(temporary)
-        if temporary.read_bytes() != data:
+    with writing(path) as place:
+        _write_new(place, data)
+        _sync(place)
+        if place.read_bytes() != data:
             raise OSError(errno.EIO, "what was read back differs from what was written")
 
 
@@ -111,9 +114,10 @@ def append_line(path: Path, text: str) -> None:
 def append_bytes(path: Path, data: bytes) -> None:
     """Add to a file; what did not fit is taken back.
 
-    It survives the end of this process at once, and a power loss after `sync`, which costs as much as many steps.
+    It survives the end of this process at once, and a power loss after `sync`, which costs as much as many steps. Raises
+    StorageError, and SavedFileError where a link, a pipe or a device has that name.
     """
-    with announced(path), path.open("ab", buffering=0) as file:
+    with announced(path), open(path, "ab", buffering=0, opener=own_file) as file:
         before = file.tell()
         try:
             _write_all(file, data)
@@ -158,34 +162,63 @@ def new_folder(path: Path) -> None:
         _sync_folder(path.parent)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, on disk when this returns, unless it is there. Raises StorageError."""
+    with announced(path):
+        _make(path)
+
+
 def write_folder(final: Path, files: Mapping[str, bytes], *, verify: Callable[[Path], object]) -> None:
     """Make a folder of files, whole or not at all: written under another name, synced, read by `verify`, then renamed.
 
     `verify` raises where the folder is not what was meant. Raises StorageError; nothing of a failed one stays.
     """
-    temporary = _temporary(final)
-    with signals.undone(lambda: shutil.rmtree(temporary, ignore_errors=True)):
+    with temporary(final) as place, signals.undone(lambda: shutil.rmtree(place, ignore_errors=True)):
         try:
             with announced(final):
                 _make(final.parent)
-                temporary.mkdir()
+                place.mkdir()
                 for name, data in files.items():
-                    _write_new(temporary / name, data)
-                    _sync(temporary / name)
-                _sync_folder(temporary)
-                verify(temporary)
-                temporary.rename(final)
+                    _write_new(place / name, data)
+                    _sync(place / name)
+                _sync_folder(place)
+                verify(place)
+                place.rename(final)
                 _sync_folder(final.parent)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def remove_folder(path: Path) -> None:
     """Take a folder away: out of sight in one rename, so that what a crash leaves behind never looks whole."""
-    hidden = _temporary(path)
-    with signals.undone(lambda: shutil.rmtree(hidden, ignore_errors=True)), announced(path, to="remove"):
+    with (
+        temporary(path) as hidden,
+        signals.undone(lambda: shutil.rmtree(hidden, ignore_errors=True)),
+        announced(path, to="remove"),
+    ):
         path.rename(hidden)
         shutil.rmtree(hidden, ignore_errors=True)
+
+
+def remove_from(folder: Path, files: Iterable[str], folders: Iterable[str], *, first: str | None = None) -> None:
+    """Take files away, and then folders that are empty by then, each named as seen from `folder`, which stays.
+
+    The file named `first` goes before all others, out of sight in one rename, and its bytes last: what a crash leaves
+    says by that hidden name that it was being emptied. Raises StorageError.
+    """
+    names = sorted(files)
+    with contextlib.ExitStack() as kept, announced(folder, to="remove"):
+        if first in names:
+            names.remove(first)
+            hidden = kept.enter_context(temporary(folder / first))
+            (folder / first).rename(hidden)
+            _sync_folder(folder)
+            names.append(hidden.name)
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+        for name in sorted(folders, reverse=True):  # those inside before those around them
+            with contextlib.suppress(OSError):  # more is in it by now: that is not ours
+                (folder / name).rmdir()
 
 
 def _make(folder: Path) -> None:
@@ -205,13 +238,26 @@ def _missing(path: Path) -> Iterator[None]:
         raise SavedFileError(f"{path} must exist, it does not; check the path") from None
 
 
-def _temporary(path: Path) -> Path:
-    return path.parent / f".tmp-{os.getpid()}-{uuid.uuid4().hex}-{path.name}"
+def _begin(place: Path, *, like: Path) -> int | None:
+    """Make an empty file that nobody may read who may not read the old one; the mode it is to have, where there is one."""
+    os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    try:
+        old = os.lstat(like)
+    except OSError:  # a new file: as the umask says
+        return None
+    if not stat.S_ISREG(old.st_mode):
+        return None
+    if hasattr(os, "chown"):
+        with contextlib.suppress(OSError):
+            os.chown(place, old.st_uid, old.st_gid)
+    mode = old.st_mode & 0o777
+    place.chmod(mode | stat.S_IRUSR | stat.S_IWUSR)
+    return mode
 
 
 def _write_new(path: Path, data: bytes) -> None:
     """Room is reserved first: a full disk is known before the first byte."""
-    with path.open("xb", buffering=0) as file:
+    with path.open("wb", buffering=0) as file:
         if data and hasattr(os, "posix_fallocate"):
             try:
                 os.posix_fallocate(file.fileno(), 0, len(data))
@@ -229,7 +275,7 @@ def _write_all(file: Any, data: bytes) -> None:
 
 def _sync(path: Path) -> None:
     """On disk when this returns; what is read next comes from there where the system can be asked for it."""
-    with path.open("rb+") as file:
+    with open(path, "rb+", opener=own_file) as file:
         os.fsync(file.fileno())
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
