@@ -24,9 +24,11 @@ from mbgd.store.files import (
 )
 from mbgd.store.lock import FolderLock, sweep
 from mbgd.store.refusal import announced
-from mbgd.store.sealed import Digest, digest_from, digest_of, finite, json_bytes, opened, seal, unseal
+from mbgd.store.sealed import DIGEST, Digest, digest_from, digest_of, finite, json_bytes, opened, seal, unseal
+from mbgd.store.strict_json import parse_json
 
 __all__ = [
+    "DIGEST",
     "TEMPORARY",
     "Digest",
     "FolderLock",
@@ -42,6 +44,7 @@ __all__ = [
     "json_bytes",
     "new_folder",
     "opened",
+    "parse_json",
     "read_bytes",
     "read_json",
     "read_sealed",
