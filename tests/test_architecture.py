@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, str] = {
     "compiled": "",
     "data": "errors seeds threads forks ranks store compiled",
     "model": "errors seeds store data",
-    "step": "errors seeds compiled data model",
+    "step": "errors seeds store compiled data model",
     "loop": "errors data step",
     "measure": "errors seeds data model step loop",
     "tune": "errors seeds data step loop measure",

@@ -34,6 +34,10 @@ class SavedFileError(MBGDError):
     exit_code = 4
 
 
+class DamagedError(SavedFileError):
+    """A saved file is not as it was written, or says what no such file says: an older one may serve."""
+
+
 class StorageError(MBGDError, OSError):
     """The disk refused: full, read-only, no permission, in use."""
 

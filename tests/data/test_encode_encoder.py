@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mbgd.data.encode.encoder import Encoder, learn_encoder
+from mbgd.data.encode.saved import check_encoder
 from mbgd.data.table import Table, open_table, read_batches
 from mbgd.errors import DataError, PlanError, SavedFileError
 
@@ -205,4 +206,4 @@ def test_bad_tables_are_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="row 3, column 'x': inf is not finite"):
         learn(open_table({"x": [1.0, 2.0, np.inf]}))
     with pytest.raises(SavedFileError, match="the encoder has format version 99, this mbgd reads 1"):
-        Encoder.from_json({**encoder.to_json(), "version": 99})
+        check_encoder({**encoder.to_json(), "version": 99}, "encoder")

@@ -82,7 +82,7 @@ def test_a_module_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         tmp_path / "m.safetensors"
     )
     read: list[Path] = []
-    monkeypatch.setattr(module, "load_model", lambda path: read.append(path) or saved.load_model(path))
+    monkeypatch.setattr(module, "with_tensors", lambda said: read.append(said.path) or saved.with_tensors(said))
     mbgd.load(tmp_path / "m.safetensors", net(1, None))
     assert len(read) == 1
 

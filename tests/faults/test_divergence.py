@@ -130,7 +130,7 @@ def test_from_its_start_a_recovered_run_is_the_run_of_the_lower_rate(engine: str
         trained(None, engine=engine)
     run, weights = trained(None, engine=engine, on_divergence="recover")
     n = len(run.notices)
-    assert 1 <= n < recover.MOST
+    assert 1 <= n < recover.MOST_RECOVERIES
     assert run.notices[0].endswith("was not finite: training went back to step 0 with the learning rate times 0.5")
     lower, expected = trained(None, engine=engine, learning_rate=WILD * 0.5**n)
     assert torch.equal(weights, expected)

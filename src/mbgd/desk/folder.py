@@ -17,8 +17,8 @@ from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.recorder import Recorder
 from mbgd.desk.run_files import HISTORY, PLAN, check_own, sweep_training
-from mbgd.desk.standing import Standing, from_checkpoint
-from mbgd.errors import PlanError, SavedFileError, taken_at_its_word
+from mbgd.desk.standing import Standing, check_standing, from_checkpoint
+from mbgd.errors import DamagedError, PlanError, SavedFileError, taken_at_its_word
 from mbgd.record.checkpoint import Checkpoint, newest
 from mbgd.record.history import History, cut_back, rewind
 from mbgd.record.loggers import make_logger
@@ -111,7 +111,7 @@ def open_existing(path: Path, *, command: str) -> Iterator[dict[str, Any]]:
 
 def go_on(path: Path, parts: Parts, plan: Plan, saved: Mapping[str, Any]) -> tuple[Standing, Recorder, tuple[str, ...]]:
     """(where the newest valid checkpoint stands, the recorder that goes on from there, notices). The engine is put there."""
-    found = newest(path)
+    found = newest(path, check=lambda checkpoint: _check_point(parts, checkpoint))
     notices = changed_versions(saved["versions"])
     start = Standing()
     if found is not None:
@@ -129,6 +129,24 @@ def go_on(path: Path, parts: Parts, plan: Plan, saved: Mapping[str, Any]) -> tup
         logger=make_logger(plan.log, path, facts=plan.to_json(), step=start.progress.steps_done),
     )
     return start, recorder, notices
+
+
+def _check_point(parts: Parts, checkpoint: Checkpoint) -> None:
+    """Raises DamagedError for a checkpoint that no training of these rows comes to, and what `check_standing` does."""
+    check_standing(parts.engine, checkpoint.tensors, checkpoint.facts)
+    at, n_rows = checkpoint.facts["progress"], parts.order.n_rows
+    epoch, row = at["cursor"]["epoch"], at["cursor"]["row"]
+    rows = epoch * n_rows + row
+    if at["steps_done"] != checkpoint.step:
+        raise DamagedError(f"facts.progress.steps_done must be {checkpoint.step}, got {at['steps_done']}")
+    if row >= n_rows:
+        raise DamagedError(f"facts.progress.cursor.row must be below the {n_rows:,} training rows, got {row:,}")
+    if at["rows_seen"] > rows or (parts.tail != "drop" and at["rows_seen"] != rows):
+        raise DamagedError(
+            f"facts.progress.rows_seen must be {rows:,}, those before its cursor, got {at['rows_seen']:,}"
+        )
+    if at["steps_done"] > rows or (rows and not at["steps_done"]):
+        raise DamagedError(f"facts.progress.steps_done must be those of {rows:,} rows, got {at['steps_done']:,}")
 
 
 def _lines_that_led_to(at: Checkpoint | None, path: Path, start: Standing) -> tuple[History, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""A run folder or model file in, what predicts out: one model, or several whose mean it is; no code is run."""
+"""Load what predicts from a run folder or a model file: one model, or several whose mean it is; no code is run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from torch import nn
 
 from mbgd.desk.ensemble import Ensemble, Predicting
-from mbgd.desk.plain import finished_model
+from mbgd.desk.model_facts import OF_TABLES, read_description
 from mbgd.desk.predictor import of_a_table, of_arrays
 from mbgd.errors import DataError, PlanError, SavedFileError, taken_at_its_word
 from mbgd.forks import one_thread
 from mbgd.measure.threshold import Threshold
-from mbgd.model.saved import SavedModel, load_model, put_into, restore
+from mbgd.model.saved import SavedModel, put_into, restore, with_tensors
 
 
 @one_thread()  # a server forks after it: no thread of OpenMP may begin
@@ -26,7 +26,7 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Predic
     SavedFileError for a damaged, foreign or newer file, or another architecture.
     """
     saved = _read(Path(path))
-    if saved.facts.get("kind") in _OF_TABLES:
+    if saved.facts["kind"] in OF_TABLES:
         return _of_tables(saved)
     if model is None and saved.architecture is not None:
         with taken_at_its_word(saved.path):
@@ -43,16 +43,13 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Predic
 def load_table(path: str | os.PathLike[str]) -> Predicting:
     """`load` of a table's model or models, which know its columns. Raises SavedFileError for any other."""
     saved = _read(Path(path))
-    if saved.facts.get("kind") not in _OF_TABLES:
+    if saved.facts["kind"] not in OF_TABLES:
         raise SavedFileError(f"{path} is no model of a table; load it in Python: mbgd.load(path, model)")
     return _of_tables(saved)
 
 
-_OF_TABLES = ("table", "ensemble")
-
-
 def _read(place: Path) -> SavedModel:
-    return load_model(finished_model(place))
+    return with_tensors(read_description(place))
 
 
 def _of_tables(saved: SavedModel) -> Predicting:

@@ -9,9 +9,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from mbgd.desk.model_facts import read_description
 from mbgd.errors import PlanError, SavedFileError
 from mbgd.model.arrays import Network, network
-from mbgd.model.file import FILE_NAME, describe, read_arrays
+from mbgd.model.file import read_arrays
 from mbgd.step.plain import predicts_classes
 
 
@@ -53,27 +54,15 @@ def labels_of(plain: Plain) -> tuple[Any, ...]:
     return tuple(range(first.facts["output_shape"][0] if first.several else 2))
 
 
-def finished_model(place: Path) -> Path:
-    """A model file, or the run folder that holds one. Raises SavedFileError where a run has not ended."""
-    if place.is_dir() and not (place / FILE_NAME).exists():
-        why = (
-            f"the run has not ended: 'mbgd resume {place}' ends it"
-            if (place / "plan.json").exists()
-            else "it is no run"
-        )
-        raise SavedFileError(f"{place} must hold {FILE_NAME}, got none; {why}")
-    return place
-
-
 def plain_file(place: Path) -> Plain:
     """What a file or run folder holds. Raises SavedFileError, also for weights of a module of one's own."""
-    said = describe(finished_model(place))
+    said = read_description(place)
     if said.architecture is None:
         raise SavedFileError(
             f"{said.path} holds the weights of a module of your own, {said.facts.get('class')}, which is not known here; "
             f"give an instance of it: load({str(place)!r}, model)"
         )
-    return _plain(said.facts, said.architecture, read_arrays(said.path))
+    return _plain(said.facts, said.architecture, read_arrays(said.header))
 
 
 def plain_model(predictor: Any) -> Plain:

@@ -241,31 +241,27 @@ class Predictor:
 
 def of_a_table(facts: Mapping[str, Any], model: nn.Module, *, encoder: Encoder) -> Predictor:
     """A table's model as its file describes it."""
-    from mbgd.data.encode.targets import target_from_json
-
-    loss, widening, threshold = loss_of(facts), facts.get("widening"), facts.get("threshold")
-    return Predictor(
-        model=model,
-        loss=loss,
-        output_shape=tuple(facts["output_shape"]),
-        encoder=encoder,
-        target=target_from_json(facts["target"]),
-        facts=facts,
-        temperature=float(facts.get("temperature", 1.0)),
-        widening=None if widening is None else Widening.from_json(loss.levels, widening),
-        threshold=None if threshold is None else Threshold.from_json(threshold),
-        multilabel=bool(facts.get("multilabel")),
-    )
+    return replace(of_arrays(facts, model), encoder=encoder)
 
 
 def of_arrays(facts: Mapping[str, Any], model: nn.Module) -> Predictor:
     """A model of arrays as its file describes it; the target is known where an estimator trained it."""
     from mbgd.data.encode.targets import target_from_json
 
-    target = None if facts.get("target") is None else target_from_json(facts["target"])
-    shape, names = shape_from_json(facts["output_shape"]), tuple(facts.get("names", ()))
-    said: dict[str, Any] = {"facts": facts, "names": names, "multilabel": bool(facts.get("multilabel"))}
-    return Predictor(model, loss_of(facts), shape, target=target, **said)
+    loss, target = loss_of(facts), facts.get("target")
+    widening, threshold = facts.get("widening"), facts.get("threshold")
+    return Predictor(
+        model,
+        loss,
+        shape_from_json(facts["output_shape"]),
+        target=None if target is None else target_from_json(target),
+        facts=facts,
+        temperature=float(facts.get("temperature", 1.0)),
+        widening=None if widening is None else Widening.from_json(loss.levels, widening),
+        threshold=None if threshold is None else Threshold.from_json(threshold),
+        names=tuple(facts.get("names", ())),
+        multilabel=bool(facts.get("multilabel")),
+    )
 
 
 def loss_of(facts: Mapping[str, Any]) -> Loss:

@@ -6,14 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 from mbgd.desk.plan import Plan
-from mbgd.desk.standing import SNAPSHOT_STEPS, Recovery, Standing, from_checkpoint, snapshot
+from mbgd.desk.standing import MOST_RECOVERIES, SNAPSHOT_STEPS, Recovery, Standing, from_checkpoint, snapshot
 from mbgd.errors import DivergenceError
 from mbgd.loop.steps import BySteps, Constant, RateFactor
 from mbgd.record.history import RECOVERED
 from mbgd.step.autograd import Engine
 
 FAR = 10  # times the loss of the last snapshot
-MOST = 8  # times that the rate is halved: to a 256th
 
 
 def kept(engine: Engine, plan: Plan, standing: Standing) -> Standing:
@@ -30,7 +29,7 @@ def kept(engine: Engine, plan: Plan, standing: Standing) -> Standing:
 
 def gone_back(engine: Engine, standing: Standing, error: DivergenceError) -> Standing | None:
     """The engine put back to the older snapshot, and where that is; None where there is none, or it was tried too often."""
-    if not standing.snapshots or len(standing.recoveries) >= MOST:
+    if not standing.snapshots or len(standing.recoveries) >= MOST_RECOVERIES:
         return None
     good = standing.snapshots[0]
     back = from_checkpoint(engine, good.tensors, good.facts)

@@ -1,8 +1,8 @@
-"""Where a run stands, as a value: position, best score and its weights; to and from what a checkpoint holds."""
+"""Where a run stands: position, best score and its weights, and how a checkpoint holds them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from math import isnan, nan
 from typing import Any
@@ -11,11 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from mbgd.data.order import Cursor
+from mbgd.errors import DamagedError
 from mbgd.loop.progress import Progress
 from mbgd.loop.stop import Best
 from mbgd.step.autograd import Engine
-from mbgd.step.state import State, global_generators, model_tensors, set_global_generators
+from mbgd.step.saved_state import GENERATORS, SCHEMA
+from mbgd.step.state import State, check_fits, global_generators, model_tensors, set_global_generators
+from mbgd.store.schema import ANY_NUMBER, Absent, Demand, Entries, Items, Maybe, Real, Row, Whole
 
+MOST_RECOVERIES = 8  # times that the rate is halved: to a 256th
 SNAPSHOT_STEPS = 1000  # between two snapshots that a divergence may go back to
 _BEST, _SNAPSHOT = "best.", "snapshot."
 
@@ -75,24 +79,99 @@ def to_checkpoint(engine: Engine, standing: Standing) -> tuple[dict[str, Tensor]
     return tensors, facts
 
 
+_PROGRESS = Entries(
+    {"steps_done": Whole(), "rows_seen": Whole(), "cursor": Entries({"epoch": Whole(), "row": Whole()})}
+)
+_BEST_SCORE = Entries(
+    {
+        "score": Maybe(ANY_NUMBER),
+        "steps_done": Whole(),
+        "epoch": Whole(),
+        "looks_since": Whole(),
+        "to_beat": Absent(Maybe(ANY_NUMBER)),
+    }
+)
+_POINT: dict[str, Demand] = {
+    "progress": _PROGRESS,
+    "best": _BEST_SCORE,
+    "loss": Maybe(ANY_NUMBER),
+    "epoch_loss": Absent(Row((ANY_NUMBER, ANY_NUMBER))),
+    "scores": Absent(Items(Maybe(ANY_NUMBER))),
+    "seconds": Real(0.0),
+    "state": SCHEMA,
+    "generators": GENERATORS,
+}
+_FACTS = Entries(
+    {
+        **_POINT,
+        "recoveries": Absent(Items(Entries({"diverged_at": Whole(), "step": Whole()}), most=MOST_RECOVERIES)),
+        "snapshots": Absent(Items(Entries(_POINT), least=1, most=2)),
+    }
+)
+
+
+def check_standing(engine: Engine, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """All that a checkpoint holds, against the engine that is to take it, which is not changed. Raises SavedFileError for
+    another architecture or optimizer, DamagedError for what no checkpoint says."""
+    if found := _FACTS.fault(facts, "facts"):
+        raise DamagedError(found)
+    at, best = facts["progress"], facts["best"]
+    if best["steps_done"] > at["steps_done"]:
+        raise DamagedError(f"facts.best must be of a step up to {at['steps_done']}, got {best['steps_done']}")
+    check_fits(engine.updater, State(_own(tensors), facts["state"]))
+    of_model = model_tensors(engine.updater.model)
+    best_tensors = _behind(_BEST, tensors)
+    _check_best(best_tensors, of_model)
+    snapshots = facts.get("snapshots", [])
+    numbers = {name.split(".", 2)[1] for name in tensors if name.startswith(_SNAPSHOT)}
+    if numbers - {str(number) for number in range(len(snapshots))}:
+        raise DamagedError(f"facts.snapshots must be of all snapshots that have tensors, got {len(snapshots)}")
+    for number, snapshot in enumerate(snapshots):
+        held = _behind(f"{_SNAPSHOT}{number}.", tensors)
+        check_fits(engine.updater, State(_own(held), snapshot["state"]))
+        _check_best(_behind(_BEST, held), of_model)
+
+
+def _check_best(best: Mapping[str, Tensor], of_model: Mapping[str, Tensor]) -> None:
+    """Weights of the best score are those of the whole model, or none."""
+    for name in {*best, *of_model} if best else ():
+        a, b = best.get(name), of_model.get(name)
+        if a is None or b is None or a.shape != b.shape or a.dtype != b.dtype:
+            raise DamagedError(f"'{_BEST}{name[:80]}' must be there as the model has it, and no other")
+
+
+def _own(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those that an engine holds."""
+    return {name: value for name, value in tensors.items() if not name.startswith((_BEST, _SNAPSHOT))}
+
+
+def _behind(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin so, without that."""
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+
+
 def from_checkpoint(engine: Engine, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Standing:
-    """Put the engine back to where it was, and say where that is. Raises SavedFileError for another architecture."""
-    own = {name: value for name, value in tensors.items() if not name.startswith((_BEST, _SNAPSHOT))}
-    engine.restore(State(own, dict(facts["state"])))
+    """Put the engine back to where it was, and say where that is. Raises what `check_standing` does."""
+    check_standing(engine, tensors, facts)
+    engine.restore(State(_own(tensors), dict(facts["state"])))
     set_global_generators(facts["generators"])
-    at, best = dict(facts["progress"]), dict(facts["best"])
-    tensors_of_best = {name.removeprefix(_BEST): value for name, value in tensors.items() if name.startswith(_BEST)}
-    cursor = dict(at.pop("cursor"))
-    score, to_beat, loss = best.pop("score"), best.pop("to_beat", None), facts.get("loss")
+    at, best = facts["progress"], facts["best"]
+    first, second = facts.get("epoch_loss", (0.0, 0.0))
     return Standing(
-        progress=Progress(**_counts(at), cursor=Cursor(**_counts(cursor))),
-        best=Best(_number(score), **_counts(best), to_beat=_number(to_beat)),
-        best_tensors=tensors_of_best or None,
-        loss=_number(loss),
-        epoch_loss=_two(facts.get("epoch_loss", (0.0, 0.0))),
+        progress=Progress(at["steps_done"], at["rows_seen"], Cursor(at["cursor"]["epoch"], at["cursor"]["row"])),
+        best=Best(
+            _number(best["score"]),
+            best["steps_done"],
+            best["epoch"],
+            best["looks_since"],
+            to_beat=_number(best.get("to_beat")),
+        ),
+        best_tensors=_behind(_BEST, tensors) or None,
+        loss=_number(facts["loss"]),
+        epoch_loss=(float(first), float(second)),
         scores=tuple(nan if score is None else float(score) for score in facts.get("scores", ())),
         seconds=float(facts["seconds"]),
-        recoveries=tuple(Recovery(**one) for one in facts.get("recoveries", ())),
+        recoveries=tuple(Recovery(one["diverged_at"], one["step"]) for one in facts.get("recoveries", ())),
         snapshots=tuple(_snapshot(i, tensors, of) for i, of in enumerate(facts.get("snapshots", ()))),
     )
 
@@ -103,24 +182,11 @@ def snapshot(engine: Engine, standing: Standing) -> Snapshot:
 
 
 def _snapshot(number: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Snapshot:
-    name = f"{_SNAPSHOT}{number}."
-    return Snapshot({k.removeprefix(name): v for k, v in tensors.items() if k.startswith(name)}, dict(facts))
+    return Snapshot(_behind(f"{_SNAPSHOT}{number}.", tensors), dict(facts))
 
 
 def _number(said: Any) -> float | None:
     return None if said is None else float(said)
-
-
-def _two(said: Iterable[Any]) -> tuple[float, float]:
-    first, second = said
-    return float(first), float(second)
-
-
-def _counts(said: Mapping[str, Any]) -> dict[str, int]:
-    """Whole numbers of at least 0. Raises ValueError for any other, which arithmetic would take on its way further in."""
-    if wrong := [name for name, value in said.items() if type(value) is not int or value < 0]:
-        raise ValueError(f"{wrong[0]} is {said[wrong[0]]!r}")
-    return dict(said)
 
 
 def put_best(model: nn.Module, standing: Standing) -> None:

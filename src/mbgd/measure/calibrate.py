@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from mbgd.errors import PlanError
 from mbgd.step.loss import Loss
+from mbgd.step.plain import TEMPERATURES
 
 Array = NDArray[np.float64]
-LEAST, MOST = 1 / 20, 20.0  # temperatures; their inverses have the same bounds
+LEAST, MOST = TEMPERATURES
 HELD_BY = 3.0  # rows that a temperature of 1 weighs
 CLOSE = 1e-10  # relative change of the inverse at which its search ends
 

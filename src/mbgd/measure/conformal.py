@@ -69,7 +69,7 @@ class Widening:
 
     @staticmethod
     def from_json(levels: tuple[float, ...], saved: list[Mapping[str, Any]]) -> Widening:
-        return Widening(levels, tuple(Pair(**pair) for pair in saved))
+        return Widening(levels, tuple(Pair(one["low"], one["high"], one["by"], one["rows"]) for one in saved))
 
 
 def pairs_of(levels: tuple[float, ...]) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ N rows
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ class Threshold:
 
     @staticmethod
     def from_json(saved: Mapping[str, Any]) -> Threshold:
-        return Threshold(**saved)
+        return Threshold(**{entry.name: saved[entry.name] for entry in fields(Threshold)})
 
 
 def _f1(true: Any, missed: Any, false: Any, left: Any) -> Any:

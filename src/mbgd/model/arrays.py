@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mbgd.errors import SavedFileError
-
 Array = NDArray[Any]
 
 
@@ -136,29 +134,11 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"relu": _relu, "tanh": np.ta
 
 
 def network(described: Mapping[str, Any], arrays: Mapping[str, Array]) -> Network:
-    """The network of an architecture of one model, its arrays by their names in the file; they are not copied.
-
-    Raises SavedFileError where the arrays are not those of the architecture; none of them is left out.
-    """
-    try:
-        front = _FRONTS[described["kind"]](described, arrays)
-        width = _width(described, front) if isinstance(front, Front) else int(described["n_inputs"])
-        numbers = sorted(int(name.split(".")[1]) for name in arrays if name.startswith("body.") and "weight" in name)
-        layers = tuple((arrays[f"body.{n}.weight"], arrays[f"body.{n}.bias"]) for n in numbers)
-        sizes = (width, *described["hidden_layer_sizes"], int(described["n_outputs"]))
-        shapes = [(weight.shape, bias.shape) for weight, bias in layers]
-        wanted: list[Any] = [((b, a), (b,)) for a, b in pairwise(sizes)]
-        if isinstance(front, Front) and front.members > 1:
-            wanted[-1] = tuple((front.members, *shape) for shape in wanted[-1])
-        if shapes != wanted or described["activation"] not in ACTIVATIONS:
-            raise ValueError(f"layers of {sizes} and {described['activation']!r}, got {[w for w, _ in shapes]}")
-        if len(arrays) != 2 * len(layers) + _n_arrays(front):
-            raise ValueError(f"layers and what stands before them, got {sorted(arrays)}")
-        return Network(front, layers, described["activation"])
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise SavedFileError(
-            f"the model's arrays must be those of its architecture, got others ({error}); the file is damaged"
-        ) from None
+    """The network of an architecture of one model, its arrays by their names in the file, as `outline.check_tensors` has let
+    them pass; they are not copied."""
+    numbers = sorted(int(name.split(".")[1]) for name in arrays if name.startswith("body.") and "weight" in name)
+    layers = tuple((arrays[f"body.{n}.weight"], arrays[f"body.{n}.bias"]) for n in numbers)
+    return Network(_FRONTS[described["kind"]](described, arrays), layers, described["activation"])
 
 
 def _no_front(described: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
@@ -166,10 +146,7 @@ def _no_front(described: Mapping[str, Any], arrays: Mapping[str, Array]) -> None
 
 
 def _scaling(described: Mapping[str, Any], arrays: Mapping[str, Array]) -> Scaling:
-    made = Scaling(arrays["center"], arrays["scale"], arrays["bound"])
-    if {made.center.shape, made.scale.shape, made.bound.shape} != {(int(described["n_inputs"]),)}:
-        raise ValueError(f"{described['n_inputs']} columns, got scales of shape {made.scale.shape}")
-    return made
+    return Scaling(arrays["center"], arrays["scale"], arrays["bound"])
 
 
 def _front(described: Mapping[str, Any], arrays: Mapping[str, Array]) -> Front:
@@ -193,13 +170,6 @@ _FRONTS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Array]], Front | Sc
 }
 
 
-def _n_arrays(front: Front | Scaling | None) -> int:
-    """How many arrays of the file stand before the layers."""
-    if isinstance(front, Front):
-        return len(front.embedded) + (front.bends is not None) + (front.scale is not None)
-    return 0 if front is None else 3
-
-
 def _bends(edges: list[list[float]], arrays: Mapping[str, Array]) -> Bends | None:
     columns = [column for column, of_column in enumerate(edges) if of_column]
     if not columns:
@@ -211,14 +181,3 @@ def _bends(edges: list[list[float]], arrays: Mapping[str, Array]) -> Bends | Non
         left_EK[row, : len(bins)] = [a for a, _ in bins]
         per_bin_EK[row, : len(bins)] = [1 / (b - a) for a, b in bins]
     return Bends(np.array(columns, np.intp), left_EK, per_bin_EK, embedding_EKS)
-
-
-def _width(described: Mapping[str, Any], front: Front) -> int:
-    """Inputs of the first layer, as the arrays of the front say."""
-    bent: int = 0 if front.bends is None else len(front.bends.column) * front.bends.embedding.shape[2]
-    embedded: int = sum(table.shape[1] for _, table in front.embedded)
-    width = int(described["n_numbers"]) + bent + len(front.hot_code) + embedded
-    members = int(described.get("shared_members", 1))
-    if front.scale is not None and front.scale.shape != ((width,) if members == 1 else (members, width)):
-        raise ValueError(f"{width} inputs of {members} members, got scales of shape {front.scale.shape}")
-    return width

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from mbgd.errors import PlanError, did_you_mean
+from mbgd.model.outline import MOST_UNITS
 from mbgd.seeds import Purpose, counter
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU}
-_MOST = 100_000_000  # units or codes: the square of more overflows what torch counts in
 EMBEDDING_SPREAD = 0.1
 """Standard deviation of embeddings at the start: small beside the numbers, which have spread 1."""
 
@@ -60,12 +60,15 @@ def body(
     return nn.Sequential(*layers, nn.Linear(n_inputs, n_outputs, device="meta"))
 
 
-def start(model: nn.Module, seed: int) -> None:
-    """Start values, parameter by parameter in the order of `named_parameters`, from one generator on the CPU.
+def start(model: nn.Module, seed: int | None) -> None:
+    """Start values, parameter by parameter in the order of `named_parameters`, from one generator on the CPU. Without a seed
+    parameters stay shapes without memory.
 
     A layer of d inputs: weights and biases U(-1/sqrt(d), 1/sqrt(d)), torch's own rule; embeddings N(0, 0.1^2);
     embeddings of numbers 0, scales of inputs 1, those of several members N(0, 1).
     """
+    if seed is None:
+        return
     _give_memory(model, torch.get_default_device())
     if torch.get_default_device().type == "meta":
         return
@@ -118,6 +121,6 @@ def memory_of_machine() -> int | None:
 def at_least_one(name: str, value: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise PlanError(f"{name} must be a whole number of at least 1, got {value!r}; give a positive number")
-    if value > _MOST:
-        raise PlanError(f"{name} must be at most {_MOST:,}, got {value:,}; give a smaller one")
+    if value > MOST_UNITS:
+        raise PlanError(f"{name} must be at most {MOST_UNITS:,}, got {value:,}; give a smaller one")
     return value

@@ -1,4 +1,4 @@
-"""Sizes in, a module out: linear models and multilayer perceptrons; what a file says of one in, the same made again out."""
+"""Make linear models and multilayer perceptrons from their sizes, and make them again from what a file says of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mbgd.errors import PlanError, SavedFileError
+from mbgd.errors import SavedFileError
 from mbgd.model.body import at_least_one, body, start
+from mbgd.model.outline import KINDS, SEVERAL, outline
 from mbgd.model.scaled import ScaledMLP
 from mbgd.model.table import TableModel
 
@@ -30,7 +31,7 @@ class MLP(nn.Module):
         hidden_layer_sizes: Sequence[int] = (128, 128),
         activation: str = "relu",
         dropout: float = 0.0,
-        seed: int = 0,
+        seed: int | None = 0,
     ) -> None:
         super().__init__()
         self.n_inputs = at_least_one("n_inputs", n_inputs)
@@ -69,28 +70,18 @@ def mlp(
     )
 
 
-SEVERAL = "several"  # models beside each other in an nn.ModuleList, for whoever takes their mean
-_LATER = ("edges", "number_size", "scaled", "shared_members")  # words that files of the first models lack
-_COMMON = ("n_outputs", "hidden_layer_sizes", "activation", "dropout")
-_KINDS: dict[str, tuple[type[nn.Module], tuple[str, ...]]] = {
-    "mlp": (MLP, ("n_inputs", *_COMMON)),
-    "scaled_mlp": (ScaledMLP, ("n_inputs", *_COMMON)),
-    "table": (
-        TableModel,
-        ("n_numbers", "cardinalities", "one_hot_up_to", "embedding_size", *_LATER, *_COMMON),
-    ),
-}
+_MADE: dict[str, type[nn.Module]] = {"mlp": MLP, "scaled_mlp": ScaledMLP, "table": TableModel}
 
 
 def architecture(model: nn.Module) -> dict[str, Any] | None:
     """What `build` needs to make such a model again, as JSON; None for a module that is not of this file."""
     if type(model) is nn.ModuleList:
         parts = [architecture(part) for part in model]
-        ours = len(parts) > 0 and all(part is not None and part["kind"] in _KINDS for part in parts)
+        ours = len(parts) > 0 and all(part is not None and part["kind"] in KINDS for part in parts)
         return {"kind": SEVERAL, "models": parts} if ours else None
-    for kind, (made, names) in _KINDS.items():
+    for kind, made in _MADE.items():
         if type(model) is made:
-            values = {name: getattr(model, name) for name in names}
+            values = {name: getattr(model, name) for name in KINDS[kind]}
             if values.get("shared_members") == 1:
                 del values["shared_members"]
             return {"kind": kind, **{n: _as_json(v) for n, v in values.items()}}
@@ -101,22 +92,18 @@ def _as_json(value: Any) -> Any:
     return [_as_json(part) for part in value] if isinstance(value, tuple) else value
 
 
-def build(described: Mapping[str, Any], *, seed: int = 0) -> nn.Module:
-    """The model that `architecture` described. Raises SavedFileError where it describes none."""
-    kind = described.get("kind")
-    if kind == SEVERAL:
+def build(described: Mapping[str, Any], *, seed: int | None = 0) -> nn.Module:
+    """The model that `architecture` described; without a seed its parameters have shapes and no memory, for whoever loads them.
+    Raises SavedFileError where it describes none."""
+    try:
+        outline(described)
+    except ValueError as error:
+        raise SavedFileError(f"the model cannot be built: {error}; the file is damaged, take another copy") from None
+    if described["kind"] == SEVERAL:
         return nn.ModuleList(_build_one(part, seed=seed) for part in described["models"])
     return _build_one(described, seed=seed)
 
 
-def _build_one(described: Mapping[str, Any], *, seed: int) -> nn.Module:
-    kind = described.get("kind")
-    if kind not in _KINDS:
-        known = " or ".join(_KINDS)
-        raise SavedFileError(f"architecture must be of kind {known}, got {kind!r}; install the MBGD that saved it")
-    made, names = _KINDS[kind]
-    try:
-        given = [name for name in names if name in described or name not in _LATER]
-        return made(**{name: described[name] for name in given}, seed=seed)
-    except (KeyError, TypeError, PlanError) as error:
-        raise SavedFileError(f"architecture of kind {kind} cannot be built ({error}); the file is damaged") from None
+def _build_one(described: Mapping[str, Any], *, seed: int | None) -> nn.Module:
+    kind = described["kind"]
+    return _MADE[kind](**{name: described[name] for name in KINDS[kind] if name in described}, seed=seed)

@@ -26,7 +26,7 @@ class ScaledMLP(nn.Module):
         hidden_layer_sizes: Sequence[int] = (),
         activation: str = "relu",
         dropout: float = 0.0,
-        seed: int = 0,
+        seed: int | None = 0,
     ) -> None:
         super().__init__()
         self.n_inputs, self.n_outputs = at_least_one("n_inputs", n_inputs), n_outputs

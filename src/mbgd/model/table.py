@@ -50,7 +50,7 @@ class TableModel(nn.Module):
         number_size: int = 3,
         scaled: bool = False,
         shared_members: int = 1,
-        seed: int = 0,
+        seed: int | None = 0,
     ) -> None:
         """`cardinalities`: codes of each category column, code 0 counted. `edges`: those of each number, none where it is
         not embedded; no entry at all where no number is."""

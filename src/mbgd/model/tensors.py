@@ -1,9 +1,8 @@
-"""Named tensors in, the bytes of a safetensors file out; and back, without running a line of what the file holds."""
+"""Write named tensors as the bytes of a safetensors file, and read them back without running a line of what it holds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import safetensors
 import safetensors.torch
@@ -11,8 +10,15 @@ import torch
 from torch import Tensor
 
 from mbgd.errors import PlanError
-from mbgd.model.file import not_tensors
-from mbgd.store import announced
+from mbgd.model.header import Header, fill, reading
+
+_TYPES = {
+    "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
+    "F8_E4M3FNUZ": torch.float8_e4m3fnuz, "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
+    "U16": torch.uint16, "I16": torch.int16, "F16": torch.float16, "BF16": torch.bfloat16, "U32": torch.uint32,
+    "I32": torch.int32, "F32": torch.float32, "U64": torch.uint64, "I64": torch.int64, "F64": torch.float64,
+    "C64": torch.complex64,
+}  # fmt: skip
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor], *, metadata: dict[str, str] | None = None) -> bytes:
@@ -35,13 +41,15 @@ def tensor_bytes(tensors: Mapping[str, Tensor], *, metadata: dict[str, str] | No
         ) from None
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file on the CPU; memory is bounded by the file's size, whatever its header claims.
+def read_tensors(found: Header) -> dict[str, Tensor]:
+    """The tensors of a safetensors file on the CPU; they take as much memory as they have bytes in it, whatever it claims.
 
-    Raises SavedFileError, saying what the file is where that is easy to tell, and StorageError.
+    Raises SavedFileError and StorageError.
     """
-    try:
-        with announced(path, to="read"):
-            return dict(safetensors.torch.load_file(path))
-    except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise not_tensors(path, str(error)) from None
+    held: dict[str, Tensor] = {}
+    with reading(found) as file:
+        for name, place in found.tensors.items():
+            held[name] = torch.empty(place.shape, dtype=_TYPES[place.dtype], device="cpu")
+            if place.bytes:
+                fill(held[name].reshape(-1).view(torch.uint8).numpy(), place, file)
+    return held

@@ -1,4 +1,4 @@
-"""Tensors and facts of one step in, a verified checkpoint folder out; the newest whole one of a run back in."""
+"""Save tensors and facts of one step as a verified checkpoint folder, and find the newest whole one of a run."""
 
 from __future__ import annotations
 
@@ -13,15 +13,31 @@ from typing import Any
 
 from torch import Tensor
 
-from mbgd.errors import SavedFileError, StorageError
+from mbgd.errors import DamagedError, SavedFileError, StorageError
+from mbgd.model.header import read_header
 from mbgd.model.tensors import read_tensors, tensor_bytes
-from mbgd.store import LARGEST_JSON, Digest, digest_from, read_bytes, remove_folder, seal, sha256, unseal, write_folder
+from mbgd.store import (
+    DIGEST,
+    LARGEST_JSON,
+    Digest,
+    digest_from,
+    read_bytes,
+    remove_folder,
+    seal,
+    sha256,
+    unseal,
+    write_folder,
+)
+from mbgd.store.schema import Absent, Entries, Whole
 
 FORMAT = 1
 _STATE, _MANIFEST = "state.safetensors", "manifest.json"
 FILES = (_STATE, _MANIFEST)  # of a checkpoint
 NAME = r"step-(\d{12,})(?:-r(\d+))?(?:-(\d+))?"
 _NAME = re.compile(NAME)
+_SCHEMA = Entries(
+    {"step": Whole(), "facts": Entries({}), "files": Entries({_STATE: DIGEST}), "history": Absent(DIGEST)}
+)
 
 
 @dataclass(frozen=True)
@@ -77,16 +93,19 @@ def save(
     return path
 
 
-def newest(run: Path) -> Found | None:
-    """The newest whole checkpoint, or None where none was ever saved; changes nothing on disk.
+def newest(run: Path, *, check: Callable[[Checkpoint], None] = lambda checkpoint: None) -> Found | None:
+    """The newest whole checkpoint, or None where none was ever saved; changes nothing on disk. One is whole where `check`,
+    which may look further, raises no DamagedError.
 
     Raises SavedFileError where there are checkpoints and none is whole, or one is of a newer format.
     """
     notices: list[str] = []
     for path in _by_age(run / "checkpoints"):
         try:
-            return Found(load(path), tuple(notices))
-        except (_DamagedError, StorageError) as error:
+            found = load(path)
+            check(found)
+            return Found(found, tuple(notices))
+        except (DamagedError, StorageError) as error:
             notices.append(f"checkpoint {path} was passed over: {error}")
     if notices:
         raise SavedFileError(
@@ -100,9 +119,9 @@ def load(path: Path) -> Checkpoint:
     """One checkpoint, each byte checked against its SHA-256. Raises SavedFileError."""
     manifest = verify(path)
     try:
-        tensors = read_tensors(path / _STATE)
+        tensors = read_tensors(read_header(path / _STATE))
     except SavedFileError as error:
-        raise _DamagedError(str(error)) from None
+        raise DamagedError(str(error)) from None
     history = digest_from(manifest["history"]) if "history" in manifest else None
     return Checkpoint(manifest["step"], tensors, manifest["facts"], path, history)
 
@@ -111,43 +130,34 @@ def verify(path: Path) -> dict[str, Any]:
     """The manifest of a checkpoint whose every byte is as it was written. Raises SavedFileError."""
     try:
         manifest = unseal(read_bytes(path / _MANIFEST, most=LARGEST_JSON))
-    except (ValueError, RecursionError, SavedFileError) as error:
-        raise _DamagedError(f"{_MANIFEST} is not as it was written ({error})") from None
-    if not isinstance(manifest.get("format"), int) or not isinstance(manifest.get("step"), int):
-        raise _DamagedError(f"{_MANIFEST} has no format or no step")
+    except (ValueError, SavedFileError) as error:
+        raise DamagedError(f"{_MANIFEST} is not as it was written ({error})") from None
+    if found := Whole(1).fault(manifest.get("format"), "format"):
+        raise DamagedError(f"{_MANIFEST} says what none says: {found}")
     if manifest["format"] > FORMAT:
         raise SavedFileError(
             f"{path} has format {manifest['format']}, this MBGD reads {FORMAT}; install the version that wrote it or a later one"
         )
+    if found := _SCHEMA.fault(manifest, ""):
+        raise DamagedError(f"{_MANIFEST} says what none says: {found}")
     named = _NAME.search(path.name)
-    if named and int(named[1]) != manifest.get("step"):
-        raise _DamagedError(f"{_MANIFEST} is of step {manifest.get('step')}")
-    if not isinstance(manifest.get("facts"), dict) or not isinstance(manifest.get("files"), dict):
-        raise _DamagedError(f"{_MANIFEST} holds no facts or names no files")
-    if "history" in manifest:
-        try:
-            digest_from(manifest["history"])
-        except ValueError as error:
-            raise _DamagedError(f"{_MANIFEST} has a wrong history: {error}") from None
+    if named and int(named[1]) != manifest["step"]:
+        raise DamagedError(f"{_MANIFEST} is of step {manifest['step']}")
     for name, expected in manifest["files"].items():
-        if name != _STATE or not isinstance(expected, dict) or {"bytes", "sha256"} - set(expected):
-            raise _DamagedError(f"{_MANIFEST} names {name!r}, which is no file of a checkpoint")
+        if name != _STATE:
+            raise DamagedError(f"{_MANIFEST} names {name!r}, which is no file of a checkpoint")
         _verify_file(path / name, expected)
     return manifest
 
 
-class _DamagedError(SavedFileError):
-    """A byte is not as it was written: another checkpoint may serve."""
-
-
 def _verify_file(path: Path, expected: Mapping[str, Any]) -> None:
     if not path.is_file():
-        raise _DamagedError(f"{path.name} is missing")
+        raise DamagedError(f"{path.name} is missing")
     size = path.stat().st_size
     if size != expected["bytes"]:
-        raise _DamagedError(f"{path.name} has {size} bytes and had {expected['bytes']}")
+        raise DamagedError(f"{path.name} has {size} bytes and had {expected['bytes']}")
     if sha256(path) != expected["sha256"]:
-        raise _DamagedError(f"the SHA-256 of {path.name} is not the one written in {_MANIFEST}")
+        raise DamagedError(f"the SHA-256 of {path.name} is not the one written in {_MANIFEST}")
 
 
 def _verify_new(path: Path) -> None:

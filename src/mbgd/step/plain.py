@@ -15,6 +15,8 @@ Array = NDArray[np.float64]
 Word = Literal["as they are", "exp", "sigmoid", "softmax", "in order"]
 CLASSES: frozenset[str] = frozenset({"log_loss", "hinge", "BCEWithLogitsLoss", "BCELoss"})
 """Losses whose one output says how likely class 1 is; with several outputs the first two are of classes as well."""
+TEMPERATURES = (1 / 20, 20.0)
+"""The coldest and the hottest that outputs are divided by; their inverses have the same bounds."""
 _LABELS = frozenset({"log_loss", "hinge", "CrossEntropyLoss", "NLLLoss", "MultiMarginLoss"})
 _SIGMOID = frozenset({"log_loss", "hinge", "BCEWithLogitsLoss", "MultiLabelSoftMarginLoss"})
 _EXP = frozenset({"poisson", "gamma", "PoissonNLLLoss", "NLLLoss"})

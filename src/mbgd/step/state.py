@@ -12,16 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mbgd.errors import PlanError, SavedFileError
+from mbgd.errors import PlanError
+from mbgd.step.saved_state import check_state
 from mbgd.step.update import Updater, drop_gradients
-
-_OF_SCHEDULERS = (
-    "initial_lr",
-    "max_lr",
-    "min_lr",
-    "base_momentum",
-    "max_momentum",
-)  # that torch's put beside the settings
 
 
 @dataclass(frozen=True)
@@ -56,14 +49,11 @@ def capture(updater: Updater) -> State:
 
 def restore(updater: Updater, state: State) -> None:
     """Put a captured state back, in place: whoever holds the model's tensors sees the old numbers again. Raises SavedFileError
-    for another architecture or optimizer."""
-    held_by_model = model_tensors(updater.model)
-    held_by_model |= {f"average.{i}": value for i, value in enumerate(updater.average or ())}
-    saved_values = [(value, _of_shape(state.tensors, name, value)) for name, value in held_by_model.items()]
-    _check_optimizer(updater.optimizer, state.facts)
+    for another architecture or optimizer, DamagedError for what no optimizer of that kind holds; nothing is changed then."""
+    check_fits(updater, state)
     with torch.no_grad():
-        for value, saved in saved_values:
-            value.copy_(saved)
+        for name, value in _of_model(updater).items():
+            value.copy_(state.tensors[name])
     optimizer = updater.optimizer
     held: list[dict[str, Any]] = [
         dict(state.facts["optimizer"].get(str(n), {})) for n in range(len(_parameters(optimizer)))
@@ -83,29 +73,13 @@ def restore(updater: Updater, state: State) -> None:
     drop_gradients(optimizer)
 
 
-def _check_optimizer(optimizer: torch.optim.Optimizer, facts: Mapping[str, Any]) -> None:
-    """Of a version that did not write the class down, the settings tell it: SGD has no betas."""
-    remedy = "give the optimizer that the run was begun with"
-    now, then = type(optimizer).__name__, facts.get("optimizer_class")
-    unknown = [
-        k
-        for saved, group in zip(facts["groups"], optimizer.param_groups, strict=False)
-        for k in saved
-        if k not in group
-    ]
-    unknown = [name for name in unknown if name not in _OF_SCHEDULERS]
-    if then is not None and now != then:
-        raise SavedFileError(f"checkpoint must be of the optimizer {now}, got one of {then}; {remedy}")
-    if then is None and unknown:
-        raise SavedFileError(
-            f"checkpoint must be of the optimizer {now}, got one with {unknown[0]}, which {now} has not; {remedy}"
-        )
-    sizes = [len(group["params"]) for group in optimizer.param_groups]
-    saved_sizes = facts.get("group_sizes", sizes if len(sizes) == len(facts["groups"]) else len(facts["groups"]))
-    if sizes != saved_sizes:
-        raise SavedFileError(
-            f"checkpoint must have the optimizer's parameter groups, of {sizes} tensors, got groups of {saved_sizes}; {remedy}"
-        )
+def check_fits(updater: Updater, state: State) -> None:
+    """What `restore` raises, without changing anything."""
+    check_state(updater, _of_model(updater), state.tensors, state.facts)
+
+
+def _of_model(updater: Updater) -> dict[str, Tensor]:
+    return model_tensors(updater.model) | {f"average.{i}": value for i, value in enumerate(updater.average or ())}
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -142,16 +116,6 @@ def _placed(key: str, value: Any, parameter: Tensor, group: Mapping[str, Any]) -
         return value
     on_cpu = key == "step" and not (group.get("fused") or group.get("capturable"))
     return value.detach().clone() if on_cpu else value.detach().to(parameter.device, copy=True)
-
-
-def _of_shape(tensors: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor:
-    found = tensors.get(name)
-    if found is None or found.shape != like.shape or found.dtype != like.dtype:
-        shown = "nothing" if found is None else f"{tuple(found.shape)} {found.dtype}"
-        raise SavedFileError(
-            f"checkpoint must hold {name!r} as {tuple(like.shape)} {like.dtype}, got {shown}; it belongs to another architecture"
-        )
-    return found
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -26,10 +26,12 @@ from mbgd.store.files import (
 from mbgd.store.lock import FolderLock, InUseError, reading, was_made_here
 from mbgd.store.own_file import check_own_folder, check_own_tree, is_shared
 from mbgd.store.refusal import announced, check_name
-from mbgd.store.sealed import Digest, digest_from, digest_of, finite, json_bytes, opened, seal, unseal
+from mbgd.store.sealed import DIGEST, Digest, digest_from, digest_of, finite, json_bytes, opened, seal, unseal
+from mbgd.store.strict_json import parse_json
 from mbgd.store.temporary import TEMPORARY, shortened, sweep
 
 __all__ = [
+    "DIGEST",
     "TEMPORARY",
     "Digest",
     "FolderLock",
@@ -51,6 +53,7 @@ __all__ = [
     "make_folder",
     "new_folder",
     "opened",
+    "parse_json",
     "read_bytes",
     "read_json",
     "read_sealed",

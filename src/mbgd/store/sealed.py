@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mbgd.store.schema import Entries, Text, Whole
+from mbgd.store.strict_json import parse_json
+
 _SEALED = "sealed"
 """A second entry beside `sha256`: a changed byte in the name of either does not make of a file one without a checksum."""
 
@@ -21,6 +24,10 @@ class Digest:
     sha256: str
 
 
+DIGEST = Entries({"bytes": Whole(), "sha256": Text("[0-9a-f]{64}", "64 digits of base 16")})
+"""A `Digest` as JSON."""
+
+
 def digest_of(data: bytes) -> Digest:
     """Of bytes as they are."""
     return Digest(len(data), hashlib.sha256(data).hexdigest())
@@ -28,8 +35,8 @@ def digest_of(data: bytes) -> Digest:
 
 def digest_from(said: Any) -> Digest:
     """From JSON. Raises ValueError for what is none."""
-    if not isinstance(said, dict) or type(said.get("bytes")) is not int or type(said.get("sha256")) is not str:
-        raise ValueError(f"{said!r:.80} is no length with a SHA-256")
+    if found := DIGEST.fault(said, ""):
+        raise ValueError(found)
     return Digest(said["bytes"], said["sha256"])
 
 
@@ -48,12 +55,16 @@ def seal(value: Mapping[str, object]) -> bytes:
 
 def unseal(data: bytes) -> dict[str, Any]:
     """The mapping that was sealed. Raises ValueError where any byte differs from what `seal` wrote, spaces included."""
-    value = json.loads(data)
+    value = parse_json(data, finite=False)
     if not isinstance(value, dict):
         raise ValueError("it is no JSON object")
     digest = value.pop("sha256", None)
-    if seal(value) != data:
-        raise ValueError(f"its SHA-256 is not {digest}")
+    try:
+        whole = seal(value) == data
+    except RecursionError:
+        whole = False
+    if not whole:
+        raise ValueError(f"its SHA-256 is not {digest!s:.80}")
     return value
 
 

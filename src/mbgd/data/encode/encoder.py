@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import chain
 from math import isfinite
 from typing import Any
@@ -18,13 +18,13 @@ from mbgd.data.encode.categories import CategoryColumn, learn_category, plain_na
 from mbgd.data.encode.dates import DateColumn, learn_date
 from mbgd.data.encode.later import tells_time
 from mbgd.data.encode.numbers import NumberColumn, as_floats, learn_number
+from mbgd.data.encode.saved import LEFT_OUT, VERSION
 from mbgd.data.encode.times import TIMES, as_times
 from mbgd.data.order import IntArray
 from mbgd.data.table import Table, check_column
 from mbgd.data.text import is_text
-from mbgd.errors import DataError, PlanError, SavedFileError, argument, did_you_mean, listed, option
+from mbgd.errors import DataError, PlanError, argument, did_you_mean, listed, option
 
-VERSION = 1
 AS_TIME = "it is the time in other words, and later rows lie beyond all that was seen"
 Part = NumberColumn | DateColumn | CategoryColumn
 _LEARNED: dict[str, type[NumberColumn] | type[DateColumn] | type[CategoryColumn]] = {
@@ -44,6 +44,9 @@ class ColumnFacts:
     missing: int  # cells of the whole table, for a person who looks for its gaps; nothing is learned from it
     distinct: int  # values among the training rows
     why: str
+
+
+_OF_FACTS = tuple(entry.name for entry in fields(ColumnFacts))
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Encoder:
     @property
     def columns(self) -> dict[str, str]:
         """The input columns that a table must have, each with its kind."""
-        return {fact.name: fact.kind for fact in self.facts if fact.kind != "left out"}
+        return {fact.name: fact.kind for fact in self.facts if fact.kind != LEFT_OUT}
 
     @property
     def number_names(self) -> tuple[str, ...]:
@@ -111,7 +114,7 @@ class Encoder:
     def notices(self) -> tuple[str, ...]:
         """A sentence for each column that is not used as it stands."""
         said = {True: " is left out: ", False: ": "}
-        return tuple(f"column {f.name!r}{said[f.kind == 'left out']}{f.why}" for f in self.facts if f.why)
+        return tuple(f"column {f.name!r}{said[f.kind == LEFT_OUT]}{f.why}" for f in self.facts if f.why)
 
     @property
     def schema(self) -> pa.Schema:
@@ -166,16 +169,13 @@ class Encoder:
 
     @staticmethod
     def from_json(saved: Mapping[str, Any]) -> Encoder:
-        if saved["version"] != VERSION:
-            raise SavedFileError(
-                f"the encoder has format version {saved['version']}, this mbgd reads {VERSION}; install a newer mbgd"
-            )
+        """`to_json` undone, of what `check_encoder` has let pass."""
         parts: list[Part] = [_LEARNED[part["kind"]].from_json(part) for part in saved["parts"]]
         categories = tuple(part for part in parts if isinstance(part, CategoryColumn))
         return Encoder(
             tuple(part for part in parts if not isinstance(part, CategoryColumn)),
             categories,
-            tuple(ColumnFacts(**facts) for facts in saved["facts"]),
+            tuple(ColumnFacts(**{name: one[name] for name in _OF_FACTS}) for one in saved["facts"]),
             saved_words(saved.get("missing"), (label for part in categories for label in part.labels)),
         )
 
@@ -240,7 +240,7 @@ def _learn(
     if name in table.unused and not keep:
         learned = replace(learned, part=None, why=table.unused[name])
     why = learned.why or table.remarks.get(name, "")
-    shown = kind if learned.part is not None else "left out"
+    shown = kind if learned.part is not None else LEFT_OUT
     type_name = plain_name(table.column(name).type)
     return learned.part, ColumnFacts(name, type_name, shown, _missing(table, name), learned.distinct, why)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mbgd.data.cells import TRUTH, number
 from mbgd.data.concat import is_number
+from mbgd.data.encode.saved import FURTHEST
 from mbgd.data.order import IntArray
 from mbgd.data.table import Table
 from mbgd.data.text import is_text
@@ -27,7 +28,7 @@ FAR = 20.0  # an edge beyond which no 0 or 1 lies
 _BASE_16 = "^0[xX][0-9a-fA-F]{1,16}$"  # which Arrow takes for whole numbers where it is asked what a column holds
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _WIDEST = float(np.finfo(np.float64).max)
-ASINH_OF_WIDEST = np.float32(711.0)  # asinh of the largest float64: a ratio that overflows is cut here, not infinite
+ASINH_OF_WIDEST = np.float32(FURTHEST)  # a ratio that overflows is cut here, not infinite
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbgd.data.cells import BLANKS, number, saved_words
+from mbgd.data.encode.saved import FURTHEST
 from mbgd.data.encode.spelling import Spelling
 
 _NUMBERS = frozenset({float, int, bool, np.float64, np.float32, np.int64, np.int32, np.int16, np.int8, np.bool_})
 _INT64 = 1 << 63
-_FURTHEST = float(np.float32(711.0))  # asinh of the largest float64
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d:\d\d(?:Z|[+-]\d\d:\d\d)?)?", re.ASCII)
 _EPOCH, _DAY = datetime(1970, 1, 1), 86_400
 _UTC = ("UTC", "+00:00", "Etc/UTC")
@@ -55,7 +55,7 @@ class _Number:
 
     @staticmethod
     def of(part: Mapping[str, Any]) -> _Number:
-        edges = part.get("edges") or (-_FURTHEST, _FURTHEST)
+        edges = part.get("edges") or (-FURTHEST, FURTHEST)
         return _Number(part["name"], part["median"], part["scale"], part["flag"], edges[0], edges[-1])
 
 

@@ -16,6 +16,7 @@ from mbgd.data.bad_cells import are_measures
 from mbgd.data.concat import is_number
 from mbgd.data.encode.categories import plain_name
 from mbgd.data.encode.numbers import FloatArray, as_floats, check_finite
+from mbgd.data.encode.saved import TASKS, WIDEST
 from mbgd.data.encode.spelling import Spelling
 from mbgd.data.order import IntArray
 from mbgd.data.table import Table
@@ -24,8 +25,6 @@ from mbgd.errors import DataError, PlanError, argument, did_you_mean, option
 
 Task = Literal["regression", "classification"]
 Label = str | int | bool
-TASKS: tuple[Task, ...] = ("regression", "classification")
-WIDEST = 1e150  # squares of larger numbers overflow, and with them every score
 TOO_WIDE = "is too large for a target; give it in larger units"
 FEW = 20  # distinct whole numbers up to which a target is read as class labels
 
