@@ -53,6 +53,7 @@ def test_golden_values() -> None:
         "VALIDATION_ROWS": 5,
         "SAMPLE": 6,
         "MEMBER": 8,
+        "CHECKED_ROWS": 9,
     }
     assert [step_seed(0, 0), step_seed(0, 1), step_seed(7, 3)] == [
         8417652680400573300,

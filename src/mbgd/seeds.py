@@ -22,6 +22,7 @@ class Purpose(IntEnum):
     VALIDATION_ROWS = 5
     SAMPLE = 6
     MEMBER = 8
+    CHECKED_ROWS = 9
 
 
 def counter(seed: int, purpose: Purpose, *key: int) -> np.random.Philox:

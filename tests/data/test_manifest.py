@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mbgd.data import manifest
-from mbgd.data.manifest import check, describe
+from mbgd.data.manifest import check, covered, describe
 from mbgd.data.table import open_table
 from mbgd.errors import DataError
 
@@ -70,13 +70,58 @@ def test_what_changed_is_named(tmp_path: Path, change: Callable[[Path], Any], na
     )
 
 
-def test_of_a_long_file_both_ends_and_the_length_are_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest, "WHOLE", 10)
-    monkeypatch.setattr(manifest, "ENDS", 4)
-    (tmp_path / "t.csv").write_text(CSV)
-    (file,) = describe(open_table(tmp_path / "t.csv"))["files"]
-    assert file["hashed"] == "length, first and last 4 bytes"
-    assert file["sha256"] == hashlib.sha256(len(CSV).to_bytes(8, "little") + b"a,s\n" + b"3,z\n").hexdigest()
+def long_file(path: Path) -> Path:
+    """66 MiB, beyond which an older version hashed the ends alone."""
+    text = pa.array(["w" * (1 << 20)] * 66)
+    pq.write_table(pa.table({"s": text}), path, compression="none", use_dictionary=False)
+    assert path.stat().st_size > 66 << 20
+    return path
+
+
+def change(path: Path, at: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(b"z")
+
+
+def test_one_changed_byte_in_the_middle_of_a_long_file_is_found(tmp_path: Path) -> None:
+    path = long_file(tmp_path / "t.parquet")
+    then = describe(open_table(path))
+    assert then["files"][0]["hashed"] == "every byte"
+    assert then["files"][0]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert covered(then) == f"every byte of t.parquet ({path.stat().st_size:,} bytes)"
+    change(path, 33 << 20)
+    with pytest.raises(DataError, match=r"the bytes of t\.parquet changed"):
+        check(then, describe(open_table(path), as_before=then))
+
+
+def test_what_an_older_version_hashed_of_a_long_file_is_compared_and_said(tmp_path: Path) -> None:
+    path, mib = long_file(tmp_path / "t.parquet"), 1 << 20
+    whole, then = path.read_bytes(), describe(open_table(path))
+    then["files"][0] |= {
+        "hashed": f"length, first and last {mib} bytes",
+        "sha256": hashlib.sha256(len(whole).to_bytes(8, "little") + whole[:mib] + whole[-mib:]).hexdigest(),
+    }
+    now = describe(open_table(path), as_before=then)
+    check(then, now)
+    assert covered(now) == (
+        "of t.parquet the length and the first and last MiB, more was not recorded by the version that began it"
+    )
+    change(path, 1000)
+    with pytest.raises(DataError, match=r"the bytes of t\.parquet changed"):
+        check(then, describe(open_table(path), as_before=then))
+
+
+def test_what_was_compared_is_said_of_files_and_frames(tmp_path: Path) -> None:
+    files, frame = describe(open_table(folder(tmp_path / "data"))), describe(open_table({"a": [1]}))
+    assert covered(files) == "every byte of 2 files (32 bytes)"
+    assert covered({**frame, "test": files}) == "every value of the frame; every byte of 2 files (32 bytes)"
+
+
+@pytest.mark.parametrize("files", [None, 3, [3], [{}], [{"hashed": 3}], [{"hashed": "nothing"}]])
+def test_a_description_that_says_nonsense_changes_nothing_of_what_is_hashed(tmp_path: Path, files: Any) -> None:
+    table = open_table(folder(tmp_path / "data"))
+    assert describe(table, as_before={"files": files}) == describe(table)
 
 
 VALUES = st.lists(st.one_of(st.none(), st.integers(-3, 3)), min_size=2, max_size=12)

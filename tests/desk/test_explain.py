@@ -70,6 +70,22 @@ def test_contributions_add_up_to_the_predictions(runs: dict[str, mbgd.Run], foun
     assert said.to_table().num_rows == len(said) == 12
 
 
+@pytest.mark.parametrize("power", [-664, 490])  # about 1e-200 and 1e147, whose squares are no numbers, or all but
+def test_scores_and_importance_know_no_unit(power: int) -> None:
+    data = dated()
+    data["y"] = np.rint(data["y"] * 1024) / 1024  # exact in any unit that is a power of two
+    ends = []
+    for unit in (1.0, 2.0**power):
+        own = data.assign(y=data["y"] * unit)
+        run = mbgd.fit_table(own, **{**NUMBER, "epochs": 2})
+        told = mbgd.explain(run, own, rows=2, repeats=2)
+        r2 = {one.column: one.r2 for one in told.importance}
+        ends.append((run.scores["test"]["r2"], run.baselines["linear"]["r2"], run.scores["test"]["rmse"] / unit, r2))
+    assert ends[0] == ends[1]  # to the bit: no digit is touched
+    assert list(ends[0][3]) == list(ends[1][3])
+    assert ends[0][0] > 0.3
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_importance_is_that_of_shuffled_columns_of_the_table(
     runs: dict[str, mbgd.Run], found: dict[str, Any], name: str

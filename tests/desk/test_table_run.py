@@ -194,17 +194,37 @@ def test_a_frame_in_memory_has_to_be_given_again_and_be_the_same(tmp_path: Path)
     assert (folder / "model.safetensors").read_bytes() == whole
 
 
-def test_a_damaged_checkpoint_is_passed_over_with_a_notice(tmp_path: Path) -> None:
-    data, folder = table(), tmp_path / "r"
-    mbgd.fit_table(data, out=folder, checkpoint_every=10, **NUMBER)
+TRAININGS: dict[
+    str, tuple[dict[str, Any], str]
+] = {  # -> what is asked for, the training whose newest checkpoint is damaged
+    "the only one": ({}, ""),
+    "the first of a refit": ({"refit": True}, ""),
+    "a refit": ({"refit": True}, "refit"),
+    "a member": ({"members": 2}, "models/2"),
+    "a fold": ({"folds": 2}, "models/1"),
+    "the refit of a member": ({"members": 2, "refit": True}, "models/2/refit"),
+}
+
+
+QUICK = ("the only one", "a refit")
+
+
+@pytest.mark.parametrize("which", [pytest.param(w, marks=() if w in QUICK else pytest.mark.slow) for w in TRAININGS])
+def test_a_damaged_checkpoint_of_any_training_is_passed_over_with_a_notice(tmp_path: Path, which: str) -> None:
+    (words, training), data, folder = TRAININGS[which], table(), tmp_path / "r"
+    mbgd.fit_table(data, out=folder, checkpoint_every=4, **{**NUMBER, **words})
     whole = (folder / "model.safetensors").read_bytes()
     unfinished(folder)
-    newest = max((folder / "checkpoints").iterdir())
+    for model in [folder / "models" / number for number in ("1", "2") if training.startswith(f"models/{number}")]:
+        unfinished(model)
+    newest = max((folder / training / "checkpoints").iterdir())
     state = newest / "state.safetensors"
     whole_state = state.read_bytes()
     state.write_bytes(whole_state[:-1] + bytes([whole_state[-1] ^ 1]))
     run = mbgd.resume(folder, data=data)
-    assert any(newest.name in notice for notice in run.notices)
+    assert [notice for notice in run.notices if "passed over" in notice] == [
+        f"checkpoint {newest} was passed over: the SHA-256 of state.safetensors is not the one written in manifest.json"
+    ]
     assert (folder / "model.safetensors").read_bytes() == whole
 
 

@@ -104,3 +104,22 @@ def test_numbers_whose_squares_overflow_or_vanish() -> None:
             getattr(mbgd.MBGDRegressor(**linear), call)(rows * [1.0, 1e200, 1.0], y)
         with pytest.raises(DataError, match=r"X must hold numbers of at most 1e\+150, got .*e\+200; give"):
             getattr(mbgd.MBGDRegressor(**linear), call)(sparse.csr_matrix(rows * 1e200), y)
+
+
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+@pytest.mark.parametrize("columns", [1, 2])
+def test_targets_whose_squares_vanish_are_learned_as_in_any_unit(call: str, columns: int) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    y = np.rint(rows @ np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]])[:columns].T * 256) / 256
+    y = y[:, 0] if columns == 1 else y
+    unit = 2.0**-664  # about 1e-200
+    found = []
+    for scale in (1.0, unit):
+        model = mbgd.MBGDRegressor(hidden_layer_sizes=(), epochs=60)
+        for _ in range(1 if call == "fit" else 60):
+            getattr(model, call)(rows, y * scale)
+        found.append(model.predict(rows) / scale)
+    for predicted in found:
+        assert np.corrcoef(predicted.ravel(), y.ravel())[0, 1] > 0.9
+    if call == "fit":  # in parts they are scaled by their range, where their variance is no number
+        assert found[1] == pytest.approx(found[0], rel=1e-5)

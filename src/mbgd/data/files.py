@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import glob
 import gzip
+import os
 import re
+import stat
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,6 +25,7 @@ FORMATS: dict[str, Format] = {
     **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
 }  # fmt: skip
 _SEPARATOR = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([\t -~])"?(?:\r\n|\n|\r)', re.IGNORECASE)  # Excel's first line
+_PACKED = (".zip", ".bz2", ".xz", ".zst", ".lz4", ".br", ".7z")
 _TEXTS = ("", ".txt", ".data", ".dat")  # suffixes of text that may hold a table
 KNOWN = ".csv, .csv.gz, .tsv, .parquet, .arrow or .feather"
 
@@ -100,9 +103,9 @@ class TableFile:
 def find_files(data: str | Path | Iterable[str | Path], *, dialect: Dialect | None = None) -> tuple[TableFile, ...]:
     """The files behind `data`: those of a list in its order, those of a folder or glob by name.
 
-    A folder is read with its subfolders, without names that begin with '.' or '_' (but '_key=value'). Raises DataError for
-    a missing file, a folder without tables, a glob without match and an unknown suffix; StorageError where a file may not
-    be read.
+    A folder is read with its subfolders, those that links lead to among them, without names that begin with '.' or '_' (but
+    '_key=value') and without files of other suffixes. Raises DataError for a missing file, a link that leads nowhere, a folder
+    without tables, a glob without match and an unknown suffix; StorageError where a file or folder may not be read.
     """
     named = [data] if isinstance(data, str | Path) else list(data)
     if not named:
@@ -130,7 +133,13 @@ def dialect_option(name: str, value: str, *, known: Sequence[tuple[str, ...]]) -
 
 def read_failure(error: OSError, path: Path) -> MBGDError:
     """The announced failure for what the operating system said about reading `path`."""
-    if isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+    if isinstance(error, FileNotFoundError) and path.is_symlink():
+        return DataError(
+            f"{path}: it is a link to {os.readlink(path)}, which is not there; bring that back, or remove the link"
+        )
+    if error.errno == errno.ELOOP:
+        return DataError(f"{path}: it is a link that leads back to itself; remove it")
+    if isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno == errno.ENAMETOOLONG:
         return DataError(f"{path}: no such file or folder{_neighbour(path)}")
     if isinstance(error, PermissionError):
         return StorageError(f"{path}: permission to read was denied; `chmod u+r` or another user may help")
@@ -140,28 +149,46 @@ def read_failure(error: OSError, path: Path) -> MBGDError:
 def _paths(named: str | Path) -> list[Path]:
     path = Path(named).expanduser()
     try:
-        if path.is_dir():
+        if os.path.isdir(path):
             return _folder(path)
-        if path.exists():
-            return [path]
-    except OSError as error:  # a folder on the way may not be entered, or the name is too long
-        raise read_failure(error, path) from None
-    if glob.has_magic(str(path)):
-        found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
-        if not found:
-            raise DataError(f"{named}: the glob matches no file; quote it and try it with `ls`")
-        return found
-    raise DataError(f"{path}: no such file or folder{_neighbour(path)}")
+        if glob.has_magic(str(path)) and not os.path.lexists(path):
+            return _matched(path)
+        path.stat()
+    except MBGDError:
+        raise
+    except OSError as error:  # there is none, a folder on the way may not be entered, or the name is too long
+        raise read_failure(error, Path(error.filename or path)) from None
+    except ValueError:  # a zero byte, which no name has
+        raise read_failure(FileNotFoundError(), path) from None
+    return [path]
+
+
+def _matched(pattern: Path) -> list[Path]:
+    """The files of a glob, which passes over folders that it may not read: here they are errors."""
+    parts = list(enumerate(pattern.parts))
+    ends = {at + (part == "**") for at, part in parts if glob.has_magic(part)}  # '**' is looked for in all below, too
+    for end in ends:
+        for place in glob.glob(str(Path(*pattern.parts[:end])), recursive=True):
+            if os.path.isdir(place):
+                os.scandir(place).close()
+    found = sorted(Path(p) for p in glob.glob(str(pattern), recursive=True) if not os.path.isdir(p))
+    if not found:
+        raise DataError(f"{pattern}: the glob matches no file; quote it and try it with `ls`")
+    return found
 
 
 def _folder(folder: Path) -> list[Path]:
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and _suffix(path) in FORMATS
-        and not any(_is_hidden(part) for part in path.relative_to(folder).parts)
-    )
+    below = _files_below(folder)
+    for path in below:
+        if path.is_symlink():  # one that leads nowhere may have led to a table, or to a folder of them
+            path.stat()
+    found = sorted(path for path in below if _suffix(path) in FORMATS)
+    if packed := [
+        path for path in below if path.suffix.lower() in _PACKED and _suffix(path.with_suffix("")) in FORMATS
+    ]:
+        raise DataError(
+            f"{min(packed)}: the table is packed in a way that is not read; unpack it, or pack it by gzip as .csv.gz"
+        )
     if not found:
         raise DataError(f"{folder}: the folder holds no table; a table ends in {KNOWN}")
     kinds = {FORMATS[_suffix(path)] for path in found}
@@ -173,8 +200,27 @@ def _folder(folder: Path) -> list[Path]:
     return found
 
 
+def _files_below(folder: Path) -> list[Path]:
+    """All that is no folder, without hidden names. A folder that links lead to is read once, by its own name where it has one
+    here: so links may lead in a circle. Raises OSError for a folder that cannot be read."""
+    found, folders, links, seen = list[Path](), [folder], list[Path](), set[str]()
+    while folders or links:
+        here = folders.pop() if folders else links.pop(links.index(min(links)))
+        if (real := os.path.realpath(here)) in seen:
+            continue
+        seen.add(real)
+        with os.scandir(here) as entries:
+            for entry in entries:
+                if not _is_hidden(entry.name):
+                    (found if not entry.is_dir() else links if entry.is_symlink() else folders).append(
+                        here / entry.name
+                    )
+    return found
+
+
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or (name.startswith("_") and "=" not in name)
+    """'lost+found' lies at the root of many disks, and only their owner may read it."""
+    return name.startswith(".") or (name.startswith("_") and "=" not in name) or name == "lost+found"
 
 
 def _suffix(path: Path) -> str:
@@ -183,7 +229,7 @@ def _suffix(path: Path) -> str:
 
 def _described(path: Path, dialect: Dialect) -> TableFile:
     try:
-        if not path.is_file():  # it would be empty when it is read for the second time
+        if not stat.S_ISREG(path.stat().st_mode):  # it would be empty when it is read for the second time
             raise DataError(f"{path}: a pipe or device can be read only once; write what it gives to a file first")
         with path.open("rb") as file:
             head = file.read(8)

@@ -19,6 +19,7 @@ from mbgd.data.encode.encoder import Encoder
 from mbgd.data.encode.numbers import as_floats
 from mbgd.data.encode.target import Target
 from mbgd.data.order import IntArray
+from mbgd.data.powers import Powers, scaled
 from mbgd.data.table import Table
 from mbgd.desk.ensemble import Ensemble, Predicting
 from mbgd.desk.explanation import Value
@@ -132,12 +133,12 @@ class Asked:
         found = self.outputs(inputs)
         return np.concatenate([1 - found, found], axis=1) if found.shape[1] == 1 else found
 
-    def losses(self, y: Array | IntArray | None, like: Inputs) -> Callable[[Inputs], Array]:
-        """The loss of each row as a function of the inputs: squared error, or log loss. y (N,) are numbers or class codes;
-        without them the predictions for `like` are what is to be met."""
+    def losses(self, y: Array | IntArray | None, like: Inputs, *, power: Powers) -> Callable[[Inputs], Array]:
+        """The loss of each row as a function of the inputs: squared error, in squared units of 2^power, or log loss. y (N,) are
+        numbers or class codes; without them the predictions for `like` are what is to be met."""
         if not self.target.classes:
             wanted_N = self.outputs(like)[:, 0] if y is None else y
-            return lambda inputs: np.square(self.outputs(inputs)[:, 0] - wanted_N)
+            return lambda inputs: np.square(scaled(self.outputs(inputs)[:, 0] - wanted_N, -power))
         share_NC = self.probabilities(like) if y is None else np.eye(len(self.target.classes))[y]
         return lambda inputs: -(share_NC * np.log(np.clip(self.probabilities(inputs), _TINY, 1 - _TINY))).sum(axis=1)
 

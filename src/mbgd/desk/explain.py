@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from mbgd.data.encode.target import Target, has_target
 from mbgd.data.files import Dialect
 from mbgd.data.order import IntArray
+from mbgd.data.powers import powers, scaled
 from mbgd.data.table import Table, open_table
 from mbgd.desk.asked import Asked
 from mbgd.desk.bounds import Names, Whole, check
@@ -30,7 +32,7 @@ from mbgd.forks import after_fork
 from mbgd.measure.contributions import contributions
 from mbgd.measure.dependence import dependence, rows_at_quantiles, rows_of_labels
 from mbgd.measure.exchange import Inputs
-from mbgd.measure.importance import circles, interval, rises
+from mbgd.measure.importance import Interval, circles, interval, rises
 from mbgd.measure.metrics import scorer
 from mbgd.measure.together import pairs_together
 from mbgd.seeds import Purpose, hash_rows
@@ -159,24 +161,28 @@ def _importance(
     asked: Asked, inputs: Inputs, y: NDArray[Any] | None, *, columns: list[str], repeats: int, seed: int
 ) -> tuple[tuple[Importance, ...], dict[str, float]]:
     """(importance of columns, the greatest first, scores of the rows as they are)."""
-    loss_of, outputs_NK = asked.losses(y, inputs), asked.outputs(inputs)
-    losses_N = loss_of(inputs)
+    outputs_NK = asked.outputs(inputs)
     wanted = outputs_NK[:, 0] if y is None else y
-    unit_N = None if asked.target.classes else np.square(wanted - wanted.mean())
+    power = np.zeros((), np.int64) if asked.target.classes else powers(wanted - wanted.mean())
+    loss_of = asked.losses(y, inputs, power=power)
+    losses_N = loss_of(inputs)
+    unit_N = None if asked.target.classes else np.square(scaled(wanted - wanted.mean(), -power))
     donors_RN = circles(len(inputs), repeats=repeats, seed=seed)
     found = []
     for name in columns:
         place = inputs.names.index(name)
         rises_RN = rises(loss_of, inputs, column=place, donors_RN=donors_RN, losses_N=losses_N)
         r2 = None if unit_N is None else interval(rises_RN, donors_RN, unit_N=unit_N)
-        found.append(Importance(name, asked.columns[name], interval(rises_RN, donors_RN), r2))
-    found.sort(key=lambda one: -one.loss.estimate)
+        rise = interval(rises_RN, donors_RN)
+        loss = Interval(*scaled(astuple(rise), 2 * power).tolist())
+        found.append((rise.estimate, Importance(name, asked.columns[name], loss, r2)))
+    ordered = tuple(one for _, one in sorted(found, key=lambda each: -each[0]))
     if y is None:
-        return tuple(found), {}
+        return ordered, {}
     kind = "regression" if asked.of_quantiles else asked.predictor.loss.kind
     scores = scorer(kind, max(2, len(asked.target.classes)))
     scores.add(outputs_NK, y)
-    return tuple(found), scores.result()
+    return ordered, scores.result()
 
 
 def _dependence(asked: Asked, sample: IntArray, inputs: Inputs, *, few: Inputs, column: str) -> Dependence:

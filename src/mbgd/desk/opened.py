@@ -51,10 +51,13 @@ def open_rows(
     check_words(plan)
     cells = cells_of(plan)
     table = open_table(data, dialect=dialect_of(plan), numeric=plan.numeric, categorical=plan.categorical, cells=cells)
-    said = manifest.describe(table)
+    said = manifest.describe(table, as_before=as_before)
     others = {name: _other(name, plan, like=table) for name in ("validation", "test")}
     _check_once({"data": table, **{name: other for name, other in others.items() if other is not None}})
-    said |= {name: manifest.describe(other) for name, other in others.items() if other is not None}
+    before = {name: as_before.get(name) if isinstance(as_before, Mapping) else None for name in others}
+    said |= {
+        name: manifest.describe(other, as_before=before[name]) for name, other in others.items() if other is not None
+    }
     if as_before is not None:
         manifest.check(as_before, said)
     free = plan.loss is None and not plan.quantiles  # else floats are the numbers that these are about

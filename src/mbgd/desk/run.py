@@ -197,7 +197,7 @@ def fitting(
             recorder.save(parts.engine, Standing())  # the caller's weights: nothing else could give them back
         recorder.wait_or_raise()
         if folder is not None:  # last, since it makes the folder a run
-            seen = fingerprint(parts.source, parts.validation)
+            seen = fingerprint(parts.source, parts.validation, seed=plan.seed)
             write_plan(folder, command="fit", plan=plan, resolved={**parts.resolved, "data": seen})
         trained = yield from going(parts, plan, recorder=recorder, start=Standing())
         return _run(parts, plan, trained, recorder=recorder, folder=folder)
@@ -220,7 +220,8 @@ def resuming(
         check_logger(plan.log, folder)
         parts = prepare(model, data, plan=plan, sample_weight=sample_weight)
         parts = parts.looked_at_each_epoch() if each_epoch or then.get(EACH_EPOCH) else parts
-        check_same(then.get("data"), fingerprint(parts.source, parts.validation))
+        rows_then = then.get("data")
+        check_same(rows_then, fingerprint(parts.source, parts.validation, seed=plan.seed, as_before=rows_then))
         check_same_objects(parts.resolved, then)
         check_engine(model, parts.resolved["engine"], then["engine"])
         start, recorder, notices = go_on(folder, parts, plan, saved)

@@ -72,7 +72,8 @@ def train_one(run: TableRun, parts: Parts, *, saved: Mapping[str, Any] | None) -
     if run.plan.refit:
         first = _predictor(run, parts, scores=scores, settled=settled) if not run.alone else None
         run, parts = refit_parts(run, trained.standing)
-        again, more = yield from _refit(run, parts, saved)
+        again, more, said = yield from _refit(run, parts, saved)
+        notices = tuple(dict.fromkeys((*notices, *said)))
         trained = replace(again, ending=trained.ending)
         files |= {f"{REFIT}/{name}": written for name, written in more.items()}
     finished = _result(run, parts, trained=trained, recorder=recorder, scores=scores, settled=settled, notices=notices)
@@ -132,18 +133,18 @@ def refit_parts(run: TableRun, first: Standing) -> tuple[TableRun, Parts]:
 
 def _refit(
     run: TableRun, parts: Parts, saved: Mapping[str, Any] | None
-) -> Generator[Look, bool | None, tuple[Trained, dict[str, Digest]]]:
-    """Train once more, and what the history of that must be."""
+) -> Generator[Look, bool | None, tuple[Trained, dict[str, Digest], tuple[str, ...]]]:
+    """Train once more; what the history of that must be, and what is to be said of it."""
     folder = None if run.folder is None else run.folder / REFIT
     going_on = saved is not None and folder is not None and folder.exists()
     if folder is not None and going_on:
         sweep_training(folder)
     elif folder is not None:
         new_folder(folder)
-    start, recorder, _ = _start(folder, parts, run.plan, saved if going_on else None)
+    start, recorder, notices = _start(folder, parts, run.plan, saved if going_on else None)
     with _rows_named(run, parts):
         trained = yield from going(parts, run.plan, recorder=recorder, start=start)
-    return trained, recorder.written
+    return trained, recorder.written, (*notices, *recorder.notices)
 
 
 def _result(

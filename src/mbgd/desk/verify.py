@@ -10,7 +10,9 @@ from typing import Any, Unpack
 
 from torch import nn
 
+from mbgd.data.manifest import covered
 from mbgd.desk.ended import check_file, files_of_result
+from mbgd.desk.fingerprint import check_same, compared, fingerprint
 from mbgd.desk.folder import read_plan
 from mbgd.desk.knobs import Knobs
 from mbgd.desk.opened import Opened
@@ -48,7 +50,7 @@ def verify(
             return found
         if saved["command"] == "fit_table":
             rows, table, _ = begun_again(folder, saved, data=data, again=again)
-            found += Verified(held=("the data is what it was when the run began",))
+            found += Verified(held=(f"the data is what it was when the run began: {covered(rows.manifest)}",))
             return found + _tables_replayed(rows, table, saved)
         if model is None or data is None:
             return found + Verified(
@@ -57,6 +59,10 @@ def verify(
         plan = from_json(saved["plan"], **{"threads": saved["resolved"]["threads"], **again})
         parts = prepare(model, data, plan=plan)
         parts = parts.looked_at_each_epoch() if saved["resolved"].get(EACH_EPOCH) else parts
+        then = saved["resolved"].get("data")
+        now = fingerprint(parts.source, parts.validation, seed=plan.seed, as_before=then)
+        check_same(then, now)
+        found += Verified(held=(f"the rows are what they were when the run began: {compared(then)}",))
         return found + replayed(folder, parts, plan, saved)
 
 

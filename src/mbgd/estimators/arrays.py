@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mbgd.data.powers import powers, scaled
 from mbgd.data.sparse import is_sparse
 from mbgd.errors import DataError
 
@@ -119,6 +120,12 @@ class Spread:
     high: NDArray[np.float64]
     binary: NDArray[np.bool_]
 
+    @property
+    def deviation(self) -> NDArray[np.float64]:
+        """The standard deviation, (F,); of numbers whose squares underflow to 0 the range."""
+        underflown = (self.variance == 0) & (self.high > self.low)
+        return np.where(underflown, self.high - self.low, np.sqrt(self.variance))
+
     def after(self, more: Spread) -> Spread:
         """Of the rows of both (Chan, Golub and LeVeque 1979)."""
         total = self.weight + more.weight
@@ -149,9 +156,7 @@ def columns_of(X: Floats, weight: NDArray[np.float64] | None) -> Spread:
 def numbers_of(columns: Spread, *, dtype: np.dtype[Any], bounded: bool) -> Numbers:
     """See `learn_numbers`; `dtype` is that of the rows."""
     center = np.where(columns.binary, 0.0, columns.mean)
-    underflown = (columns.variance == 0) & (columns.high > columns.low)
-    deviation = np.where(underflown, columns.high - columns.low, np.sqrt(columns.variance))
-    scale = without_nothing(columns.mean, deviation, dtype)
+    scale = without_nothing(columns.mean, columns.deviation, dtype)
     scale = np.where(columns.binary, 1.0, scale)
     if not bounded:
         return Numbers(center, scale, np.full(len(center), np.inf))
@@ -185,8 +190,10 @@ def _zeros_and_ones(X: Floats) -> NDArray[np.bool_]:
 
 def spread(values: Floats, weight: NDArray[np.float64] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weighted mean and standard deviation by column; where the latter is 0, or all but rounding, 1."""
-    center, square = _moments(values, weight)
-    return center, without_nothing(center, np.sqrt(square), values.dtype)
+    power = powers(values)
+    center, square = _moments(values if not power.any() else scaled(values, -power), weight)
+    center, deviation = scaled(center, power), scaled(np.sqrt(square), power)
+    return center, without_nothing(center, deviation, values.dtype)
 
 
 def _moments(values: Floats, weight: NDArray[np.float64] | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

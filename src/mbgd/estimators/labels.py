@@ -158,7 +158,7 @@ def scale_for(seen: Spread, *, shape: tuple[int, ...], loss: str | None) -> Scal
     center, scale = np.zeros(shape), np.ones(shape)
     if loss in STANDARDISED:
         center = seen.mean.reshape(shape)
-        scale = without_nothing(center, np.sqrt(seen.variance).reshape(shape), np.dtype(np.float64))
+        scale = without_nothing(center, seen.deviation.reshape(shape), np.dtype(np.float64))
     elif loss in POSITIVE:
         scale = np.where((seen.mean > 0) & (seen.low >= 0), seen.mean, 1.0).reshape(shape)
     return Scale(center, scale)

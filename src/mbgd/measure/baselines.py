@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from mbgd.data.order import IntArray
+from mbgd.data.powers import Powers, powers, scaled
 
 Array = NDArray[np.float64]
 Predictor = Callable[[IntArray], Array]
@@ -25,6 +26,7 @@ MAX_CELLS = 20_000_000  # rows x columns that a fit looks at: 80 MB, about a sec
 MAX_ONE_HOT = 512
 MAX_NUMBERS = 1024
 BLOCK = 8192  # rows encoded at once
+FLOAT32 = 60  # the power of two from which on sums of products with targets may leave float32
 
 
 def dumb(
@@ -63,16 +65,19 @@ def linear(
     x_BD = torch.from_numpy(design.of(rows))
     mean_D = (w_B.float() @ x_BD / w_B.sum()).float()
     x_BD -= mean_D
+    power = (
+        powers(y_N[rows] - y_N[rows].mean(axis=0), beyond=FLOAT32) if kind == "regression" else np.zeros((), np.int64)
+    )
     if kind == "regression":
-        theta, intercept = _ridge(x_BD, torch.from_numpy(y_N[rows].astype(np.float64)), w_B)
+        theta, intercept = _ridge(x_BD, torch.from_numpy(scaled(y_N[rows], -power)), w_B)
     else:
         targets = _one_hot(y_N, n_classes)[rows] if kind == "multiclass" else y_N[rows, None].astype(np.float64)
         theta, intercept = _logistic(x_BD, torch.from_numpy(targets), w_B)
     shift = intercept - mean_D.double() @ theta
-    return _predictor(kind, design, theta, shift)
+    return _predictor(kind, design, theta, shift, power=power)
 
 
-def _predictor(kind: str, design: _Design, theta: Tensor, shift: Tensor) -> Predictor:
+def _predictor(kind: str, design: _Design, theta: Tensor, shift: Tensor, *, power: Powers) -> Predictor:
     def predict(rows: IntArray) -> Array:
         blocks = [rows[at : at + BLOCK] for at in range(0, len(rows), BLOCK)] or [rows]
         output = torch.cat([_times(torch.from_numpy(design.of(block)), theta) for block in blocks]) + shift
@@ -80,8 +85,7 @@ def _predictor(kind: str, design: _Design, theta: Tensor, shift: Tensor) -> Pred
             output = torch.softmax(output, 1)
         elif kind == "binary":
             output = torch.sigmoid(output)
-        values: Array = (output[:, 0] if output.shape[1] == 1 else output).numpy()
-        return values
+        return scaled((output[:, 0] if output.shape[1] == 1 else output).numpy(), power)
 
     return predict
 

@@ -6,12 +6,13 @@ B rows of a chunk · C classes · T outputs
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import nan, prod
+from math import inf, nan, prod
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mbgd.data.powers import NOTHING, Powers, powers, scaled
 from mbgd.errors import PlanError, did_you_mean
 from mbgd.measure.quantiles import Quantiles
 from mbgd.measure.threshold import Threshold
@@ -104,10 +105,17 @@ class _Nothing:
 @dataclass
 class _Regression:
     """The spread of y is merged chunk by chunk around its running mean (Chan, Golub and LeVeque 1979), since
-    sum y^2 - (sum y)^2 / n would lose every digit where the mean is large. Every sum but the weight has shape (T,)."""
+    sum y^2 - (sum y)^2 / n would lose every digit where the mean is large. Every sum but the weight has shape (T,).
+
+    Sums are of y / 2^power and of errors / 2^error_power, so that no square overflows or underflows.
+    """
 
     names: tuple[str, ...] = ()
     weight: float = 0.0
+    power: Powers = field(default_factory=lambda: np.full(1, NOTHING))
+    error_power: Powers = field(default_factory=lambda: np.full(1, NOTHING))
+    low: Array = field(default_factory=lambda: np.full(1, inf))
+    high: Array = field(default_factory=lambda: np.full(1, -inf))
     mean: Array = field(default_factory=lambda: np.zeros(1))
     spread: Array = field(default_factory=lambda: np.zeros(1))  # sum w (y - mean)^2
     squares: Array = field(default_factory=lambda: np.zeros(1))  # sum w (y - prediction)^2
@@ -119,24 +127,49 @@ class _Regression:
         weight = float(w_B.sum())
         if weight == 0:
             return
-        error_BT = y_BT - prediction_BT
+        if not w_B.all():  # whatever stands in rows without weight
+            counts = w_B != 0
+            y_BT, prediction_BT = (np.where(counts[:, None], part, part[counts][:1]) for part in (y_BT, prediction_BT))
+        self._add_spread(y_BT, w_B, weight)
+        self._add_errors(y_BT, prediction_BT, w_B)
+        self.weight += weight
+
+    def _add_spread(self, y_BT: Array, w_B: Array, weight: float) -> None:
+        power = np.maximum(self.power, powers(y_BT))
+        shrunk, self.power = self.power - power, power
+        self.low, self.high = np.minimum(self.low, y_BT.min(axis=0)), np.maximum(self.high, y_BT.max(axis=0))
+        y_BT = scaled(y_BT, -power)
         mean_T = w_B @ y_BT / weight
         spread_T = w_B @ np.square(y_BT - mean_T)
         both = self.weight + weight
-        apart_T = mean_T - self.mean
-        self.spread = self.spread + spread_T + np.square(apart_T) * (self.weight * weight / both)
-        self.mean = self.mean + apart_T * (weight / both)
-        self.squares = self.squares + w_B @ np.square(error_BT)
-        self.sizes = self.sizes + w_B @ np.abs(error_BT)
-        self.weight = both
+        before_T = scaled(self.mean, shrunk)
+        apart_T = mean_T - before_T
+        self.spread = scaled(self.spread, 2 * shrunk) + spread_T + np.square(apart_T) * (self.weight * weight / both)
+        self.mean = before_T + apart_T * (weight / both)
+
+    def _add_errors(self, y_BT: Array, prediction_BT: Array, w_B: Array) -> None:
+        whole = np.maximum(
+            0, np.maximum(powers(y_BT), powers(prediction_BT))
+        )  # a difference of large ones may overflow
+        error_BT = scaled(y_BT, -whole) - scaled(prediction_BT, -whole)
+        own = powers(error_BT)
+        power = np.maximum(self.error_power, np.where(own == NOTHING, NOTHING, whole + own))
+        shrunk, self.error_power = self.error_power - power, power
+        error_BT = scaled(error_BT, whole - power)
+        self.squares = scaled(self.squares, 2 * shrunk) + w_B @ np.square(error_BT)
+        self.sizes = scaled(self.sizes, shrunk) + w_B @ np.abs(error_BT)
 
     def result(self) -> dict[str, float]:
         if self.weight == 0:
             return dict.fromkeys(OF_KIND["regression"], nan)
         # y without spread: 1 if met exactly, else 0, as in scikit-learn
         unexplained_T = np.where(self.squares > 0, 1.0, 0.0)
-        np.divide(self.squares, self.spread, out=unexplained_T, where=self.spread > 0)
-        rmse_T, mae_T = np.sqrt(self.squares / self.weight), self.sizes / self.weight
+        vary_T = (self.high > self.low) & (self.spread > 0)
+        np.divide(self.squares, self.spread, out=unexplained_T, where=vary_T)
+        with np.errstate(over="ignore", under="ignore"):  # infinite where it is beyond the largest number
+            unexplained_T = scaled(unexplained_T, np.where(vary_T, 2 * (self.error_power - self.power), 0))
+            rmse_T = scaled(np.sqrt(self.squares / self.weight), self.error_power)
+            mae_T = scaled(self.sizes / self.weight, self.error_power)
         found = {"rmse": float(rmse_T.mean()), "r2": float(1 - unexplained_T.mean()), "mae": float(mae_T.mean())}
         for name, rmse, unexplained, mae in zip(self.names, rmse_T, unexplained_T, mae_T, strict=len(self.names) > 0):
             found |= {f"rmse_{name}": float(rmse), f"r2_{name}": float(1 - unexplained), f"mae_{name}": float(mae)}

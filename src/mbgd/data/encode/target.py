@@ -19,6 +19,7 @@ from mbgd.data.encode.numbers import FloatArray, as_floats, check_finite
 from mbgd.data.encode.saved import TASKS, WIDEST
 from mbgd.data.encode.spelling import Spelling
 from mbgd.data.order import IntArray
+from mbgd.data.powers import deviation
 from mbgd.data.table import Table
 from mbgd.data.text import is_text
 from mbgd.errors import DataError, PlanError, argument, did_you_mean, option
@@ -69,7 +70,7 @@ class Target:
         if not len(seen):
             raise DataError(f"target {self.name!r} needs at least one training row with a value, got none")
         low, high = float(seen.min()), float(seen.max())
-        return replace(self, center=float(seen.mean()), scale=float(seen.std()) or 1.0, low=low, high=high)
+        return replace(self, center=float(seen.mean()), scale=deviation(seen) or 1.0, low=low, high=high)
 
     def widened(self, y: FloatArray, training_rows: IntArray) -> Target:
         """With a range that holds these training rows, too: of a model that is trained further. No range stays none."""
