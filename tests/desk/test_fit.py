@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import copy
 import random
+import shutil
+import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -546,14 +549,29 @@ def test_lazy_modules_are_made_and_trained() -> None:
     "ignore:.*torch.jit.script_method.*:DeprecationWarning"
 )  # torch's own, in what compiling imports
 def test_a_compiled_model_learns_the_same() -> None:
-    import shutil
-
     if shutil.which("g++") is None:
         pytest.skip("torch.compile needs a C++ compiler")
     ours, theirs = net(), net()
     mbgd.fit(ours, (X, Y), compile=True, **WORDS)
     mbgd.fit(theirs, (X, Y), **WORDS)
     torch.testing.assert_close(flat(ours), flat(theirs), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
+def test_what_torch_compiles_counts_as_no_time_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it is on disk: to compile takes several times the limit, the steps a small part of it."""
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch.compiler.reset()
+    model = nn.Sequential(nn.Linear(WIDTH, 3), nn.Tanh(), nn.Linear(3, 1)).double()  # no other test has compiled it
+    started, limit = time.perf_counter(), 2.0
+    run = mbgd.fit(model, (X, Y), compile=True, **{**WORDS, "epochs": None, "steps": 20, "time_limit": limit})
+    if time.perf_counter() - started < limit:
+        pytest.skip("this machine compiles within the limit")
+    assert run.ending.reason is StopReason.STEPS
+    assert run.seconds < limit
 
 
 # --- validation: what stops, what comes back ----------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from mbgd.step.gradient import GradientRule
 from mbgd.step.loss import Loss
 from mbgd.step.members import taught
 from mbgd.step.rows import tables_of, untouched
+from mbgd.step.torch_compile import compiled_by_torch
 from mbgd.step.update import Updater
 
 if TYPE_CHECKING:  # it brings Numba with it
@@ -84,7 +85,7 @@ def make_engine(
     if plan.engine == "fused":
         raise PlanError(f"engine must have a form for what it trains, got 'fused', but {found}; engine='auto' chooses")
     found += MADE_DENSE + "autograd takes no others" if isinstance(source, SparseSource) else ""
-    forward = torch.compile(forward) if plan.compile else forward
+    forward = compiled_by_torch(forward) if plan.compile else forward
     autograd = AutogradEngine(
         updater,
         forward,
