@@ -14,7 +14,7 @@ from mbgd.cli.show import print_json
 from mbgd.cli.streams import tell, tell_table
 from mbgd.desk.ended import read_result
 from mbgd.desk.ensemble import Ensemble
-from mbgd.desk.folder import PLAN, RESULT, read_plan, versions
+from mbgd.desk.folder import PLAN, RESULT, read_plan
 from mbgd.desk.load import load
 from mbgd.desk.plan import Plan
 from mbgd.desk.several import how_many
@@ -22,6 +22,7 @@ from mbgd.desk.stderr import say
 from mbgd.desk.table import TableRows, by_size, facts_of, read_rows
 from mbgd.desk.table_run import TableRun
 from mbgd.desk.tables import taken_over
+from mbgd.desk.versions import versions
 from mbgd.errors import as_options, plain
 
 

@@ -49,7 +49,13 @@ _sigutils: Any = sigutils
 def kept_njit(function: Callable[..., Any], **options: Any) -> Any:
     """`numba.njit(**options)(function)`; compiled at its first call for each signature, or read from disk."""
     compiled = always_njit(**options)(function)
-    compiled._cache = KernelCache(function, kind="jit")
+    compiled._cache, compile_for = KernelCache(function, kind="jit"), compiled.compile
+
+    def compile_with_its_parts(signature: Any) -> Any:
+        with _jit_enabled():
+            return compile_for(signature)
+
+    compiled.compile = compile_with_its_parts
     return compiled
 
 
@@ -58,14 +64,15 @@ def always_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     pointers and instructions that Python has not."""
 
     def compiled(function: Callable[..., Any]) -> Any:
-        with _compiling():
+        with _jit_enabled():
             return numba.njit(**options)(function)
 
     return compiled
 
 
 @contextmanager
-def _compiling() -> Iterator[None]:
+def _jit_enabled() -> Iterator[None]:
+    """Numba asks for it when a function is made, and again, of its own functions, when one is compiled."""
     before, config.DISABLE_JIT = config.DISABLE_JIT, 0
     try:
         yield
@@ -78,7 +85,8 @@ def kept_cfunc(function: Callable[..., Any], signature: Any, **options: Any) -> 
     normal = _sigutils.normalize_signature(signature)
     compiled: Any = ccallback.CFunc(function, normal, locals={}, options=options)
     compiled._cache = KernelCache(function, kind="c")
-    compiled.compile()
+    with _jit_enabled():
+        compiled.compile()
     return compiled
 
 
