@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -18,6 +20,8 @@ from numba import types
 from mbgd.compiled import cache, cache_folder
 from mbgd.compiled.cache import folder_name, kept_cfunc, kept_njit, place
 from mbgd.compiled.cache_folder import DAY, cache_root, open_folder, sweep
+from mbgd.compiled.entry import write_entry
+from mbgd.store.temporary import temporary as being_written
 
 NAMES = [c * 32 for c in "0123456789abcdef"]
 
@@ -53,7 +57,7 @@ def use(function: Callable[[Any], Any] = twice) -> tuple[float, float, int, int]
 def test_what_was_compiled_once_is_read_afterwards(kernels: Path) -> None:
     assert use() == (3.0, 3.0, 0, 2)
     assert use() == (3.0, 3.0, 2, 0)
-    assert list(kernels.glob("test_cache.twice-*.nbc"))
+    assert list(kernels.glob("test_cache.twice-*.kernel"))
 
 
 def test_functions_of_one_factory_are_told_apart_by_what_they_close_over() -> None:
@@ -74,13 +78,83 @@ def test_the_same_function_for_python_and_for_c_are_two() -> None:
     assert use() == (3.0, 3.0, 2, 0)
 
 
-@pytest.mark.parametrize("damage", [b"", b"garbage", None], ids=["empty", "garbage", "half"])
-@pytest.mark.parametrize("ending", ["nbi", "nbc"])
-def test_a_damaged_file_is_compiled_anew_and_replaced(kernels: Path, ending: str, damage: bytes | None) -> None:
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "garbage": lambda data: b"garbage",
+    "half": lambda data: data[: len(data) // 2],
+    "longer": lambda data: data + b"x",
+    "a bit of the checksum": lambda data: flipped(data, 7),
+    "a bit of the content": lambda data: flipped(data, len(data) // 2),
+    "a page of zeros": lambda data: data[:4096] + bytes(4096) + data[8192:],
+    "the checksum of nothing": lambda data: hashlib.sha256(b"").digest(),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_file_is_compiled_anew_and_replaced(kernels: Path, how: str) -> None:
     use()
-    for path in kernels.glob(f"*.{ending}"):
-        whole = path.read_bytes()
-        path.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    whole = {path: path.read_bytes() for path in kernels.iterdir()}
+    for path, data in whole.items():
+        path.write_bytes(DAMAGES[how](data))
+    assert use() == (3.0, 3.0, 0, 2)
+    assert set(whole) == set(kernels.iterdir())
+    assert use() == (3.0, 3.0, 2, 0)
+
+
+def run_code(mark: Path) -> Any:
+    """What runs code of another's when it is unpickled."""
+
+    class Planted:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (mark,))
+
+    return Planted()
+
+
+def test_nothing_is_unpickled_before_its_checksum_is_seen_to_be_right(kernels: Path, tmp_path: Path) -> None:
+    use()
+    for path in kernels.iterdir():
+        data = path.read_bytes()
+        path.write_bytes(data[:32] + pickle.dumps(run_code(tmp_path / "ran")))
+    assert use() == (3.0, 3.0, 0, 2)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_kernel_under_the_name_of_another_is_not_read(kernels: Path) -> None:
+    """Both are whole, and double or quadruple: the wrong one would be silent."""
+    use(times(2.0))
+    first = set(kernels.iterdir())
+    use(times(4.0))
+    both = sorted(first), sorted(set(kernels.iterdir()) - first)
+    for one, other in zip(*both, strict=True):
+        one_data, other_data = one.read_bytes(), other.read_bytes()
+        one.write_bytes(other_data)
+        other.write_bytes(one_data)
+    assert use(times(2.0)) == (3.0, 3.0, 0, 2)
+    assert use(times(4.0)) == (6.0, 6.0, 0, 2)
+    assert use(times(2.0)) == (3.0, 3.0, 2, 0)
+
+
+def test_whole_kernels_of_another_version_are_not_read_under_this_ones_name(
+    kernels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "folder_name", lambda _: NAMES[0])
+    use()
+    shutil.copytree(kernels.parent / NAMES[0], kernels)
+    monkeypatch.undo()
+    monkeypatch.setenv("MBGD_CACHE_DIR", str(kernels.parent.parent))
+    place.cache_clear()
+    assert use() == (3.0, 3.0, 0, 2)
+
+
+def test_a_whole_entry_that_says_something_else_is_compiled_anew(kernels: Path) -> None:
+    use()
+    for path in kernels.iterdir():
+        write_entry(path, pickle.dumps("no compiled function"))
     assert use() == (3.0, 3.0, 0, 2)
     assert use() == (3.0, 3.0, 2, 0)
 
@@ -92,14 +166,33 @@ def test_a_folder_swept_while_we_run_costs_a_compilation_alone(kernels: Path) ->
     assert use() == (3.0, 3.0, 2, 0)
 
 
-def test_a_full_disk_costs_a_compilation_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("at", ["write", "fsync", "replace"])
+def test_a_full_disk_costs_a_compilation_alone(kernels: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("numba.core.caching.IndexDataCacheFile._save_data", full)
+    with monkeypatch.context() as patch:
+        if at == "write":
+            patch.setattr("mbgd.compiled.entry._digest", full)  # after the file was made, before it is whole
+        else:
+            patch.setattr(f"os.{at}", full)
+        assert use() == (3.0, 3.0, 0, 2)
+    assert list(kernels.iterdir()) == []
     assert use() == (3.0, 3.0, 0, 2)
-    monkeypatch.undo()
-    place.cache_clear()
+    assert use() == (3.0, 3.0, 2, 0)
+
+
+def test_what_a_killed_process_left_half_written_is_swept(kernels: Path) -> None:
+    use()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with being_written(kernels / "x.kernel") as ours:
+        left = ours.with_name(ours.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-"))
+        left.write_bytes(b"half")
+        ours.write_bytes(b"half")
+        use(times(2.0))
+        assert not left.exists()
+        assert ours.exists()  # another thread may be writing it
 
 
 SCRIPT = """
@@ -201,10 +294,11 @@ def test_a_root_that_cannot_be_written_is_replaced_by_temporary_files(
 ) -> None:
     (temporary / "file").write_text("")
     monkeypatch.setenv("MBGD_CACHE_DIR", str(temporary / "file"))
-    folder, why = open_folder(NAMES[0])
+    folder, why, is_refused = open_folder(NAMES[0])
     assert folder == temporary / f"mbgd-{os.getuid()}" / "kernels" / NAMES[0]
     assert "file/kernels" in why
     assert "MBGD_CACHE_DIR" in why
+    assert not is_refused
     assert open_folder(NAMES[0]).folder == folder  # the next process finds it again
     assert use() == (3.0, 3.0, 0, 2)
 
@@ -216,9 +310,10 @@ def test_without_a_home_there_are_temporary_files(temporary: Path, monkeypatch: 
     monkeypatch.delenv("MBGD_CACHE_DIR")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", nobody)
-    folder, why = open_folder(NAMES[0])
+    folder, why, is_refused = open_folder(NAMES[0])
     assert folder.is_relative_to(temporary)
     assert "no home folder" in why
+    assert not is_refused
 
 
 @pytest.mark.parametrize("trap", ["link", "open"])
@@ -248,7 +343,7 @@ def test_folders_long_unused_are_swept_and_nothing_else(tmp_path: Path) -> None:
     days = {0: 31, 1: 2, 2: 3, 3: 4, 4: 5, 5: 6, 6: 7, 7: 0.5, 8: 0}
     for i, unused in days.items():
         (root / NAMES[i]).mkdir(parents=True)
-        (root / NAMES[i] / "code.nbc").write_text("")
+        (root / NAMES[i] / "code.kernel").write_text("")
         os.utime(root / NAMES[i], (time.time() - unused * DAY,) * 2)
     (root / "notes").mkdir()
     os.utime(root / "notes", (0, 0))

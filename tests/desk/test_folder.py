@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from mbgd.desk.folder import (
-    changed_versions,
     open_existing,
     read_plan,
-    versions,
     write_plan,
 )
 from mbgd.desk.new_folder import check_new, free_name, open_new
@@ -141,11 +139,3 @@ def test_what_a_dead_process_left_half_written_is_swept(tmp_path: Path) -> None:
     left[1].mkdir()
     with open_existing(run, command="fit_table"):
         assert not any(path.exists() for path in left)
-
-
-def test_changed_versions_are_a_sentence_each() -> None:
-    now = versions()
-    assert changed_versions(now) == ()
-    assert changed_versions({**now, "mbgd": "0.0.1"}) == ()  # its own formats say whether it can go on
-    said = changed_versions({**now, "numpy": "1.0", "cpu_capability": "none", "unknown": "x"})
-    assert [sentence.split(" is ")[0] for sentence in said] == ["numpy", "cpu_capability"]

@@ -14,7 +14,7 @@ from mbgd.cli.show import print_json
 from mbgd.cli.streams import tell, tell_table
 from mbgd.desk.ended import read_result
 from mbgd.desk.ensemble import Ensemble
-from mbgd.desk.folder import read_plan, versions
+from mbgd.desk.folder import read_plan
 from mbgd.desk.load import load
 from mbgd.desk.plan import Plan
 from mbgd.desk.run_files import PLAN, RESULT
@@ -23,6 +23,7 @@ from mbgd.desk.stderr import say
 from mbgd.desk.table import TableRows, by_size, facts_of, read_rows
 from mbgd.desk.table_run import TableRun
 from mbgd.desk.tables import taken_over
+from mbgd.desk.versions import versions
 from mbgd.errors import as_options, plain
 
 

@@ -1,16 +1,18 @@
-"""A function to compile in, its compiled form out, read from disk where this very code was compiled on this very processor before.
+"""Compile functions, or read from disk what this very code was compiled to on this very processor before.
 
-Numba's own cache asks only whether the file of the function has changed, not those it calls into, and two processes that
-compile one function for two types at once may end with the wrong code under a name. Here a folder stands for the text of all
-kernels, the versions of what compiles them, and the processor; each function and signature has files of its own in it, which
-replace each other whole.
+Numba's own cache asks only whether the file of the function has changed, not those it calls into, takes a damaged file as it
+is, and two processes that compile one function for two types at once may end with the wrong code under a name. Here a folder
+stands for the text of all kernels, the versions of what compiles them, and the processor; each function and signature has a
+file of its own in it, with a checksum. Reading it unpickles it and maps machine code: see `private_folder` for whose it may be.
 """
 
 from __future__ import annotations
 
 import hashlib
+import pickle
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -19,17 +21,18 @@ import llvmlite
 import llvmlite.binding
 import numba
 import numpy as np
-from numba.core import caching, ccallback, compiler, config, sigutils
+from numba.core import ccallback, compiler, config, serialize, sigutils
 from numba.core.runtime import rtsys
 
-from mbgd.compiled.cache_folder import Place, open_folder
+from mbgd.compiled.cache_folder import Place, make_again, open_folder
+from mbgd.compiled.entry import read_entry, write_entry
 from mbgd.compiled.guard_pages import IS_CHECKED
-from mbgd.compiled.news import Begun, tell_of_compiled, tell_of_compiling
+from mbgd.compiled.news import Begun, tell_of_compiled, tell_of_compiling, tell_of_folder
 
 _HOUSE = Path(__file__).parent.parent
 _WRITTEN = ("compiled", "data/columns.py", "data/swaps.py", "step/fused")  # where kernels are
 SOURCES = tuple(_HOUSE / name for name in _WRITTEN)
-_STAMP = "1"  # the folder's name says all that can change, so an index never has to
+_ENDING = ".kernel"
 _SETTINGS = (
     "OPT",
     "LOOP_VECTORIZE",
@@ -38,16 +41,43 @@ _SETTINGS = (
     "CPU_FEATURES",
     "BOUNDSCHECK",
 )  # Numba's environment variables
-_numba: Any = caching  # these are without types
-_compiler: Any = compiler
+_compiler: Any = compiler  # these are without types
+_serialize: Any = serialize
 _sigutils: Any = sigutils
 
 
 def kept_njit(function: Callable[..., Any], **options: Any) -> Any:
     """`numba.njit(**options)(function)`; compiled at its first call for each signature, or read from disk."""
-    compiled = numba.njit(**options)(function)
-    compiled._cache = KernelCache(function, kind="jit")
+    compiled = always_njit(**options)(function)
+    compiled._cache, compile_for = KernelCache(function, kind="jit"), compiled.compile
+
+    def compile_with_its_parts(signature: Any) -> Any:
+        with _jit_enabled():
+            return compile_for(signature)
+
+    compiled.compile = compile_with_its_parts
     return compiled
+
+
+def always_njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """`numba.njit` also under NUMBA_DISABLE_JIT, which is there to debug a user's own functions: those of kernels have
+    pointers and instructions that Python has not."""
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        with _jit_enabled():
+            return numba.njit(**options)(function)
+
+    return compiled
+
+
+@contextmanager
+def _jit_enabled() -> Iterator[None]:
+    """Numba asks for it when a function is made, and again, of its own functions, when one is compiled."""
+    before, config.DISABLE_JIT = config.DISABLE_JIT, 0
+    try:
+        yield
+    finally:
+        config.DISABLE_JIT = before
 
 
 def kept_cfunc(function: Callable[..., Any], signature: Any, **options: Any) -> Any:
@@ -55,14 +85,18 @@ def kept_cfunc(function: Callable[..., Any], signature: Any, **options: Any) -> 
     normal = _sigutils.normalize_signature(signature)
     compiled: Any = ccallback.CFunc(function, normal, locals={}, options=options)
     compiled._cache = KernelCache(function, kind="c")
-    compiled.compile()
+    with _jit_enabled():
+        compiled.compile()
     return compiled
 
 
 @cache
 def place() -> Place:
-    """Where this process keeps compiled kernels, chosen once."""
-    return open_folder(folder_name(SOURCES))
+    """Where this process keeps compiled kernels, chosen once. Tells whom it concerns that others could have written there."""
+    found = open_folder(folder_name(SOURCES))
+    if found.is_refused:
+        tell_of_folder(found.why_temporary)
+    return found
 
 
 def folder_name(sources: Iterable[Path]) -> str:
@@ -95,13 +129,10 @@ class KernelCache:
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         rtsys.initialize(target_context)  # its symbols are all that kept code needs; `refresh` would take 0.25 s more
-        key, file = self._file(signature, target_context.codegen())
-        try:
-            found = file.load(key)
-            if found is not None:
-                return _compiler.CompileResult._rebuild(target_context, *found)
-        except Exception:  # a damaged file may raise anything; what it held is compiled again
-            self._forget(file)
+        content = read_entry(self._file(signature, target_context.codegen()))
+        if content is not None:
+            with suppress(Exception):  # whole, and yet not what this Numba reads: compiled again
+                return _compiler.CompileResult._rebuild(target_context, *pickle.loads(content))
         self._begun[str(signature)] = tell_of_compiling(_number(signature))
         return None
 
@@ -110,33 +141,22 @@ class KernelCache:
             tell_of_compiled(begun)
         if compiled.library.has_dynamic_globals:  # an address of this process is part of the code
             return
-        key, file = self._file(signature, compiled.codegen)
-        try:
-            place().folder.mkdir(parents=True, exist_ok=True)  # swept by another process meanwhile, maybe
-            file.save(key, compiled._reduce())
-        except OSError:
-            self._forget(file)
+        with suppress(OSError):
+            if make_again(place().folder):
+                write_entry(self._file(signature, compiled.codegen), _serialize.dumps(compiled._reduce()))
 
     def flush(self) -> None:
         """Numba asks for this before it compiles anew; the files are replaced then."""
 
-    def _file(self, signature: Any, codegen: Any) -> tuple[str, Any]:
-        """(key, index and data files for it alone). Functions made by one factory differ by what they close over."""
+    def _file(self, signature: Any, codegen: Any) -> Path:
+        """For it alone. Functions made by one factory differ by what they close over."""
         code = self._function.__code__
         closed_over = [_described(cell.cell_contents) for cell in self._function.__closure__ or ()]
         words = (self._kind, signature, codegen.magic_tuple(), code.co_code, closed_over)
         key = hashlib.sha256(repr(words).encode()).hexdigest()[:16]
         stem = Path(code.co_filename).stem
-        name = f"{stem}.{self._function.__qualname__.replace('<locals>', '')}-{code.co_firstlineno}-{key}"
-        return key, _numba.IndexDataCacheFile(str(place().folder), name, _STAMP)
-
-    @staticmethod
-    def _forget(file: Any) -> None:
-        """An empty index, so that a damaged one is not asked again."""
-        try:
-            file.flush()
-        except OSError:
-            return
+        function = self._function.__qualname__.replace("<locals>", "")
+        return place().folder / f"{stem}.{function}-{code.co_firstlineno}-{key}{_ENDING}"
 
 
 def _number(signature: Any) -> str:

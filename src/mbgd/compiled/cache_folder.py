@@ -1,11 +1,10 @@
-"""A name in, a folder of that name out which this process may write: in the user's cache, else among temporary files."""
+"""The folder of compiled kernels: in the user's cache where nobody else may write to it, else among temporary files."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Mapping
@@ -13,33 +12,61 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from mbgd.compiled.private_folder import make_private
+from mbgd.store import sweep as sweep_temporaries
+
 DAY = 86_400.0  # seconds
+KERNELS = "kernels"
 KEPT = 4  # folders kept besides our own: other versions and environments of this user
 UNUSED_DAYS = 30
+_OWN = 2  # levels that only we make: one for all kernels, and a folder of those that belong together
 
 
 class Place(NamedTuple):
-    """A folder that can be written, and the sentence that says why it is not the user's cache ("" where it is)."""
+    """A folder that can be written, and the sentence that says why it is not the user's cache ("" where it is);
+    `is_refused` where that could be written, but by others as well."""
 
     folder: Path
     why_temporary: str
+    is_refused: bool = False
+
+
+class _RefusedError(Exception):
+    """Others could put code into a folder."""
 
 
 def open_folder(name: str) -> Place:
     """The folder for `name`, made if need be and marked as used now; when it is new, ones long unused are removed."""
-    wanted, why = cache_root(os.environ), ""
+    wanted, is_refused = cache_root(os.environ), False
+    why = "there is no home folder"
     if wanted is not None:
-        wanted = wanted / "kernels"
-        why = _unwritable(wanted / name)
-        if not why:
-            return Place(wanted / name, "")
-    else:
-        why = "there is no home folder"
-    private = _private_temporary()
-    folder = private / "kernels" / name
-    if _unwritable(folder):
-        folder = Path(tempfile.mkdtemp(prefix="mbgd-"))
-    return Place(folder, f"{why}; MBGD_CACHE_DIR may name another folder")
+        folder = wanted / KERNELS / name
+        try:
+            _open(folder, own=_OWN)
+            return Place(folder, "")
+        except _RefusedError as refused:
+            why, is_refused = str(refused), True
+        except OSError as error:
+            why = f"{folder} cannot be written ({error.strerror})"
+    return Place(_temporary(name), f"{why}; MBGD_CACHE_DIR may name another folder", is_refused)
+
+
+def _open(folder: Path, *, own: int) -> None:
+    """Raises OSError, _RefusedError."""
+    is_new = not folder.exists()
+    if why := make_private(folder, own=own):
+        raise _RefusedError(why)
+    tempfile.TemporaryFile(dir=folder).close()  # made and closed at once: can it be?
+    os.utime(folder)
+    if is_new:
+        sweep(folder)
+
+
+def make_again(folder: Path) -> bool:
+    """Whether a folder that was opened is there: another process may have swept it meanwhile. What killed processes left
+    half-written in it is removed."""
+    sweep_temporaries(folder)
+    return folder.is_dir() or not make_private(folder, own=_OWN)
 
 
 def cache_root(environment: Mapping[str, str]) -> Path | None:
@@ -54,20 +81,6 @@ def cache_root(environment: Mapping[str, str]) -> Path | None:
         return None
 
 
-def _unwritable(folder: Path) -> str:
-    """Why this folder cannot be made and written, "" if it can; the owner alone may read it, for code is loaded from it."""
-    try:
-        is_new = not folder.exists()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()  # made and closed at once: can it be?
-        os.utime(folder)
-    except OSError as error:
-        return f"{folder} cannot be written ({error.strerror})"
-    if is_new:
-        sweep(folder)
-    return ""
-
-
 def sweep(ours: Path) -> None:
     """Remove folders beside `ours` that nobody used for 30 days, and of those unused for a day all but the latest few."""
     others = []
@@ -80,14 +93,12 @@ def sweep(ours: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _private_temporary() -> Path:
-    """One folder a user among the temporary files; another's folder of that name is never trusted."""
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    folder = Path(tempfile.gettempdir()) / f"mbgd-{user}"
-    with suppress(OSError):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        is_private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
-        if not hasattr(os, "getuid") or (is_private and found.st_uid == os.getuid()):
-            return folder
-    return Path(tempfile.mkdtemp(prefix="mbgd-"))
+def _temporary(name: str) -> Path:
+    """Of one folder a user among the temporary files, else a new one; another's folder of that name is never trusted."""
+    user = os.geteuid() if hasattr(os, "geteuid") else "user"
+    folder = Path(tempfile.gettempdir()) / f"mbgd-{user}" / KERNELS / name
+    try:
+        _open(folder, own=_OWN + 1)
+        return folder
+    except (OSError, _RefusedError):
+        return Path(tempfile.mkdtemp(prefix="mbgd-"))

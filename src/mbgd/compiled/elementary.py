@@ -13,9 +13,8 @@ from math import log as _log
 from math import sqrt
 from typing import Any
 
-from numba import njit
-
 from mbgd.compiled import coefficients as table
+from mbgd.compiled.cache import always_njit
 from mbgd.compiled.instructions import (
     constant,
     copysign,
@@ -30,7 +29,7 @@ from mbgd.compiled.instructions import (
 )
 
 # no fast-math: instructions inlined into a kernel keep the flags they were made with
-inlined = njit(forceinline=True, fastmath=False, error_model="numpy", nogil=True)
+inlined = always_njit(forceinline=True, fastmath=False, error_model="numpy", nogil=True)
 
 _exp_tail = polynomial(table.EXP_32, table.EXP_64)
 _log_tail = polynomial(table.LOG_32, table.LOG_64)

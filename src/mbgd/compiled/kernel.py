@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from mbgd.compiled.cache import kept_cfunc, kept_njit
+from mbgd.compiled.cache import always_njit, kept_cfunc, kept_njit
 from mbgd.compiled.guard_pages import IS_CHECKED, Guarded
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,7 +44,7 @@ def as_compiled(function: F) -> F:
 
 def part(function: F) -> F:
     """A piece of a kernel, laid into it: to call it would mean to hand over some hundred words of arrays each time."""
-    inlined: F = njit(forceinline=True, **LENT)(function)
+    inlined: F = always_njit(forceinline=True, **LENT)(function)
     return inlined
 
 

@@ -75,3 +75,8 @@ def tell_of_compiling(number: str) -> Begun:
 def tell_of_compiled(begun: Begun) -> None:
     """It is done; what was compiled within it has been counted already."""
     _seconds[0] = max(_seconds[0], begun.seconds + time.perf_counter() - begun.at)
+
+
+def tell_of_folder(why_temporary: str) -> None:
+    """Say that the user's cache of kernels is not used, since others could have put code there."""
+    _to_stderr(f"note: compiled kernels are kept in temporary files, since {why_temporary}")

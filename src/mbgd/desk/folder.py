@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
 
 from mbgd.desk.new_folder import NO_PLAN, State, state_of
 from mbgd.desk.parts import Parts
@@ -18,6 +13,7 @@ from mbgd.desk.plan import Plan
 from mbgd.desk.recorder import Recorder
 from mbgd.desk.run_files import HISTORY, PLAN, check_own, sweep_training
 from mbgd.desk.standing import Standing, check_standing, from_checkpoint
+from mbgd.desk.versions import changed_versions, versions
 from mbgd.errors import DamagedError, PlanError, SavedFileError, taken_at_its_word
 from mbgd.record.checkpoint import Checkpoint, newest
 from mbgd.record.history import History, cut_back, rewind
@@ -31,17 +27,6 @@ def new_recorder(folder: Path | None, plan: Plan) -> Recorder:
     """The recorder of a run that begins."""
     logger = make_logger(plan.log, folder, facts=plan.to_json())
     return Recorder(folder, checkpoint_every=plan.checkpoint_every, logger=logger)
-
-
-def versions() -> dict[str, str]:
-    """What bit-identity depends on."""
-    return {
-        "mbgd": version("mbgd"),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-    }
 
 
 def write_plan(path: Path, *, command: str, plan: Plan, resolved: Mapping[str, Any], data: Any = None) -> None:
@@ -156,13 +141,3 @@ def _lines_that_led_to(at: Checkpoint | None, path: Path, start: Standing) -> tu
     lost = at.history.bytes > 0 and not path.exists()
     said = f"{path} is missing: its lines up to step {at.step:,} are lost, later ones are written"
     return cut_back(path, at.history), ((said,) if lost else ())
-
-
-def changed_versions(saved: Mapping[str, str]) -> tuple[str, ...]:
-    """A sentence for each version that differs: the resumed run is then exact in order, not in bits."""
-    now = versions()
-    return tuple(
-        f"{name} is {now[name]}, the run was begun with {then}: the same rows in the same order, bits may differ"
-        for name, then in saved.items()
-        if name != "mbgd" and name in now and now[name] != then
-    )

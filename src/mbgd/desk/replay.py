@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mbgd.desk.folder import changed_versions
 from mbgd.desk.going import going
 from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.recorder import Recorder
 from mbgd.desk.standing import Standing, from_checkpoint
 from mbgd.desk.train import Look, Trained
+from mbgd.desk.versions import changed_versions
 from mbgd.errors import DivergenceError, SavedFileError
 from mbgd.record.checkpoint import Checkpoint, load, newest
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from mbgd.compiled.news import told_of_compiling
 from mbgd.desk.run import fit
 from mbgd.errors import PlanError, did_you_mean
 
@@ -34,16 +35,12 @@ def warm(dtypes: Sequence[str] = tuple(DTYPES)) -> Warmth:
             raise PlanError(f"dtype must be a type that has kernels, got {name!r}{hint}")
     from mbgd.compiled.cache import place
 
-    started, before = time.perf_counter(), _count(place().folder)
-    for name in dtypes:
-        _leaves(DTYPES[name])
-        _loops(DTYPES[name])
-    here = place()
-    return Warmth(here.folder, here.why_temporary, _count(here.folder) - before, time.perf_counter() - started)
-
-
-def _count(folder: Path) -> int:
-    return len(list(folder.glob("*.nbc")))
+    started, here, compiled = time.perf_counter(), place(), list[str]()
+    with told_of_compiling(compiled.append):
+        for name in dtypes:
+            _leaves(DTYPES[name])
+            _loops(DTYPES[name])
+    return Warmth(here.folder, here.why_temporary, len(compiled), time.perf_counter() - started)
 
 
 def _leaves(dtype: torch.dtype) -> None:
@@ -60,7 +57,7 @@ def _leaves(dtype: torch.dtype) -> None:
 
 def _loops(dtype: torch.dtype) -> None:
     """The loops over batches are compiled by running them: through a network and a linear model, the latter also one row by
-    one, on dense and sparse rows; the loop that predicts by validation rows."""
+    one, on dense and sparse rows; the loop that predicts by validation rows, and the one that looks at labels by classes."""
     import numpy as np
     from scipy.sparse import csr_array
 
@@ -76,3 +73,5 @@ def _loops(dtype: torch.dtype) -> None:
             for rows in (x, csr_array(x.numpy())):
                 made, data = net.to(dtype), (rows, x[:, 0])
                 fit(made, data, loss="squared_error", epochs=1, batch_size=m, validation=0.25, engine="fused")
+        classes = nn.Linear(2, 2).to(dtype)
+        fit(classes, (x, torch.arange(4) % 2), loss="log_loss", epochs=1, batch_size=2, engine="fused")

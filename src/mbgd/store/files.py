@@ -25,17 +25,17 @@ LARGEST_JSON = 1 << 26
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path, *, mode: int | None = None) -> Iterator[Path]:
     """A temporary file in the same folder, renamed to `path` when the block ends well and removed when it does not.
 
-    A reader sees the old file or the whole new one, after a crash or power loss as well. The new one has the mode of the
-    old one, and its owner where this process may give it away. A link of that name is replaced, not followed. Raises
-    StorageError.
+    A reader sees the old file or the whole new one, after a crash or power loss as well. The new one has `mode`, without
+    it the mode of the old one, and its owner where this process may give it away. A link of that name is replaced, not
+    followed. Raises StorageError.
     """
     with temporary(path) as place, signals.undone(lambda: place.unlink(missing_ok=True)):
         try:
             with announced(path):
-                mode = _begin(place, like=path)
+                mode = _begin(place, like=path) if mode is None else _begin_with(place, mode)
                 yield place
                 _sync(place)
                 if mode is not None:
@@ -252,6 +252,11 @@ def _begin(place: Path, *, like: Path) -> int | None:
             os.chown(place, old.st_uid, old.st_gid)
     mode = old.st_mode & 0o777
     place.chmod(mode | stat.S_IRUSR | stat.S_IWUSR)
+    return mode
+
+
+def _begin_with(place: Path, mode: int) -> int:
+    os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
     return mode
 
 

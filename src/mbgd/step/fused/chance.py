@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
+from mbgd.compiled.cache import always_njit
 from mbgd.compiled.instructions import INT, intrinsic
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -14,7 +15,7 @@ _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _A, _B, _C, _D = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(1)
 
 
-@njit(fastmath=False, nogil=True)
+@always_njit(fastmath=False, nogil=True)
 def _mixed(word: Any) -> Any:
     """SplitMix64's finaliser after one step of its counter (Steele, Lea and Flood 2014, figure 15)."""
     word = word + _GOLDEN
@@ -23,7 +24,7 @@ def _mixed(word: Any) -> Any:
     return word ^ (word >> _C)
 
 
-@njit(fastmath=False, nogil=True)
+@always_njit(fastmath=False, nogil=True)
 def mask_key(seed: Any, step: Any, layer: Any) -> Any:
     """The 64-bit key of one layer's mask in one step; once a mask, so its cost does not count."""
     return _mixed(_mixed(_mixed(np.uint64(seed)) ^ np.uint64(step)) ^ np.uint64(layer))
