@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mbgd.data.folds import folds_of_rows
 from mbgd.data.split import hold_out, hold_out_groups, hold_out_latest
 from mbgd.errors import PlanError
-from mbgd.seeds import Purpose
+from mbgd.seeds import Purpose, hash_rows
 
 SHARES = st.floats(0.01, 0.99)
 VALIDATION, TEST = Purpose.VALIDATION_ROWS, Purpose.TEST_ROWS
@@ -121,3 +123,44 @@ def test_one_time_or_one_group_cannot_be_split() -> None:
         hold_out_latest(np.full(5, 3), 0.2)
     with pytest.raises(PlanError, match=r"^split by group needs at least two groups, got 1; split at random instead$"):
         hold_out_groups(np.full(5, 3), 0.2, seed=0, purpose=TEST)
+
+
+def one_class_after_the_other(label: Any, share: float, *, seed: int) -> list[int]:
+    """The held-out rows by the plain words of `hold_out`, a class at a time."""
+    hashed = hash_rows(np.arange(len(label)), seed=seed, purpose=TEST).tolist()
+    held: list[int] = []
+    for name in set(label.tolist()):
+        rows = sorted((hashed[row], row) for row in range(len(label)) if label[row] == name)
+        held += [row for _, row in rows[: min(round(share * len(rows)), len(rows) - 1)]]
+    if not held and len(label) > 1:
+        held = [hashed.index(min(hashed))]
+    return sorted(held)
+
+
+@given(st.lists(st.integers(-1, 6), max_size=60), SHARES, st.integers(0, 99))
+def test_held_out_of_each_class_are_its_rows_of_lowest_hash(labels: list[int], share: float, seed: int) -> None:
+    label = np.array(labels, dtype=np.int64)
+    found = hold_out(len(label), share, seed=seed, purpose=TEST, labels=label)[1]
+    assert found.tolist() == one_class_after_the_other(label, share, seed=seed)
+
+
+def test_the_work_does_not_grow_with_the_number_of_classes_or_groups() -> None:
+    """As many calls for 3,000 of them as for three: none is looked at by itself."""
+    n, calls = 6_000, []
+    for classes in (3, 3, 3_000):
+        label = np.arange(n) % classes
+        count = 0
+
+        def counted(frame: Any, event: str, of: Any) -> None:
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        sys.setprofile(counted)
+        try:
+            hold_out(n, 0.5, seed=0, purpose=TEST, labels=label)
+            hold_out_groups(label, 0.5, seed=0, purpose=TEST)
+            folds_of_rows(np.arange(n), 3, seed=0, labels=label)
+        finally:
+            sys.setprofile(None)
+        calls.append(count)
+    assert calls[2] < calls[1] + 50

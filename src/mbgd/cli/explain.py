@@ -5,9 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from mbgd.cli.predict import writer
 from mbgd.cli.show import print_json
 from mbgd.cli.streams import tell, tell_table
@@ -16,7 +13,6 @@ from mbgd.desk.explanation import Dependence, Explanation, Value
 from mbgd.desk.output import files_read, output_file
 from mbgd.desk.shown import SHOWN
 from mbgd.desk.stderr import say
-from mbgd.errors import plain
 from mbgd.store import writing
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -64,11 +60,9 @@ def _print_importance(found: Explanation) -> None:
     scored = "  ".join(f"{name} {found.scores[name]:.4f}" for name in SHOWN[task] if name in found.scores)
     lost = "log_loss rises by" if found.classes else "r2 falls by"
     tell(f"{found.measured_rows:,} rows  {scored or 'against the predictions as they are'}")
-    shown = _table("column", lost, "95 % interval")
-    for one in found.importance:
-        ends = one.loss if one.r2 is None else one.r2
-        shown.add_row(Text(plain(one.column)), f"{ends.estimate:.4f}", f"{ends.low:.4f} to {ends.high:.4f}")
-    tell_table(shown)
+    each = [(one.column, one.loss if one.r2 is None else one.r2) for one in found.importance]
+    rows = [(name, f"{ends.estimate:.4f}", f"{ends.low:.4f} to {ends.high:.4f}") for name, ends in each]
+    tell_table(("column", lost, "95 % interval"), rows, right=(lost, "95 % interval"))
 
 
 def _print_dependence(found: Explanation) -> None:
@@ -79,16 +73,13 @@ def _print_dependence(found: Explanation) -> None:
     said = f"probability of each {found.target}" if several else found.explained
     tell()
     tell(f"mean {said} of {found.dependence_rows:,} rows, if all had that value")
-    shown = _table("column", *(["class"] if several else []), "values", "least", "greatest")
-    for one in found.dependence:
-        for name, means in _of_classes(one, found):
-            cells = [
-                Text(plain(one.column)),
-                *([Text(plain(name))] if several else []),
-                Text(plain(_curve(one, means))),
-            ]
-            shown.add_row(*cells, f"{min(means):.4g}", f"{max(means):.4g}")
-    tell_table(shown)
+    rows = [
+        (one.column, *([name] if several else []), _curve(one, means), f"{min(means):.4g}", f"{max(means):.4g}")
+        for one in found.dependence
+        for name, means in _of_classes(one, found)
+    ]
+    headings = ("column", *(["class"] if several else []), "values", "least", "greatest")
+    tell_table(headings, rows, right=("least", "greatest"))
 
 
 def _of_classes(one: Dependence, found: Explanation) -> list[tuple[str, list[float]]]:
@@ -137,11 +128,3 @@ def _print_contributions(found: Explanation) -> None:
             said.append(f"{'+' if rest >= 0 else '-'} {abs(rest):.4g} from {len(terms) - TERMS} more")
         label = f" {rows.found[row]}" if rows.found else ""
         tell(f"row {rows.rows[row]}:{label} {rows.predictions[row]:.4g} = {rows.base[row]:.4g} {' '.join(said)}")
-
-
-def _table(*headings: str) -> Table:
-    shown = Table(box=None, pad_edge=False)
-    for heading in headings:
-        words = heading in ("column", "values", "class")
-        shown.add_column(heading, justify="left" if words else "right")
-    return shown

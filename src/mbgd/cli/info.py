@@ -24,7 +24,7 @@ from mbgd.desk.table import TableRows, by_size, facts_of, read_rows
 from mbgd.desk.table_run import TableRun
 from mbgd.desk.tables import taken_over
 from mbgd.desk.versions import versions
-from mbgd.errors import as_options, plain
+from mbgd.errors import as_options
 
 
 def show_info(run: Path | None, *, json: bool) -> None:
@@ -133,20 +133,9 @@ def _memory(rows: TableRows) -> int:
 
 
 def _print_columns(rows: TableRows) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(box=None, pad_edge=False)
-    for heading in ("column", "type", "read as", "missing", "distinct", "why"):
-        shown.add_column(heading, justify="right" if heading in ("missing", "distinct") else "left")
-    for fact in rows.encoder.describe():
-        cells = (
-            fact["name"],
-            fact["type"],
-            fact["kind"],
-            f"{fact['missing']:,}",
-            f"{fact['distinct']:,}",
-            as_options(fact["why"]),
-        )
-        shown.add_row(*(Text(plain(str(cell))) for cell in cells))
-    tell_table(shown)
+    cells = (
+        (fact.name, fact.type, fact.kind, f"{fact.missing:,}", f"{fact.distinct:,}", as_options(fact.why))
+        for fact in rows.encoder.facts
+    )
+    headings = ("column", "type", "read as", "missing", "distinct", "why")
+    tell_table(headings, cells, right=("missing", "distinct"))

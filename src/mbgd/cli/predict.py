@@ -64,12 +64,13 @@ def writer(out: Path) -> Callable[[Iterator[pa.Table], Any], None]:
 
 
 def _predicted(predictor: Predicting, data: Any, *, keep: list[str], dialect: Dialect) -> Iterator[pa.Table]:
-    columns = list(dict.fromkeys([*predictor.columns, *keep]))
+    inputs = predictor.columns
+    columns = list(dict.fromkeys([*inputs, *keep]))
     written = columns_of(predictor, np.zeros((0, *predictor.output_shape)))
     if twice := [name for name in keep if name in written]:
         raise PlanError(f"keep must name other columns than those of the predictions, got {twice[0]!r}; rename it")
     schema = predictor.inputs
-    carried = [pa.field(name, pa.string()) for name in keep if name not in predictor.columns]
+    carried = [pa.field(name, pa.string()) for name in keep if name not in inputs]
     schema = pa.schema([*schema, *carried])  # of a CSV file as they stand: an id 007 stays 007
     cells = replace(predictor.cells, carried=tuple(field.name for field in carried))
     tables = read_batches(data, dialect=dialect, columns=columns, schema_like=schema, rows=ROWS, cells=cells)

@@ -55,14 +55,13 @@ def _read_alone(file: TableFile, raw: RawColumns, raws: Sequence[RawColumns], *,
     header = int(file.format == "csv")
     read = read_text(
         table.select(alone),
-        texts=alone,
+        texts=frozenset(alone),
         types={},
         cells=cells,
         where=lambda row: f"{file.path}: row {row + 1 + header}",
     )
-    for name in alone:
-        table = table.set_column(table.schema.get_field_index(name), name, read.arrow.column(name))
-    return table
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    return pa.table({**columns, **{name: read.arrow.column(name) for name in alone}})
 
 
 def _is_text_alone(one: pa.Field, others: Sequence[pa.Schema]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -23,16 +22,14 @@ def hold_out(
     """
     check_share(share)
     hashed = hash_rows(np.arange(n_rows, dtype=np.int64), seed=seed, purpose=purpose)
-    groups: Iterable[IntArray] = [np.arange(n_rows, dtype=np.int64)]
-    if labels is not None:
-        groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     held = np.zeros(n_rows, dtype=bool)
-    for group in groups:
-        count = round(share * len(group))
-        count = (
-            min(count, len(group) - 1) if labels is not None else count
-        )  # a class that nobody learns cannot be scored
-        held[group[np.argsort(hashed[group], kind="stable")[:count]]] = True
+    if labels is None:
+        held[np.argsort(hashed, kind="stable")[: round(share * n_rows)]] = True
+        return _both_sides(held, hashed)
+    order = np.lexsort((hashed, labels))  # class behind class, each by its hashes
+    _, first, sizes = np.unique(labels[order], return_index=True, return_counts=True)
+    counts = np.minimum(np.rint(share * sizes), sizes - 1)  # a class that nobody learns cannot be scored
+    held[order] = np.arange(n_rows) - np.repeat(first, sizes) < np.repeat(counts, sizes)
     return _both_sides(held, hashed)
 
 

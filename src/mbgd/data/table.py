@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,14 @@ class Table:
     def n_rows(self) -> int:
         return int(self.arrow.num_rows)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(self.arrow.column_names)
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """Its names, to look one up among thousands."""
+        return frozenset(self.names)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -83,11 +89,11 @@ class Table:
         numbers = rows if self.taken is None else self.taken[rows]
         return replace(self, arrow=self.arrow.take(pa.array(rows)), taken=numbers)
 
-    def drop(self, names: Iterable[str]) -> Table:
-        """Without the named columns, each of which must be there."""
+    def only(self, names: Iterable[str]) -> Table:
+        """The named columns alone, each of which must be there."""
         for name in (names := list(names)):
             check_column(self, name)
-        return replace(self, arrow=self.arrow.drop_columns(names))
+        return replace(self, arrow=self.arrow.select(names))
 
 
 def open_table(
@@ -177,7 +183,7 @@ def column_names(data: Any, *, dialect: Dialect | None = None) -> tuple[str, ...
 
 def check_column(table: Table, name: str) -> None:
     """Raises DataError, with the nearest name, where the table has no such column."""
-    if name not in table.names:
+    if name not in table.known:
         raise _absent(table.name, name, table.names, is_csv=any(part.header_rows for part in table.parts))
 
 
@@ -223,8 +229,9 @@ def _of_frame(data: Any, *, columns: Sequence[str] | None) -> _Raw:
     if type(data).__module__.partition(".")[0] == "narwhals":
         data = data.to_native()
     arrow = frame_to_arrow(data)
+    known = {*arrow.column_names}
     for name in columns or ():
-        if name not in arrow.column_names:
+        if name not in known:
             raise _absent(FRAME, name, arrow.column_names)
     arrow = arrow.select(list(columns)) if columns is not None else arrow
     texts = frozenset(field.name for field in arrow.schema if is_text(field.type))
@@ -253,24 +260,25 @@ def _common_columns(
     check_keys(files)
     each = [columns_of(file) for file in files]
     first = each[0].names
+    in_first, wanted = {*first}, first if columns is None else list(columns)
     for file, found in zip(files, each, strict=True):
+        here = {*found.names}
         for name in columns or ():
-            if name not in found.names and name not in (first if file is not files[0] else ()):
+            if name not in here and name not in (in_first if file is not files[0] else ()):
                 raise _absent(str(file.path), name, found.names, is_csv=file.format == "csv")
-        wanted = first if columns is None else list(columns)
         for name in (*wanted, *(found.names if columns is None else ())):
-            if (name in found.names) != (name in first):
-                has, lacks = (files[0], file) if name in first else (file, files[0])
+            if (name in here) != (name in in_first):
+                has, lacks = (files[0], file) if name in in_first else (file, files[0])
                 raise DataError(
                     f"{lacks.path}: column {name!r} is missing, {has.path} has it; all files of one table need the same"
                 )
     for name in forced:
-        if name not in first:
+        if name not in in_first:
             raise _absent(str(files[0].path), name, first, is_csv=files[0].format == "csv")
-    names = first if columns is None else list(columns)
-    unused = {name: why for found in each for name, why in found.unused.items() if name in names}
+    among = {*wanted}
+    unused = {name: why for found in each for name, why in found.unused.items() if name in among}
     headed = tuple(replace(file, header=found.has_header) for file, found in zip(files, each, strict=True))
-    return headed, Columns(names, unused, tuple(dict.fromkeys(said for found in each for said in found.notices)))
+    return headed, Columns(wanted, unused, tuple(dict.fromkeys(said for found in each for said in found.notices)))
 
 
 def _part(file: TableFile, *, start: int, rows: int) -> Part:

@@ -95,13 +95,15 @@ def _of_rows(file: TableFile, reading: Reading) -> list[str]:
 
 
 def _types(reading: Reading, columns: Sequence[str]) -> dict[str, pa.DataType]:
-    return {name: kind for name, kind in reading.types.items() if name in columns}
+    there = {*columns}
+    return {name: kind for name, kind in reading.types.items() if name in there}
 
 
 def _with_folders(file: TableFile, rows: pa.Table | pa.RecordBatch, reading: Reading) -> dict[str, pa.Array]:
+    wanted = {*reading.columns}
     given = {
         name: column_of(file, name, kind=kind, rows=rows.num_rows)
         for name, kind in reading.folders.items()
-        if name in reading.columns
+        if name in wanted
     }
     return {name: given[name] if name in given else rows.column(name) for name in reading.columns}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from mbgd.data.encode.categories import CategoryColumn
 from mbgd.data.encode.dates import DateColumn, as_seconds
 from mbgd.data.encode.encoder import Encoder
-from mbgd.data.encode.numbers import as_floats
+from mbgd.data.encode.numbers import NumberColumn, as_floats
 from mbgd.data.encode.target import Target
 from mbgd.data.order import IntArray
 from mbgd.data.powers import Powers, scaled
@@ -59,8 +60,9 @@ def _first_layer(predictor: Predictor, table: Table, names: list[str]) -> tuple[
     both = (torch.from_numpy(part).to(device) for part in (encoded.numbers, encoded.codes))
     with evaluating(model), torch.no_grad():
         values = model.inputs(*both).cpu().numpy()
-    of_number = [names.index(part.name) for part in encoder.numbers for _ in part.outputs]
-    of_code = [names.index(name) for name in encoder.code_columns]
+    place = {name: number for number, name in enumerate(names)}
+    of_number = [place[part.name] for part in encoder.numbers for _ in part.outputs]
+    of_code = [place[name] for name in encoder.code_columns]
     numbers, codes = model.origins()
     return values, np.array([*(of_number[k] for k in numbers), *(of_code[k] for k in codes)], dtype=np.int64)
 
@@ -82,7 +84,7 @@ class Asked:
         assert isinstance(self.predictor.target, Target)
         return self.predictor.target
 
-    @property
+    @cached_property
     def columns(self) -> dict[str, str]:
         """The inputs of the models, each with its kind."""
         return self.predictor.columns
@@ -144,8 +146,7 @@ class Asked:
 
     def order(self, name: str, rows: IntArray) -> Array:
         """(N,) a number that rises with the values of a column of numbers or dates; NaN where they are missing."""
-        seen = self.table.take(rows)
-        part = next(part for encoder in self._encoders for part in encoder.numbers if part.name == name)
+        seen, part = self.table.only([name]).take(rows), self._numbers[name]
         if not isinstance(part, DateColumn):
             return as_floats(seen, name)
         seconds, missing = as_seconds(seen, name, zone=part.zone)
@@ -153,10 +154,16 @@ class Asked:
 
     def codes(self, name: str, rows: IntArray) -> IntArray:
         """(N,) codes of a column of categories, 0 where it is missing or a label without a code."""
-        return self._category(name).encode(self.table.take(rows))
+        return self._categories[name].encode(self.table.only([name]).take(rows))
 
-    def _category(self, name: str) -> CategoryColumn:
-        return next(part for encoder in self._encoders for part in encoder.categories if part.name == name)
+    @cached_property
+    def _numbers(self) -> dict[str, NumberColumn | DateColumn]:
+        """By its name, as the first model that has it learned it."""
+        return {part.name: part for encoder in reversed(self._encoders) for part in encoder.numbers}
+
+    @cached_property
+    def _categories(self) -> dict[str, CategoryColumn]:
+        return {part.name: part for encoder in reversed(self._encoders) for part in encoder.categories}
 
     @property
     def _encoders(self) -> list[Encoder]:
@@ -164,12 +171,12 @@ class Asked:
 
     def values(self, name: str, rows: IntArray) -> tuple[Value, ...]:
         """What stands in a column, one value a row: a number, or text; None where it is missing or a label without a code."""
-        seen = self.table.take(rows)
+        seen = self.table.only([name]).take(rows)
         if self.columns[name] == "number":
             return tuple(None if np.isnan(x) else float(x) for x in as_floats(seen, name))
         if self.columns[name] == "date":
             return tuple(None if value is None else str(value) for value in seen.column(name).to_pylist())
-        return self._category(name).texts(seen)
+        return self._categories[name].texts(seen)
 
     def check(self) -> None:
         """Raises DataError where there are too few rows to compare."""

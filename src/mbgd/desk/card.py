@@ -111,12 +111,11 @@ def _behind(run: Run, result: Mapping[str, Any]) -> Iterator[str]:
 
 def _inputs(predictor: Predicting) -> Iterator[str]:
     facts = () if predictor.encoder is None else predictor.encoder.facts  # of several models the first one's
-    kinds = {fact.name: fact.kind for fact in facts} | predictor.columns
-    used = (
-        [escaped(fact.name), escaped(fact.type), kinds[fact.name]] for fact in facts if fact.name in predictor.columns
-    )
+    inputs = predictor.columns
+    kinds = {fact.name: fact.kind for fact in facts} | inputs
+    used = ([escaped(fact.name), escaped(fact.type), kinds[fact.name]] for fact in facts if fact.name in inputs)
     yield from table(["column", "type", "read as"], used)
-    if unused := [name for name in kinds if name not in predictor.columns]:
+    if unused := [name for name in kinds if name not in inputs]:
         yield from ("", f"Left out: {listed(unused, most=MOST_NAMES)}.")
 
 

@@ -169,8 +169,9 @@ def _importance(
     unit_N = None if asked.target.classes else np.square(scaled(wanted - wanted.mean(), -power))
     donors_RN = circles(len(inputs), repeats=repeats, seed=seed)
     found = []
+    places = {name: place for place, name in enumerate(inputs.names)}
     for name in columns:
-        place = inputs.names.index(name)
+        place = places[name]
         rises_RN = rises(loss_of, inputs, column=place, donors_RN=donors_RN, losses_N=losses_N)
         r2 = None if unit_N is None else interval(rises_RN, donors_RN, unit_N=unit_N)
         rise = interval(rises_RN, donors_RN)

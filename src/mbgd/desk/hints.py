@@ -112,7 +112,7 @@ def _alone(
     rows: IntArray,
 ) -> list[str]:
     numbers = [name for name, kind in encoder.columns.items() if kind == "number"]
-    seen = table.drop(name for name in table.names if name not in numbers).take(rows)
+    seen = table.only(numbers).take(rows)
     shares = {name: _of_number(as_floats(seen, name), y, target) for name in numbers}
     for column, name in enumerate(part.name for part in encoder.categories):
         explained = entropy_explained if target.classes else variance_explained

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import chain
 from math import isfinite
@@ -132,7 +132,7 @@ class Encoder:
         Raises DataError for an absent column, and with the row for a value that cannot be what the column was.
         """
         for name in self.columns:
-            if name not in table.names:
+            if name not in table.known:
                 raise _absent(table, name)
         table = self._timed(table)
         numbers = np.empty((table.n_rows, len(self.number_names)), dtype=np.float32)
@@ -151,12 +151,14 @@ class Encoder:
     def _timed(self, table: Table) -> Table:
         """Columns of numbers that were times in training as such, in its unit: text, and times of another one."""
         kinds = {fact.name: fact.type for fact in self.facts}
-        for part in self.numbers:
-            if isinstance(part, NumberColumn) and kinds[part.name].startswith(TIMES):
-                column = as_times(table.column(part.name), kinds[part.name])
-                place = table.arrow.schema.get_field_index(part.name)
-                table = replace(table, arrow=table.arrow.set_column(place, part.name, column))
-        return table
+        timed = [
+            part.name for part in self.numbers if isinstance(part, NumberColumn) and kinds[part.name].startswith(TIMES)
+        ]
+        if not timed:
+            return table
+        columns = dict(zip(table.names, table.arrow.columns, strict=True))
+        columns |= {name: as_times(table.column(name), kinds[name]) for name in timed}
+        return replace(table, arrow=pa.table(columns))
 
     def describe(self) -> list[dict[str, Any]]:
         """name, type, kind, missing, distinct and why of each input column, in the table's order."""
@@ -198,15 +200,16 @@ def learn_encoder(
     """
     for name in (*drop, *numeric, *categorical):
         check_column(table, name)
-    if both := sorted(set(numeric) & set(categorical)):
+    left_out, as_numbers, as_labels = {*drop}, {*numeric}, {*categorical}
+    if both := sorted(as_numbers & as_labels):
         raise PlanError(f"numeric and categorical must name different columns, got {both[0]!r} in both; keep one")
     if not len(training_rows):
         raise DataError(f"{table.name}: the encoder needs at least one training row, got none; hold out fewer rows")
     parts: list[Part] = []
     facts: list[ColumnFacts] = []
-    for name in (name for name in table.names if name not in drop):
-        kind = _kind(table, name, numeric=numeric, categorical=categorical)
-        named = name in numeric or name in categorical
+    for name in (name for name in table.names if name not in left_out):
+        kind = _kind(table, name, numeric=as_numbers, categorical=as_labels)
+        named = name in as_numbers or name in as_labels
         part, fact = _learn(table, name, kind=kind, training_rows=training_rows, keep=named, times=times)
         parts += [part] if part is not None else []
         facts.append(fact)
@@ -255,7 +258,7 @@ def _missing(table: Table, name: str) -> int:
     return int(column.null_count) + int(pc.sum(pc.is_nan(column)).as_py() or 0)
 
 
-def _kind(table: Table, name: str, *, numeric: Sequence[str], categorical: Sequence[str]) -> str:
+def _kind(table: Table, name: str, *, numeric: Set[str], categorical: Set[str]) -> str:
     kind = table.column(name).type
     if pa.types.is_nested(kind) and not pa.types.is_dictionary(kind):
         raise DataError(

@@ -22,6 +22,7 @@ class Graph:
     def __init__(self, input_names: Sequence[str]) -> None:
         """`input_names`: all that will be given to `input`, so that no other value takes one of them."""
         self._names = set(input_names)
+        self._numbered: dict[str, int] = {}  # the number that a name is to be tried with next
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
         self._inputs: dict[str, onnx.ValueInfoProto] = {}
@@ -85,8 +86,12 @@ class Graph:
         return model
 
     def _free(self, name: str) -> str:
-        own, k = name, 0
+        own, k = (
+            name,
+            self._numbered.get(name, 0),
+        )  # lower numbers are taken: thousands of columns ask for the same name
         while own in self._names or own.endswith(":"):
             own, k = f"{name}{'' if name.endswith(':') else '_'}{k}", k + 1
         self._names.add(own)
+        self._numbered[name] = k
         return own
