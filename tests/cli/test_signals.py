@@ -16,6 +16,7 @@ from mbgd.cli import run
 from mbgd.record.checkpoint import newest
 
 INTERRUPTED = Path(__file__).parent / "interrupted.py"
+WATCHED = Path(__file__).parent / "imports_watched.py"
 HOW = ("--epochs", "12", "--dropout", "0.2", "--quiet")  # 9 steps an epoch, a look at each epoch's end
 
 
@@ -137,6 +138,27 @@ def test_a_second_run_in_a_folder_in_use_is_refused_and_a_signal_from_outside_is
     lines = [line for line in said.err.splitlines() if not line.startswith("epoch ")]
     assert lines == ["mbgd: stopped: saved in r; 'mbgd resume r' goes on with it"]
     assert newest(Path("r")) is not None
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        ("--checkpoint-every", "3"),
+        pytest.param(
+            ("--engine", "autograd", "--checkpoint-every", "3", "--log", "tensorboard"), marks=pytest.mark.slow
+        ),
+        pytest.param(("--folds", "2", "--threads", "2", "--checkpoint-every", "3"), marks=pytest.mark.slow),
+    ],
+    ids=lambda how: how[0],
+)
+def test_no_thread_beside_the_training_imports_anything(tables: Path, tmp_path: Path, how: tuple[str, ...]) -> None:
+    """It would wait for the lock of a module that the main thread is importing, and the save with it."""
+    given = [sys.executable, str(WATCHED), "train", str(tables / "t.csv"), *NUMBER, "--epochs", "2", *how, "--quiet"]
+    done = subprocess.run(
+        [*given, "--out", "r"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert newest(tmp_path / "r") is not None or (tmp_path / "r" / "models").exists()
 
 
 def test_a_closed_pipe_is_no_failure(tables: Path, runs: Path) -> None:

@@ -36,10 +36,11 @@ def test_a_checkpoint_is_due_every_so_many_steps_or_seconds(tmp_path: Path) -> N
     assert [step for step in range(1, 16) if by_steps.is_due(at(step), seconds=1e9)] == [5, 10, 15]
     by_seconds = Recorder(tmp_path, checkpoint_every="2.5s", saved_at=10.0)
     assert [seconds for seconds in (10.0, 12.4, 12.5, 99.0) if by_seconds.is_due(at(5), seconds)] == [12.5, 99.0]
-    otherwise = Recorder(tmp_path, checkpoint_every=None)  # the first one sooner
-    assert [seconds for seconds in (4.9, 5.0) if otherwise.is_due(at(5), seconds)] == [5.0]
-    gone_on_with = Recorder(tmp_path, checkpoint_every=None, saved_step=5)
-    assert [seconds for seconds in (59.9, 60.0) if gone_on_with.is_due(at(6), seconds)] == [60.0]
+    resumed = Recorder(tmp_path, checkpoint_every=None, saved_at=10.0, saved_step=5)
+    assert [seconds for seconds in (69.9, 70.0) if resumed.is_due(at(5), seconds)] == [70.0]
+    for saved_step in (None, 0):  # no step has been saved yet, or a module's start alone
+        begun = Recorder(tmp_path, checkpoint_every=None, saved_step=saved_step)
+        assert [seconds for seconds in (4.9, 5.0) if begun.is_due(at(5), seconds)] == [5.0]
     assert not Recorder(None, checkpoint_every=1).is_due(at(5), seconds=1e9)
 
 

@@ -57,6 +57,19 @@ def test_a_step_is_announced_only_when_its_checkpoint_is_whole_and_stays_so(tmp_
     assert outcome(tmp_path / "run") == outcome(whole)
 
 
+def test_a_first_save_soon_after_the_start_changes_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the first look, as if it had taken five seconds; the next is due a minute later, so there is none."""
+    for name, seconds in (("never", 1e9), ("soon", 0.0)):
+        monkeypatch.setattr(recording, "SECONDS_TO_FIRST_SAVE", seconds)
+        fit(tmp_path / name, checkpoint_every=None)
+        saved_aside()
+    assert whole_steps(tmp_path / "never") == [0]
+    start, first = whole_steps(tmp_path / "soon")
+    assert (start, 0 < first < 69) == (0, True)
+    never, soon = (outcome(tmp_path / name, checkpoint=False) for name in ("never", "soon"))
+    assert never == soon
+
+
 def test_a_full_disk_ends_no_training_and_is_said_at_each_interval(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
 ) -> None:

@@ -14,10 +14,17 @@ from typing import Any
 from mbgd import signals, threads
 from mbgd.cli.stopped import Stopped
 from mbgd.cli.streams import REFUSED, hear_no_more, open_streams
+from mbgd.cli.surroundings import address_space, believe_width, check_working_folder
 from mbgd.desk.stderr import say
 from mbgd.errors import MBGDError, StorageError, did_you_mean, speaking_as_the_command
 
 INTERRUPTED = 130
+_MEMORY_RAN_OUT = (  # what libraries say instead of raising MemoryError: torch, the loader, Arrow, Python's threads
+    "allocate memory",
+    "failed to map segment",
+    "Failed to launch worker thread",
+    "can't start new thread",
+)
 _NOTHING_LEFT = b"mbgd: error: memory ran out; take fewer rows or columns, a smaller model, or a machine with more\n"
 
 
@@ -40,7 +47,9 @@ def call(arguments: list[str] | None) -> None:
 def run(arguments: list[str]) -> int:
     """The exit code of one call."""
     open_streams()
+    believe_width()
     try:
+        check_working_folder(arguments)
         from mbgd.cli.app import app
 
         with speaking_as_the_command():
@@ -61,11 +70,11 @@ def run(arguments: list[str]) -> int:
         raise
     except MemoryError as error:
         return _no_memory(str(error))
-    except OSError as error:
-        return _refused(error) if error.errno in REFUSED else _our_fault()
     except Exception as error:
-        if isinstance(error, RuntimeError) and "allocate memory" in str(error):  # how torch says it
-            return _no_memory("")
+        if any(words in str(error) for words in _MEMORY_RAN_OUT):
+            return _no_memory("" if isinstance(error, RuntimeError) else str(error))
+        if isinstance(error, OSError) and error.errno in REFUSED:
+            return _refused(error)
         if hasattr(error, "format_message"):
             return _say(_usage(error.format_message(), getattr(error, "ctx", None)), 2)
         return _our_fault()
@@ -87,10 +96,11 @@ def _refused(error: OSError) -> int:
 
 
 def _no_memory(said: str) -> int:
-    return _say(
-        f"memory ran out{f' ({said})' if said else ''}; take fewer rows or columns, a smaller model, or a machine with more",
-        StorageError.exit_code,
-    )
+    limit = address_space()
+    remedy = "take fewer rows or columns, a smaller model, or a machine with more"
+    if limit is not None:
+        remedy = f"this process may have {limit / 2**30:.1f} GiB of address space: raise 'ulimit -v', or {remedy}"
+    return _say(f"memory ran out{f' ({said})' if said else ''}; {remedy}", StorageError.exit_code)
 
 
 def _stopped(what: str = "interrupted; nothing was written") -> int:
