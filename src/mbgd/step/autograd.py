@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mbgd.data.chance import torch_aside
 from mbgd.data.chunk import Chunk
+from mbgd.model.table import check_codes
 from mbgd.seeds import step_seed
 from mbgd.step.evaluation import evaluating
 from mbgd.step.fading import fade, faded
@@ -117,6 +118,7 @@ class AutogradEngine:
             return self._run(chunk, batches, rate_factors=rate_factors, steps_done=steps_done)
 
     def _run(self, chunk: Chunk, batches: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Tensor:
+        check_codes(self.updater.model, chunk.data.x)
         losses = []
         for j, batch in zip(batches, islice(chunk.batches(), batches.start, batches.stop), strict=True):
             if self.may_draw:
@@ -129,6 +131,7 @@ class AutogradEngine:
     def gradient(self, chunk: Chunk, batch: int) -> Tensor:
         updater = self.updater
         rows = next(islice(chunk.batches(), batch, None))
+        check_codes(updater.model, rows.data.x)
         with evaluating(updater.model):
             found = gradient_of(self.forward, rows, self.rule, updater.trained())
         return updater.flat(found)
