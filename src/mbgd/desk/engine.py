@@ -87,6 +87,7 @@ def make_engine(
         raise PlanError(f"engine must have a form for what it trains, got 'fused', but {found}; engine='auto' chooses")
     found += MADE_DENSE + "autograd takes no others" if isinstance(source, SparseSource) else ""
     forward = torch.compile(forward) if plan.compile else forward
+    on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
     autograd = AutogradEngine(
         updater,
         forward,
@@ -94,7 +95,7 @@ def make_engine(
         plan.seed,
         fades_over=fades_over,
         decay_fades_over=decay_fades_over,
-        may_draw=may_draw(model, loss, updater.optimizer),
+        may_draw=may_draw(model, loss, updater.optimizer, plain_dropout_aside=on_cpu and not plan.compile),
     )
     return autograd, found, threads, work
 
