@@ -247,9 +247,13 @@ class Planted:
     def __reduce__(self):
         return Path.touch, (Path(sys.argv[2]),)
 
+def twice(x):
+    return x + x
+
 if sys.argv[1] == "plant":
     cache.write_entry = lambda path, content: write_entry(path, pickle.dumps(Planted()))
-print(cache.kept_njit(lambda x: x + x)(1.5))
+    cache.kept_njit(twice)(1.5)
+print(cache.kept_njit(twice)(1.5))
 """
     theirs, ran = tmp_path / "theirs", tmp_path / "ran"
     theirs.mkdir()
@@ -261,10 +265,7 @@ print(cache.kept_njit(lambda x: x + x)(1.5))
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
 
     run("plant")
-    assert run("train").stdout == "3.0\n"
-    assert ran.exists()  # as its own user it would run: it is his
-    shutil.rmtree(theirs / ".cache")
-    run("plant")
+    assert ran.exists()  # it runs what its own user has planted: the folder is his
     ran.unlink()
     for path in (theirs, *theirs.rglob("*")):
         os.chown(path, OTHER, OTHER)

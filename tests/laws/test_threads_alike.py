@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,9 @@ def layers(*between: nn.Module) -> nn.Module:
 MODULES = {"drop": layers(nn.Dropout(0.3)), "noise": layers(Noisy()), "none": layers(), "mlp": mbgd.mlp(6, dropout=0.2)}
 
 
+DROPS = layers(nn.Dropout(0.3))
+
+
 def fit(kind: str, seed: int) -> Tensor:
     words: dict[str, Any] = {"loss": "log_loss", "epochs": 4, "learning_rate": 0.1, "random_state": seed}
     if kind == "dataset":
@@ -81,6 +85,26 @@ def test_fits_in_threads_are_those_that_run_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]  # type: ignore[index,union-attr]
     assert random.getstate() == before[2]
+
+
+def test_a_thread_that_draws_beside_changes_nothing_where_dropout_is_torchs_own() -> None:
+    """As one that makes the layers of the next model does."""
+
+    def trained() -> Tensor:
+        model = copy.deepcopy(DROPS)
+        words: dict[str, Any] = {"loss": "squared_error", "epochs": 8, "batch_size": 10, "learning_rate": 0.01}
+        mbgd.fit(model, (torch.from_numpy(X), torch.from_numpy(Y)), engine="autograd", threads=1, **words)
+        return flat(model)
+
+    alone, over = trained(), Event()
+    beside = Thread(target=lambda: [nn.Linear(50, 50) for _ in iter(over.is_set, True)])
+    beside.start()
+    try:
+        found = [trained() for _ in range(3)]
+    finally:
+        over.set()
+        beside.join()
+    assert all(torch.equal(alone, weights) for weights in found)
 
 
 class Shaken(torch.optim.SGD):
@@ -125,6 +149,24 @@ def test_what_may_draw_is_known(name: str) -> None:
             optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
             loss = make_loss("squared_error", output_shape=())
             assert may_draw(model, loss, optimizer) is expected
+
+
+def test_plain_dropout_that_is_lent_a_generator_draws_from_no_global_one() -> None:
+    hooked_one = nn.Dropout(0.1)
+    hooked_one.register_forward_hook(lambda module, x, output: output + torch.rand(1))
+    models = {
+        "dropout": False,
+        "mlp": False,
+        "dropout of a channel": True,
+        "own": True,
+        "recurrent": True,
+        "encoder": True,
+    }
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
+    loss = make_loss("squared_error", output_shape=())
+    for name, expected in models.items():
+        assert may_draw(DRAW[name](), loss, optimizer, plain_dropout_aside=True) is expected, name
+    assert may_draw(hooked_one, loss, optimizer, plain_dropout_aside=True)
 
 
 def test_a_loss_or_optimizer_of_ones_own_may_draw() -> None:

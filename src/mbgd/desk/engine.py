@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from mbgd.data.source import Source, first_row
 from mbgd.data.sparse import SparseSource
-from mbgd.desk.machine import choose_team, choose_threads, work_of_a_step
+from mbgd.desk.machine import check_compiler, choose_team, choose_threads, work_of_a_step
 from mbgd.desk.plan import Plan
 from mbgd.errors import PlanError
 from mbgd.loading import uncollected
@@ -45,6 +46,7 @@ def make_engine(
 ) -> tuple[Engine, str, int, float]:
     """(engine, why, threads, operations a step): fused wherever it can be, unless the plan says autograd. Raises PlanError
     where it must and cannot."""
+    check_compiler(os.environ)
     fades_over = total_steps if plan.dropout_fades and not plan.compile else None
     decay_fades_over = _decay_fades_over(plan, updater.optimizer, total_steps)
     work = work_of_a_step(model, batch_size, untouched=untouched(tables_of(model, updater.optimizer)))
@@ -86,6 +88,7 @@ def make_engine(
         raise PlanError(f"engine must have a form for what it trains, got 'fused', but {found}; engine='auto' chooses")
     found += MADE_DENSE + "autograd takes no others" if isinstance(source, SparseSource) else ""
     forward = compiled_by_torch(forward) if plan.compile else forward
+    on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
     autograd = AutogradEngine(
         updater,
         forward,
@@ -93,7 +96,7 @@ def make_engine(
         plan.seed,
         fades_over=fades_over,
         decay_fades_over=decay_fades_over,
-        may_draw=may_draw(model, loss, updater.optimizer),
+        may_draw=may_draw(model, loss, updater.optimizer, plain_dropout_aside=on_cpu and not plan.compile),
     )
     return autograd, found, threads, work
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -98,6 +99,18 @@ def fits(n_bytes: int, device: torch.device) -> bool:
         return True
     free, _ = torch.cuda.mem_get_info(device)
     return n_bytes < free // 2
+
+
+def check_compiler(environment: Mapping[str, str]) -> None:
+    """Raises PlanError for a variable by which Numba cannot be imported, or LLVM ends the process."""
+    threads, features = environment.get("NUMBA_NUM_THREADS", ""), environment.get("NUMBA_CPU_FEATURES", "")
+    if re.fullmatch(r"\s*(0+|-\d+)\s*", threads):
+        raise PlanError(f"NUMBA_NUM_THREADS must be at least 1, got {threads}; unset it")
+    for feature in features.split(",") if features else ():
+        if not feature.startswith(("+", "-")):
+            raise PlanError(
+                f"NUMBA_CPU_FEATURES must be LLVM's features, each behind + or -, got {feature!r}; unset it"
+            )
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from mbgd.measure.metrics import Scorer, scorer
 from mbgd.measure.own_metric import OwnMetric
 from mbgd.measure.own_scores import OwnScorer
 from mbgd.measure.threshold import Threshold
+from mbgd.model.table import check_codes
 from mbgd.step.evaluation import evaluating
 from mbgd.step.fused.program import multiplies_first
 from mbgd.step.gradient import Forward
@@ -191,6 +192,7 @@ def _outputs(
     for start in range(0, n_rows, batch_rows):
         wanted = slice(start, min(start + batch_rows, n_rows))
         data = source.read(wanted if rows is None else rows[wanted])
+        check_codes(model, data.x)
         # no_grad: what a module caches under inference_mode could not be trained on later
         with evaluating(model), torch.no_grad():
             here = data.map(lambda leaf: leaf.to(device, non_blocking=True))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mbgd.errors import PlanError
+from mbgd.errors import DataError, PlanError
 from mbgd.model.body import at_least_one, body, start
 
 ROW_BY_ROW = 10_001  # codes: of an embedding of more an update moves only the rows that have a gradient
@@ -157,6 +157,34 @@ class TableModel(nn.Module):
     bent: Tensor
     left: Tensor
     per_bin: Tensor
+
+
+def check_codes(model: nn.Module, x: Any) -> None:
+    """Raises DataError for codes that a `TableModel` has no column or place for; `x` is what its forward takes, as a tuple or by
+    name, and would take some of them for others. Another model's inputs are its own affair."""
+    if not isinstance(model, TableModel) or len(x) < 2:
+        return
+    codes_BC: Tensor = x["codes_BC" if isinstance(x, dict) else 1]
+    n_columns = len(model.cardinalities)
+    if codes_BC.ndim != 2 or codes_BC.shape[1] != n_columns or codes_BC.is_floating_point():
+        columns = codes_BC.shape[1] if codes_BC.ndim == 2 else "no"
+        raise DataError(
+            f"codes must be whole numbers in {n_columns} columns, one for each of the model's cardinalities, got "
+            f"{str(codes_BC.dtype).removeprefix('torch.')} in {columns} columns; give the columns of training"
+        )
+    limits_C = torch.tensor(model.cardinalities, dtype=torch.int64, device=codes_BC.device)
+    outside_BC = (codes_BC < 0) | (codes_BC >= limits_C)
+    if bool(outside_BC.any()):
+        row, column = outside_BC.nonzero()[0].tolist()
+        raise no_place(int(codes_BC[row, column]), column, model.cardinalities[column])
+
+
+def no_place(code: int, column: int, cardinality: int) -> DataError:
+    """What to say of a code that a model has no place for."""
+    return DataError(
+        f"codes must lie within 0 to {cardinality - 1} in column {column}, got {code}; give the model a larger cardinality, "
+        "or 0 for what it does not know"
+    )
 
 
 def moves_by_rows(table: Tensor) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Protocol
 
@@ -14,7 +16,9 @@ from torch import Tensor
 
 from mbgd.data.chance import torch_aside
 from mbgd.data.chunk import Chunk
+from mbgd.model.table import check_codes
 from mbgd.seeds import step_seed
+from mbgd.step.dropout import drawing_from, plain_dropouts
 from mbgd.step.evaluation import evaluating
 from mbgd.step.fading import fade, faded
 from mbgd.step.gradient import Forward, GradientRule, accumulate, gradient_of
@@ -105,22 +109,37 @@ class AutogradEngine:
     reads_sparse: bool = False
     fades_over: int | None = None  # steps over which dropout fades
     decay_fades_over: int | None = None  # and weight decay
-    may_draw: bool = True  # each step seeds torch's global generator then, and one training at a time has it
+    may_draw: bool = True
+    """Whether something besides torch's own `Dropout` may: then each step seeds torch's global generator, and one training at
+    a time has it. Else dropout draws from one of this training's own, on the CPU."""
 
     def bound(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def run(self, chunk: Chunk, batches: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Tensor:
-        if not self.may_draw:
-            return self._run(chunk, batches, rate_factors=rate_factors, steps_done=steps_done)
-        with torch_aside():
-            return self._run(chunk, batches, rate_factors=rate_factors, steps_done=steps_done)
+        check_codes(self.updater.model, chunk.data.x)
+        run = partial(self._run, chunk, batches, rate_factors=rate_factors, steps_done=steps_done)
+        if self.may_draw:
+            device = chunk.data.leaves()[0].device
+            with torch_aside():
+                return run(reseed=lambda step: reseed(self.seed, step, device))
+        layers, own = plain_dropouts(self.updater.model), torch.Generator()
+        with drawing_from(own, layers):
+            return run(reseed=(lambda step: own.manual_seed(step_seed(self.seed, step))) if layers else None)
 
-    def _run(self, chunk: Chunk, batches: range, *, rate_factors: NDArray[np.float64], steps_done: int) -> Tensor:
+    def _run(
+        self,
+        chunk: Chunk,
+        batches: range,
+        *,
+        rate_factors: NDArray[np.float64],
+        steps_done: int,
+        reseed: Callable[[int], object] | None,
+    ) -> Tensor:
         losses = []
         for j, batch in zip(batches, islice(chunk.batches(), batches.start, batches.stop), strict=True):
-            if self.may_draw:
-                reseed(self.seed, steps_done + j, batch.data.leaves()[0].device)
+            if reseed is not None:
+                reseed(steps_done + j)
             with faded(self.updater.model, fade(steps_done + j, self.fades_over)):
                 losses.append(accumulate(self.forward, batch, self.rule))
             self.updater.apply(float(rate_factors[j]), fade(steps_done + j, self.decay_fades_over))
@@ -129,6 +148,7 @@ class AutogradEngine:
     def gradient(self, chunk: Chunk, batch: int) -> Tensor:
         updater = self.updater
         rows = next(islice(chunk.batches(), batch, None))
+        check_codes(updater.model, rows.data.x)
         with evaluating(updater.model):
             found = gradient_of(self.forward, rows, self.rule, updater.trained())
         return updater.flat(found)

@@ -16,6 +16,7 @@ from mbgd.compiled.kernel import kernel
 from mbgd.data.chunk import Chunk
 from mbgd.data.source import inputs_of
 from mbgd.errors import DataError, PlanError
+from mbgd.model.table import no_place
 from mbgd.step.fused.arena import limits_of
 from mbgd.step.fused.layout import Data, Ints
 from mbgd.step.fused.program import Program
@@ -53,7 +54,7 @@ class BoundsCheck:
         """Raises DataError for inputs of another width or type than those that the program was made for, and for codes that
         it has no place for; `data` is what kernels read of them."""
         self._check_shapes(x)
-        self.check_codes(data)
+        self._check_codes(data)
 
     def _check_shapes(self, x: list[Tensor]) -> None:
         program, n = self._program, len(x[0])
@@ -61,7 +62,7 @@ class BoundsCheck:
         if program.n_codes:
             if len(x) < 2:
                 raise DataError(f"X must be numbers and codes, got {len(x)} input; {_REMEDY}")
-            _check("codes", x[1], n, program.n_codes, torch.int64)
+            _check("codes", x[1], n, program.n_codes, torch.int64, like="the model has cardinalities")
 
     def check_chunk(self, chunk: Chunk, data: Data) -> None:
         """The same of its rows, of their targets and weights; and for fewer rows than were asked for."""
@@ -80,19 +81,16 @@ class BoundsCheck:
         if len(data.labels) and not _are_within(data.picked, len(data.labels), data.labels, self._of_label):
             raise self._outside_of_classes(data)
         if len(data.picked) == 0:
-            self.check_codes(data)
+            self._check_codes(data)
 
-    def check_codes(self, data: Data) -> None:
+    def _check_codes(self, data: Data) -> None:
         """Raises DataError for a code that the model has no place for, in any row."""
         width = len(self._limits)
         if width and not _are_within(_NO_PLACES, len(data.codes) // width, data.codes, self._limits):
             row, column = np.argwhere(
                 (data.codes.reshape(-1, width) < 0) | (data.codes.reshape(-1, width) >= self._limits)
             )[0]
-            raise DataError(
-                f"codes must lie within 0 to {self._limits[column] - 1} in column {column}, got "
-                f"{data.codes[row * width + column]}; give the model a larger cardinality, or 0 for what it does not know"
-            )
+            raise no_place(int(data.codes[row * width + column]), int(column), int(self._limits[column]))
 
     def _outside_of_classes(self, data: Data) -> DataError:
         labels = data.labels[data.picked] if len(data.picked) else data.labels
@@ -103,13 +101,13 @@ class BoundsCheck:
         )
 
 
-def _check(name: str, leaf: Tensor, n: int, width: int, dtype: torch.dtype | None = None) -> None:
+def _check(
+    name: str, leaf: Tensor, n: int, width: int, dtype: torch.dtype | None = None, *, like: str = "its first row has"
+) -> None:
     """A tensor of n rows, each of so many numbers, on the CPU."""
     if leaf.ndim == 0 or len(leaf) != n or leaf.numel() != n * width:
         shape = tuple(leaf.shape)
-        raise DataError(
-            f"{name} must have {n} rows of {width} numbers, as its first row has, got shape {shape}; {_REMEDY}"
-        )
+        raise DataError(f"{name} must have {n} rows of {width} numbers, as {like}, got shape {shape}; {_REMEDY}")
     if dtype not in (None, leaf.dtype) or leaf.device.type != "cpu":
         wanted, given = (str(kind).removeprefix("torch.") for kind in (dtype, leaf.dtype))
         raise DataError(f"{name} must hold {wanted} numbers, as its first row does, got {given}; {_REMEDY}")

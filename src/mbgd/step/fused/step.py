@@ -171,7 +171,7 @@ class FusedEngine:
         else:
             if self._lying is None or self._lying[0] is not chunk.data:
                 self._lying = chunk.data, self._flat_data(chunk.data)
-                self._bounds.check_codes(self._lying[1])
+                self._bounds.check_inputs(inputs_of(chunk.data.x), self._lying[1])
             data = self._lying[1]._replace(picked=chunk.places)
         self._bounds.check_chunk(chunk, data)
         return data
