@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mbgd.data.encode.encoder import Encoder, learn_encoder
-from mbgd.data.table import Table, open_table, read_batches
 from mbgd.data.encode.saved import check_encoder
+from mbgd.data.table import Table, open_table, read_batches
 from mbgd.errors import DataError, PlanError, SavedFileError
 
 N = 24

@@ -84,7 +84,9 @@ def test_tensors_left_over_missing_or_of_other_types_are_refused() -> None:
     described, shapes, types = facts(MLP(3, hidden_layer_sizes=(2,)))
     with pytest.raises(ValueError, match="tensor 'w' must be absent by its architecture"):
         check_tensors(described, {**shapes, "w": (1,)}, types)
-    with pytest.raises(ValueError, match=r"tensor 'body.2.bias' must be of shape \(1,\) by its architecture, it is absent"):
+    with pytest.raises(
+        ValueError, match=r"tensor 'body.2.bias' must be of shape \(1,\) by its architecture, it is absent"
+    ):
         check_tensors(described, {name: shape for name, shape in shapes.items() if name != "body.2.bias"}, types)
     with pytest.raises(ValueError, match="must have one floating type, they have F32, F64"):
         check_tensors(described, shapes, {**types, "body.0.bias": "F64"})

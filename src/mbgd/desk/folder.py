@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from mbgd.desk.parts import Parts
+from mbgd.desk.machine import MOST_THREADS
+from mbgd.desk.parts import EACH_EPOCH, Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.recorder import HISTORY, Recorder
 from mbgd.desk.standing import Standing, check_standing, from_checkpoint
@@ -22,6 +23,21 @@ from mbgd.record.checkpoint import Checkpoint, newest
 from mbgd.record.history import History, cut_back, rewind
 from mbgd.record.loggers import make_logger
 from mbgd.store import TEMPORARY, FolderLock, new_folder, read_sealed, remove_folder, sweep, write_sealed
+from mbgd.store.schema import (
+    FILE_NAME,
+    Absent,
+    Demand,
+    Entries,
+    Flag,
+    Items,
+    Maybe,
+    Named,
+    OneOf,
+    Text,
+    Tree,
+    Whole,
+    Word,
+)
 
 FORMAT = 1
 PLAN, MANIFEST, RESULT = "plan.json", "manifest.json", "result.json"
@@ -108,14 +124,26 @@ def write_plan(path: Path, *, command: str, plan: Plan, resolved: Mapping[str, A
     )
 
 
-_PLAN_HOLDS: dict[str, Any] = {
-    "format": int,
-    "command": str,
-    "plan": dict,
-    "resolved": dict,
-    "versions": dict,
-    "data": str | list | None,
+_LEVELS = 12  # of lists and objects within each other
+_OF_DATA = Entries({"rows": Absent(Whole()), "validation": Absent(Maybe(Entries({"rows": Absent(Whole())})))})
+_RESOLVED: dict[str, Demand] = {
+    EACH_EPOCH: Absent(Flag()),
+    "data": Absent(Maybe(_OF_DATA)),
+    "threads": Absent(Whole(1, MOST_THREADS)),
+    "engine": Absent(Word(("autograd", "fused"))),
+    "device": Absent(Text()),
 }
+_NEEDED_BY_FIT = ("threads", "engine", "device")
+_SCHEMA = Entries(
+    {
+        "format": Whole(1),
+        "command": Word(("fit", "fit_table")),
+        "data": Maybe(OneOf("a path or several", (FILE_NAME, Items(FILE_NAME)))),
+        "plan": Entries({}),
+        "resolved": Entries(_RESOLVED),
+        "versions": Named(Text()),
+    }
+)
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -131,18 +159,21 @@ def read_plan(path: Path) -> dict[str, Any]:
                 f"'mbgd train' with --out {path} begins it"
             )
         raise SavedFileError(f"run must hold {PLAN}, got {path} without it; it is no run, or training never began")
-    saved = read_sealed(
+    saved: dict[str, Any] = read_sealed(
         path / PLAN,
         remedy=f"restore it from a copy, or begin a new run by what it says now: 'mbgd train --plan {path / PLAN}'",
     )
-    if not isinstance(saved, dict) or any(
-        name not in saved or not isinstance(saved[name], kind) for name, kind in _PLAN_HOLDS.items()
-    ):
-        raise SavedFileError(f"{path / PLAN} must be the plan of a run, got something else; restore it from a copy")
-    if saved["format"] > FORMAT:
+    if isinstance(saved, dict) and Whole(FORMAT + 1).accepts(saved.get("format")):
         raise SavedFileError(
             f"{path / PLAN} has format {saved['format']}, this version reads up to {FORMAT}; upgrade mbgd"
         )
+    found = _SCHEMA.fault(saved, "") or Tree(_LEVELS).fault(saved, "it")
+    lacks = [
+        name for name in _NEEDED_BY_FIT if not found and saved["command"] == "fit" and name not in saved["resolved"]
+    ]
+    found = f"resolved.{lacks[0]} must be there, it is missing" if lacks else found
+    if found:
+        raise SavedFileError(f"{path / PLAN} must be the plan of a run: {found}; restore it from a copy")
     return saved
 
 

@@ -64,6 +64,8 @@ _OF_ONE = Entries(
 _OF_SEVERAL = Entries({**_COMMON, "encoders": Items(Entries({}), least=1), "models": Items(_OF_ONE, least=1)})
 _KIND = Entries({"kind": Word(("module", *OF_TABLES))})
 _SHAPE = Tree(8)
+_DEEP = ("encoder", "encoders", "models")  # of many entries, each with a schema of its own
+_FOR_PEOPLE = Tree(12)
 
 
 def finished_model(place: Path) -> Path:
@@ -84,6 +86,8 @@ def read_description(place: Path) -> Described:
     said = describe(finished_model(place))
     try:
         _check(said.facts, said.architecture)
+    except SavedFileError as error:
+        raise SavedFileError(f"{said.path}: {error}") from None
     except ValueError as error:
         raise damaged(said.path, str(error)) from None
     return said
@@ -91,7 +95,8 @@ def read_description(place: Path) -> Described:
 
 def _check(facts: Mapping[str, Any], architecture: Mapping[str, Any] | None) -> None:
     """Raises ValueError, naming the entry."""
-    if found := _KIND.fault(facts, "facts"):
+    more = {name: one for name, one in facts.items() if name not in _DEEP}
+    if found := _KIND.fault(facts, "facts") or _FOR_PEOPLE.fault(more, "facts"):
         raise ValueError(found)
     if facts["kind"] == "ensemble":
         _check_several(facts, architecture)

@@ -74,15 +74,16 @@ class Real:
 
 @dataclass(frozen=True)
 class Text:
-    """A text that UTF-8 can hold; `like` is what all of it must match, described by `what`."""
+    """A text that UTF-8 can hold, but for the name of a file; `like` is what all of it must match, described by `what`."""
 
     like: str = ""
     what: str = "text"
+    of_file: bool = False
 
     def accepts(self, value: Any) -> bool:
         if type(value) is not str:
             return False
-        if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+        if not self.of_file and not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
             return False
         return not self.like or re.fullmatch(self.like, value) is not None
 
@@ -234,6 +235,7 @@ class Tree:
 
 
 ANY_NUMBER = Real(bounded=False)
+FILE_NAME = Text(of_file=True)
 
 
 def _said(at: str, demand: str, value: Any) -> str:
