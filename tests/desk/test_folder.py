@@ -31,7 +31,8 @@ def at(step: int) -> Progress:
 
 def planned(path: Path, command: str = "fit_table") -> Path:
     path.mkdir(exist_ok=True)
-    write_plan(path, command=command, plan=make_plan({}), resolved={})
+    resolved = {"threads": 1, "engine": "fused", "device": "cpu"} if command == "fit" else {}
+    write_plan(path, command=command, plan=make_plan({}), resolved=resolved)
     return path
 
 

@@ -182,7 +182,7 @@ def _counted() -> Iterator[None]:
 
 
 def same_text(one: Any, other: Any) -> bool:
-    return isinstance(one, str) and one == other
+    return isinstance(one, str) and isinstance(other, str) and one == other
 
 
 def spread(values: Any) -> float:
