@@ -41,7 +41,7 @@ SLACK = 64 << 20  # bytes that a file may take beside its own
 CODES = {0, 2, 3, 4, 5, 6}
 SMALL: dict[str, Any] = {"hidden_layer_sizes": (4,), "epochs": 1, "batch_size": 64, "seed": 3}
 # changes in the quick tier, the slower and the soak
-MODELS, RUNS = (5, 35, 1400), (1, 14, 321)  # of 9 models and 21 doors of runs: 66, 609 and 19,341
+MODELS, RUNS = (20, 35, 1850), (5, 14, 150)  # in all 60, 609 and 19,800
 Door = Callable[[Path], list[str]]
 
 
@@ -203,13 +203,17 @@ def _timed() -> Iterator[None]:
         signal.signal(name, handler)
 
 
-def tiers(numbers: tuple[int, int, int]) -> list[Any]:
+def tiers(names: dict[str, Any], quickly: tuple[str, ...], numbers: tuple[int, int, int]) -> list[Any]:
+    """(name, seeds): in the quick tier of a few alone, since each has to be trained."""
     quick, slow, soak = numbers
-    return [
-        pytest.param(range(quick), id="quick"),
-        pytest.param(range(quick, quick + slow), marks=pytest.mark.slow, id="slow"),
-        pytest.param(range(quick + slow, quick + slow + soak), marks=pytest.mark.soak, id="soak"),
-    ]
+    found = [pytest.param(name, range(quick), id=f"{name}-quick") for name in quickly]
+    for name in names:
+        behind = range(quick, quick + slow), range(quick + slow, quick + slow + soak)
+        found += [
+            pytest.param(name, behind[0], marks=pytest.mark.slow, id=f"{name}-slow"),
+            pytest.param(name, behind[1], marks=pytest.mark.soak, id=f"{name}-soak"),
+        ]
+    return found
 
 
 def each(seeds: range) -> Any:
@@ -219,8 +223,7 @@ def each(seeds: range) -> Any:
 
 @pytest.mark.filterwarnings("ignore::mbgd.errors.DataWarning")
 @pytest.mark.usefixtures("_timed")
-@pytest.mark.parametrize("seeds", tiers(MODELS))
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "seeds"), tiers(KINDS, ("two classes", "arrays"), MODELS))
 def test_both_doors_say_the_same_of_a_changed_model(
     models: Callable[[str], Path], tmp_path: Path, kind: str, seeds: range
 ) -> None:
@@ -330,8 +333,9 @@ def check_run(whole: Path, name: str, seed: int, at: Path, capfd: pytest.Capture
 
 @pytest.mark.filterwarnings("ignore::mbgd.errors.DataWarning")
 @pytest.mark.usefixtures("_timed")
-@pytest.mark.parametrize("seeds", tiers(RUNS))
-@pytest.mark.parametrize("name", DOORS)
+@pytest.mark.parametrize(
+    ("name", "seeds"), tiers(DOORS, ("a checkpoint", "the plan", "a result of several", "the model, begun with"), RUNS)
+)
 def test_every_door_of_a_changed_run_ends_in_one_line(
     runs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, seeds: range
 ) -> None:
