@@ -27,7 +27,8 @@ def at(step: int) -> Progress:
 
 def planned(path: Path, command: str = "fit_table") -> Path:
     path.mkdir(exist_ok=True)
-    write_plan(path, command=command, plan=make_plan({}), resolved={})
+    resolved = {"threads": 1, "engine": "fused", "device": "cpu"} if command == "fit" else {}
+    write_plan(path, command=command, plan=make_plan({}), resolved=resolved)
     return path
 
 
@@ -103,8 +104,8 @@ def test_a_plan_is_read_as_it_was_written_and_anything_else_is_named(tmp_path: P
     assert said["plan"] == make_plan({}).to_json()
     for text, message in [
         (json.dumps({**said, "format": 2}), "has format 2, this version reads up to 1; upgrade mbgd"),
-        ("[1, 2]", "must be the plan of a run, got something else; restore it from a copy"),
-        ('{"plan": {}}', "must be the plan of a run, got something else; restore it from a copy"),
+        ("[1, 2]", "must be the plan of a run: it must be an object, got [1, 2]; restore it from a copy"),
+        ('{"plan": {}}', "must be the plan of a run: format must be there, it is missing; restore it from a copy"),
         ("{", "must hold JSON, got something else; it is damaged or not MBGD's"),
     ]:
         (run / PLAN).write_text(text)

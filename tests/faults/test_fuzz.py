@@ -1,21 +1,15 @@
 """Law: whatever a file holds, the command ends with a documented code and one line, without a traceback and without delay.
 
-Each file is changed by chance, from a seed: bytes by bytes, and what is written in JSON value by value, with digests that fit
-again, as by somebody who means it.
+`changed_files.py` says how files are changed; `test_fuzz_doors.py` has the same for every door of a model and of a run.
 """
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import json
-import math
 import os
 import random
 import resource
 import shutil
 import signal
-import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,32 +21,14 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import feather
 
+from changed_files import bytes_changed, forge_checkpoint, forge_json, forge_model, newest_checkpoint, value_changed
 from mbgd.cli import run
-from mbgd.store import json_bytes, opened, seal
+from mbgd.store import json_bytes
 
 CODES = {0, 2, 3, 4, 5, 6, 130}  # 1 is our fault; 130 where a plan was changed to one that trains for long
 SECONDS = 5
 QUICK, SLOW, SOAK = 8, 84, 1167  # changes of each file; of 12 files 96, 1,008 and 14,004
 MEMORY = 1 << 30  # bytes more than before, at most
-SPELT = [
-    b'"',
-    b",",
-    b"\n",
-    b"\r",
-    b"\0",
-    b"\xff",
-    b"\xef\xbb\xbf",
-    b"NaN",
-    b"1e999",
-    b"9" * 40,
-    b";",
-    b"{",
-    b"[",
-    b"'",
-    b"-",
-]
-ODD: list[Any] = [None, True, -1, 0, 1, 2**31, 2**63, -(2**70), 1e308, math.nan, math.inf, "", "x", "\0", "\x1b[31m", [], {},
-                  [[]], [1, "x"], {"x": 1}, "9" * 400, [2**40] * 3]  # fmt: skip
 Change = Callable[[random.Random, Path], list[str]]
 
 
@@ -88,50 +64,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def bytes_changed(data: bytes, chance: random.Random) -> bytes:
-    """One to three changes of a kind that disks, editors and enemies make."""
-    for _ in range(chance.randint(1, 3)):
-        a, b = sorted(chance.randrange(len(data) + 1) for _ in range(2))
-        b = min(b, a + 64)
-        old = data[a:b]
-        new = [
-            bytes([old[0] ^ 1 << chance.randrange(8)]) + old[1:] if old else b"",
-            chance.randbytes(len(old)),
-            b"",
-            old * 2,
-            bytes(len(old)),
-            chance.choice(SPELT) + old,
-            b"\xff" * len(old),
-            old[::-1],
-        ]
-        data = data[:a] + chance.choice(new) + (data[b:] if chance.random() < 0.9 else b"")
-        if not data:
-            return b""
-    return data
-
-
-def value_changed(value: Any, chance: random.Random) -> Any:
-    """The same JSON with one value somewhere in it made odd, taken out or doubled."""
-    value = copy.deepcopy(value)
-    place = value
-    while True:
-        keys = list(place) if isinstance(place, dict) else range(len(place))
-        key = chance.choice(list(keys))
-        inner = place[key]
-        if not (isinstance(inner, dict | list) and inner) or chance.random() < 0.15:
-            break
-        place = inner
-    if chance.random() < 0.15:
-        del place[key]
-    elif chance.random() < 0.1 and isinstance(place, list):
-        place.append(place[key])
-    elif isinstance(inner, float | int) and chance.random() < 0.3:
-        place[key] = -inner
-    else:
-        place[key] = chance.choice(ODD)
-    return value
-
-
 def of_bytes(name: str, *words: str) -> Change:
     def change(chance: random.Random, at: Path) -> list[str]:
         (at / name).write_bytes(bytes_changed((at / name).read_bytes(), chance))
@@ -141,42 +73,21 @@ def of_bytes(name: str, *words: str) -> Change:
 
 
 def of_json(name: str, *words: str) -> Change:
-    """Sealed anew, but where it is no object any more."""
-
     def change(chance: random.Random, at: Path) -> list[str]:
-        written = value_changed(opened(json.loads((at / name).read_text()))[0], chance)
-        (at / name).write_bytes(seal({**written, "sealed": True}))
+        forge_json(at / name, value_changed, chance)
         return [word.replace("AT", str(at)) for word in words]
 
     return change
 
 
 def of_model(chance: random.Random, at: Path) -> list[str]:
-    """What a model file says of itself, sealed anew by the rule of docs/formats.md."""
     path = at / "r" / "model.safetensors"
-    data = path.read_bytes()
-    length = struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8 : 8 + length])
-    said = json.loads(header["__metadata__"]["mbgd"])
-    said["sha256"] = "0" * 64
-    if chance.random() < 0.2:
-        header = value_changed(header, chance)  # names, types, shapes and places of tensors
-    if isinstance(header.get("__metadata__"), dict):
-        header["__metadata__"]["mbgd"] = json.dumps(value_changed(said, chance))
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    forged = struct.pack("<Q", len(text)) + text + data[8 + length :]
-    digest = hashlib.sha256(forged).hexdigest().encode()
-    path.write_bytes(forged.replace(b"0" * 64, digest, 1))
+    forge_model(path, value_changed, chance)
     return ["predict", str(path), str(at / "t.csv"), "--out", str(at / "p.csv")]
 
 
 def of_checkpoint(chance: random.Random, at: Path) -> list[str]:
-    """The newest checkpoint's manifest, sealed anew."""
-    path = max((at / "s" / "checkpoints").iterdir()) / "manifest.json"
-    said = json.loads(path.read_text())
-    del said["sha256"]
-    path.write_bytes(seal(value_changed(said, chance)))
+    forge_checkpoint(newest_checkpoint(at / "s"), value_changed, chance)
     return ["resume", str(at / "s"), "--quiet"]
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mbgd.data.order import Order
-from mbgd.errors import PlanError, SavedFileError
+from mbgd.errors import DamagedError, PlanError, SavedFileError
 from mbgd.step.state import State, capture, global_generators, is_finite, restore, set_global_generators
 from mbgd.step.update import Updater
 from problems import Training, mlp, source
@@ -142,3 +142,64 @@ def test_global_generators_survive_json() -> None:
     expected = [random.random(), random.gauss(0, 1), np.random.normal(), np.random.rand()]
     set_global_generators(saved)
     assert [random.random(), random.gauss(0, 1), np.random.normal(), np.random.rand()] == expected
+
+
+MOMENT, COUNT = "optimizer.0.exp_avg", "optimizer.0.step"
+# what no optimizer holds: a tensor, or a fact of the state
+SPOILT: dict[str, Any] = {
+    "a moment of one row": lambda held, facts: held.update({MOMENT: held[MOMENT][:1]}),
+    "a moment of one number": lambda held, facts: held.update({MOMENT: held[MOMENT].sum()}),
+    "a moment of another type": lambda held, facts: held.update({MOMENT: held[MOMENT].to(torch.int64)}),
+    "a moment that is missing": lambda held, facts: held.pop(MOMENT),
+    "a moment of no tensor": lambda held, facts: held.update({"optimizer.99.exp_avg": held[MOMENT]}),
+    "a moment of a number with a sign": lambda held, facts: held.update({"optimizer.-1.exp_avg": held[MOMENT]}),
+    "a moment that Adam has not": lambda held, facts: held.update({"optimizer.0.momentum_buffer": held[MOMENT]}),
+    "a count below 0": lambda held, facts: held.update({COUNT: torch.tensor(-1.0)}),
+    "a count of two numbers": lambda held, facts: held.update({COUNT: torch.ones(2)}),
+    "a count that is none": lambda held, facts: held.update({COUNT: torch.tensor(torch.nan)}),
+    "one beta": lambda held, facts: facts["groups"][0].update(betas=[0.9]),
+    "a rate of text": lambda held, facts: facts["groups"][0].update(lr="0.1"),
+    "a switch that is a number": lambda held, facts: facts["groups"][0].update(amsgrad=1.0),
+    "no groups": lambda held, facts: facts.update(groups=[]),
+    "a list": lambda held, facts: facts.update(optimizer={"0": {"step": [1]}}),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_what_no_optimizer_holds_is_damage_and_changes_nothing(name: str) -> None:
+    run = trained()
+    before = capture(run.updater)
+    tensors, facts = dict(before.tensors), json.loads(json.dumps(before.facts))
+    SPOILT[name](tensors, facts)
+    with pytest.raises(DamagedError) as caught:
+        restore(run.updater, State(tensors, facts))
+    assert "\n" not in str(caught.value)
+    after = capture(run.updater)
+    assert after.facts == before.facts
+    assert all(torch.equal(before.tensors[key], after.tensors[key]) for key in before.tensors)
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop"])
+def test_what_torchs_optimizers_hold_is_taken_and_a_part_of_it_is_not(kind: str) -> None:
+    """With every setting that adds a tensor: what is demanded is what torch itself has made."""
+    options = {"lr": 0.01} | {"SGD": {"momentum": 0.9}, "RMSprop": {"momentum": 0.9, "centered": True}}.get(kind, {})
+    options |= {"amsgrad": True} if kind in ("Adam", "AdamW") else {}
+    model = mlp(WIDTH)
+    optimizer = getattr(torch.optim, kind)(model.parameters(), **options)
+    run = Training(model, source(N, WIDTH), Order(N, seed=0), 8, optimizer=optimizer).run(2)
+    state = capture(run.updater)
+    restore(run.updater, state)
+    held = [name for name in state.tensors if name.startswith("optimizer.0.")]
+    assert held
+    for name in held:
+        wrong = {**state.tensors, name: torch.ones(7, dtype=torch.float64)}
+        with pytest.raises(DamagedError, match=name.replace(".", r"\.")):
+            restore(run.updater, State(wrong, state.facts))
+
+
+def test_tensors_that_the_module_has_not_are_another_architectures() -> None:
+    run = trained()
+    state = capture(run.updater)
+    for name in ("parameter.9.weight", "buffer.more", "average.99", "other"):
+        with pytest.raises(SavedFileError, match=f"got '{name}' besides; it belongs to another architecture"):
+            restore(run.updater, State({**state.tensors, name: torch.ones(1)}, state.facts))

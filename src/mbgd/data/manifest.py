@@ -17,11 +17,21 @@ from mbgd.data.files import read_failure
 from mbgd.data.folders import keys_of
 from mbgd.data.table import Table
 from mbgd.errors import DataError, SavedFileError, taken_at_its_word
+from mbgd.store.schema import FILE_NAME, Absent, Demand, Entries, Items, Named, Text, Whole
 
 VERSION = 1
 EVERY_BYTE = "every byte"
 ENDS = 1 << 20  # bytes at either end of a file, all that an older version hashed of one beyond 64 MiB
 BOTH_ENDS = f"length, first and last {ENDS} bytes"
+_OF_FILE = Entries({"name": FILE_NAME, "bytes": Whole(), "rows": Whole(), "sha256": Text(), "hashed": Text()})
+_OF_TABLE: dict[str, Demand] = {
+    "version": Whole(1),
+    "n_rows": Whole(),
+    "schema": Items(Entries({"name": Text(), "type": Text()})),
+    "files": Items(_OF_FILE),
+    "columns": Absent(Named(Text())),
+}
+_SCHEMA = Entries({**_OF_TABLE, "validation": Absent(Entries(_OF_TABLE)), "test": Absent(Entries(_OF_TABLE))})
 
 
 def describe(table: Table, *, as_before: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -42,8 +52,12 @@ def describe(table: Table, *, as_before: Mapping[str, Any] | None = None) -> dic
 
 def check(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raises DataError, naming the first thing that changed, unless the two descriptions are of the same data."""
-    if not isinstance(then, Mapping):
-        raise SavedFileError("the data manifest of the run must be a JSON object; restore it from a copy")
+    if found := _SCHEMA.fault(then, ""):
+        raise SavedFileError(f"the data manifest of the run says what none says: {found}; restore it from a copy")
+    if then["version"] > VERSION:
+        raise SavedFileError(
+            f"the data manifest of the run has format {then['version']}, this mbgd reads {VERSION}; install a newer mbgd"
+        )
     for name, word in (("", "data"), ("validation", "validation file"), ("test", "test file")):
         before, after = (then, now) if not name else (then.get(name), now.get(name))
         with taken_at_its_word("the data manifest of the run"):

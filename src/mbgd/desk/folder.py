@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mbgd.desk.machine import MOST_THREADS
 from mbgd.desk.new_folder import NO_PLAN, State, state_of
-from mbgd.desk.parts import Parts
+from mbgd.desk.parts import EACH_EPOCH, Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.recorder import Recorder
 from mbgd.desk.run_files import HISTORY, PLAN, check_own, sweep_training
@@ -19,6 +20,21 @@ from mbgd.record.checkpoint import Checkpoint, newest
 from mbgd.record.history import History, cut_back, rewind
 from mbgd.record.loggers import make_logger
 from mbgd.store import FolderLock, InUseError, read_sealed, sweep, write_sealed
+from mbgd.store.schema import (
+    FILE_NAME,
+    Absent,
+    Demand,
+    Entries,
+    Flag,
+    Items,
+    Maybe,
+    Named,
+    OneOf,
+    Text,
+    Tree,
+    Whole,
+    Word,
+)
 
 FORMAT = 1
 
@@ -44,14 +60,26 @@ def write_plan(path: Path, *, command: str, plan: Plan, resolved: Mapping[str, A
     )
 
 
-_PLAN_HOLDS: dict[str, Any] = {
-    "format": int,
-    "command": str,
-    "plan": dict,
-    "resolved": dict,
-    "versions": dict,
-    "data": str | list | None,
+_LEVELS = 12  # of lists and objects within each other
+_OF_DATA = Entries({"rows": Absent(Whole()), "validation": Absent(Maybe(Entries({"rows": Absent(Whole())})))})
+_RESOLVED: dict[str, Demand] = {
+    EACH_EPOCH: Absent(Flag()),
+    "data": Absent(Maybe(_OF_DATA)),
+    "threads": Absent(Whole(1, MOST_THREADS)),
+    "engine": Absent(Word(("autograd", "fused"))),
+    "device": Absent(Text()),
 }
+_NEEDED_BY_FIT = ("threads", "engine", "device")
+_SCHEMA = Entries(
+    {
+        "format": Whole(1),
+        "command": Word(("fit", "fit_table")),
+        "data": Maybe(OneOf("a path or several", (FILE_NAME, Items(FILE_NAME)))),
+        "plan": Entries({}),
+        "resolved": Entries(_RESOLVED),
+        "versions": Named(Text()),
+    }
+)
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -63,18 +91,21 @@ def read_plan(path: Path) -> dict[str, Any]:
     if not (path / PLAN).exists():
         why = NO_PLAN.get(state_of(path), NO_PLAN[State.OTHER])
         raise SavedFileError(f"run must hold {PLAN}, got {path}{why.format(path=path)}")
-    saved = read_sealed(
+    saved: dict[str, Any] = read_sealed(
         path / PLAN,
         remedy=f"restore it from a copy, or begin a new run by what it says now: 'mbgd train --plan {path / PLAN}'",
     )
-    if not isinstance(saved, dict) or any(
-        name not in saved or not isinstance(saved[name], kind) for name, kind in _PLAN_HOLDS.items()
-    ):
-        raise SavedFileError(f"{path / PLAN} must be the plan of a run, got something else; restore it from a copy")
-    if saved["format"] > FORMAT:
+    if isinstance(saved, dict) and Whole(FORMAT + 1).accepts(saved.get("format")):
         raise SavedFileError(
             f"{path / PLAN} has format {saved['format']}, this version reads up to {FORMAT}; upgrade mbgd"
         )
+    found = _SCHEMA.fault(saved, "") or Tree(_LEVELS).fault(saved, "it")
+    lacks = [
+        name for name in _NEEDED_BY_FIT if not found and saved["command"] == "fit" and name not in saved["resolved"]
+    ]
+    found = f"resolved.{lacks[0]} must be there, it is missing" if lacks else found
+    if found:
+        raise SavedFileError(f"{path / PLAN} must be the plan of a run: {found}; restore it from a copy")
     return saved
 
 

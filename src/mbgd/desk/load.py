@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from mbgd.desk.ensemble import Ensemble, Predicting
-from mbgd.desk.model_facts import OF_TABLES, read_description
+from mbgd.desk.model_facts import OF_TABLES, of_own_module, read_description
 from mbgd.desk.predictor import of_a_table, of_arrays
 from mbgd.errors import DataError, PlanError, SavedFileError, taken_at_its_word
 from mbgd.forks import one_thread
@@ -27,13 +27,12 @@ def load(path: str | os.PathLike[str], model: nn.Module | None = None) -> Predic
     """
     saved = _read(Path(path))
     if saved.facts["kind"] in OF_TABLES:
-        return _of_tables(saved)
+        return _of_tables(saved, place=path)
     if model is None and saved.architecture is not None:
         with taken_at_its_word(saved.path):
             return of_arrays(saved.facts, restore(saved))
     if model is None:
-        what = f"{saved.path} holds the weights of a module of your own, {saved.facts.get('class')}"
-        raise SavedFileError(f"{what}; give an instance of it: load({str(path)!r}, model)")
+        raise of_own_module(saved.path, saved.facts, place=path)
     put_into(saved, model)
     with taken_at_its_word(saved.path):
         return of_arrays(saved.facts, model)
@@ -45,15 +44,17 @@ def load_table(path: str | os.PathLike[str]) -> Predicting:
     saved = _read(Path(path))
     if saved.facts["kind"] not in OF_TABLES:
         raise SavedFileError(f"{path} is no model of a table; load it in Python: mbgd.load(path, model)")
-    return _of_tables(saved)
+    return _of_tables(saved, place=path)
 
 
 def _read(place: Path) -> SavedModel:
     return with_tensors(read_description(place))
 
 
-def _of_tables(saved: SavedModel) -> Predicting:
+def _of_tables(saved: SavedModel, *, place: object) -> Predicting:
     """Built and tried, so that what is wrong with a file is said here and not by a later prediction."""
+    if saved.architecture is None:
+        raise of_own_module(saved.path, saved.facts, place=place)
     try:
         with taken_at_its_word(saved.path):
             predictor = _built(saved)

@@ -23,7 +23,11 @@ OF_TABLES = ("table", "ensemble")
 ROUNDED = 1e-9
 _LEVELS = Items(Real(0.0, 1.0, above=True, below=True), least=2, rising=True)
 _PLAN = Entries(
-    {"header": Absent(Flag()), "delimiter": Absent(Maybe(Text())), "comment": Absent(Maybe(Text()))}
+    {
+        "header": Absent(Flag()),
+        "delimiter": Absent(Maybe(Text(r"[\t !#-~]|\\t|tab", "one character"))),
+        "comment": Absent(Maybe(Text(r"[\t !#-~]", "one character"))),
+    }
 )  # what of it says how files are written; the rest is for people
 _COMMON: dict[str, Demand] = {
     "plan": Absent(Maybe(_PLAN)),
@@ -48,7 +52,7 @@ _OF_ONE = Entries(
         **_COMMON,
         "class": Absent(Text()),
         "loss": Text(),
-        "encoder": Absent(Maybe(OneOf("an encoder or the number of one", (Whole(), Entries({}))))),
+        "encoder": Absent(Maybe(OneOf("an encoder or the number of one", (Entries({}), Whole())))),
         "target": Absent(Maybe(Entries({}))),
         "temperature": Absent(Real(TEMPERATURES[0] * (1 - ROUNDED), TEMPERATURES[1] * (1 + ROUNDED))),
         "quantiles": Absent(
@@ -64,6 +68,8 @@ _OF_ONE = Entries(
 _OF_SEVERAL = Entries({**_COMMON, "encoders": Items(Entries({}), least=1), "models": Items(_OF_ONE, least=1)})
 _KIND = Entries({"kind": Word(("module", *OF_TABLES))})
 _SHAPE = Tree(8)
+_DEEP = ("encoder", "encoders", "models")  # of many entries, each with a schema of its own
+_FOR_PEOPLE = Tree(12)
 
 
 def finished_model(place: Path) -> Path:
@@ -84,14 +90,25 @@ def read_description(place: Path) -> Described:
     said = describe(finished_model(place))
     try:
         _check(said.facts, said.architecture)
+    except SavedFileError as error:
+        raise SavedFileError(f"{said.path}: {error}") from None
     except ValueError as error:
         raise damaged(said.path, str(error)) from None
     return said
 
 
+def of_own_module(path: Path, facts: Mapping[str, Any], *, place: object) -> SavedFileError:
+    """The error for weights of a user's own module where no instance of it was given."""
+    kind = str(facts.get("class"))[:80]
+    return SavedFileError(
+        f"{path} holds the weights of a module of your own, {kind}; give an instance of it: load({str(place)!r}, model)"
+    )
+
+
 def _check(facts: Mapping[str, Any], architecture: Mapping[str, Any] | None) -> None:
     """Raises ValueError, naming the entry."""
-    if found := _KIND.fault(facts, "facts"):
+    more = {name: one for name, one in facts.items() if name not in _DEEP}
+    if found := _KIND.fault(facts, "facts") or _FOR_PEOPLE.fault(more, "facts"):
         raise ValueError(found)
     if facts["kind"] == "ensemble":
         _check_several(facts, architecture)

@@ -9,8 +9,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mbgd.desk.model_facts import read_description
-from mbgd.errors import PlanError, SavedFileError
+from mbgd.desk.model_facts import of_own_module, read_description
+from mbgd.errors import PlanError
 from mbgd.model.arrays import Network, network
 from mbgd.model.file import read_arrays
 from mbgd.step.plain import predicts_classes
@@ -58,10 +58,7 @@ def plain_file(place: Path) -> Plain:
     """What a file or run folder holds. Raises SavedFileError, also for weights of a module of one's own."""
     said = read_description(place)
     if said.architecture is None:
-        raise SavedFileError(
-            f"{said.path} holds the weights of a module of your own, {said.facts.get('class')}, which is not known here; "
-            f"give an instance of it: load({str(place)!r}, model)"
-        )
+        raise of_own_module(said.path, said.facts, place=place)
     return _plain(said.facts, said.architecture, read_arrays(said.header))
 
 

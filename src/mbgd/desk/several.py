@@ -28,6 +28,7 @@ from mbgd.desk.suits import rarer_class
 from mbgd.desk.table import TableRows, encode_rows, facts_of
 from mbgd.desk.table_run import TableRun, baselines, train_one
 from mbgd.desk.train import Look
+from mbgd.errors import SavedFileError
 from mbgd.loop.stop import Ending, StopReason
 from mbgd.measure.metrics import scorer
 from mbgd.measure.own_metric import OwnMetric
@@ -130,9 +131,32 @@ def _done(folder: Path, rows: TableRows) -> One:
     said, written = read_result(folder), files_of_result(folder)
     for name, digest in written.items():
         check_file(folder / name, digest)
-    last = replace(_lone(load_table(folder)), encoder=rows.encoder)
-    first = replace(_lone(load_table(folder / FIRST)), encoder=rows.encoder) if FIRST in written else last
-    return One(last, first, said, read_history(folder / HISTORY), _own(said, rows))
+    last = _of_these_rows(folder / MODEL, rows)
+    first = _of_these_rows(folder / FIRST, rows) if FIRST in written else last
+    history = read_history(folder / HISTORY)
+    needed = ("steps", "epochs", "seconds", "scores", "calibration", "notices")
+    if (
+        any(name not in said for name in needed)
+        or type(history["rows_seen"][-1] if "rows_seen" in history else None) is not int
+    ):
+        raise SavedFileError(
+            f"{folder} must hold a result and a history of training; remove {folder / RESULT}: it is trained on"
+        )
+    return One(last, first, said, history, _own(said, rows))
+
+
+def _of_these_rows(path: Path, rows: TableRows) -> Predictor:
+    """A model that a run has trained on the rows as they are encoded now. Raises SavedFileError for any other."""
+    found = load_table(path)
+    if isinstance(found, Predictor) and found.encoder is not None and found.target is not None:
+        ours, theirs = rows.encoder, found.encoder
+        sizes = [(one.columns, one.number_names, one.cardinalities) for one in (ours, theirs)]
+        targets = [(one.names, one.classes) for one in (rows.target, found.target)]
+        if sizes[0] == sizes[1] and targets[0] == targets[1]:
+            return replace(found, encoder=ours)
+    raise SavedFileError(
+        f"{path} must be a model of the run's rows and target, got one of others; restore it from a copy"
+    )
 
 
 def _lone(predictor: Predicting) -> Predictor:

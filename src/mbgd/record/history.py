@@ -1,4 +1,4 @@
-"""One record a look in, a table of the run out: kept in memory, and as JSON lines that survive a torn last one."""
+"""Keep the history of a run, one record a look: in memory, and as JSON lines that survive a torn last one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mbgd.errors import SavedFileError, did_you_mean
-from mbgd.store import Digest, announced, append_line, digest_of, finite, is_shared, read_bytes, sync, write_bytes
+from mbgd.store import (
+    Digest,
+    announced,
+    append_line,
+    digest_of,
+    finite,
+    is_shared,
+    parse_json,
+    read_bytes,
+    sync,
+    write_bytes,
+)
+from mbgd.store.schema import Absent, Entries, Tree, Whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Record = Mapping[str, Any]
 RECOVERED = "recovered_from"  # the step that was not finite, in the record of going back
+_RECORD = Entries({"step": Absent(Whole()), "rows_seen": Absent(Whole()), RECOVERED: Absent(Whole())})
+_ANY = Tree(4)
 _SHOWN = 5  # rows at either end of what is printed
 
 
@@ -188,7 +202,7 @@ def _records(path: Path) -> tuple[list[dict[str, Any] | None], int]:
 
 def _damage(path: Path, line: int) -> SavedFileError:
     return SavedFileError(
-        f"{path} must hold one JSON object a line, line {line} is none; restore it or remove that line"
+        f"{path} must hold one JSON object a line, line {line} is none that a run writes; restore it or remove that line"
     )
 
 
@@ -208,10 +222,10 @@ def _line(record: Record) -> str:
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
+        value = parse_json(line)
+    except ValueError:
         return None
-    return value if isinstance(value, dict) else None
+    return None if _RECORD.fault(value, "") or _ANY.fault(value, "") else value
 
 
 def _shown(value: object) -> str:

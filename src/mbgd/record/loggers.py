@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from mbgd.errors import PlanError
+from mbgd.errors import PlanError, SavedFileError
 from mbgd.record.event_file import first_event, scalars_event, started_event
 from mbgd.record.history import Record
 from mbgd.store import append_bytes, check_own_folder, check_own_tree, read_json, write_json
+from mbgd.store.schema import Entries, Text
 
 LOGGERS = ("tensorboard", "mlflow")
 TENSORBOARD, MLFLOW, MLFLOW_RUN = "tensorboard", "mlruns", "mlflow.json"  # in the run folder
@@ -120,6 +121,10 @@ class _TensorBoard:
         pass
 
 
+_RUN = Entries({"run_id": Text(r"[\w\-]{1,128}", "letters and digits")})
+"""mlflow.json."""
+
+
 class _MLflow:
     """A run of MLflow's, in the folder `mlruns` of the run, or where MLFLOW_TRACKING_URI says; gone on with at a resume."""
 
@@ -132,7 +137,12 @@ class _MLflow:
             self._client = MlflowClient(tracking_uri=where)
         known = folder / MLFLOW_RUN
         if known.exists():
-            self._run = str(read_json(known)["run_id"])
+            said = read_json(known)
+            if found := _RUN.fault(said, ""):
+                raise SavedFileError(
+                    f"{known} must name a run of MLflow's: {found}; restore it from a copy, or remove it"
+                )
+            self._run = said["run_id"]
             return
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "mbgd")
         found = self._client.get_experiment_by_name(name)

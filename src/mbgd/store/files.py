@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import shutil
 import stat
@@ -18,6 +17,7 @@ from mbgd.errors import PlanError, SavedFileError
 from mbgd.store.own_file import own_file
 from mbgd.store.refusal import FULL, announced
 from mbgd.store.sealed import Digest, finite, json_bytes, opened, seal_meaning
+from mbgd.store.strict_json import parse_json
 from mbgd.store.temporary import temporary
 
 LARGEST_JSON = 1 << 26
@@ -64,8 +64,8 @@ def write_json(path: Path, value: object) -> None:
 def read_json(path: Path) -> Any:
     """The value at `path`. Raises SavedFileError where it is missing or no JSON, StorageError where it cannot be read."""
     try:
-        return json.loads(read_bytes(path, most=LARGEST_JSON))
-    except (ValueError, RecursionError):
+        return parse_json(read_bytes(path, most=LARGEST_JSON))
+    except ValueError:
         raise SavedFileError(f"{path} must hold JSON, got something else; it is damaged or not MBGD's") from None
 
 
