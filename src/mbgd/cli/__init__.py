@@ -18,7 +18,7 @@ from mbgd.cli.stopped import Stopped
 from mbgd.cli.streams import REFUSED, hear_no_more, open_streams
 from mbgd.desk.interrupt import stop
 from mbgd.desk.stderr import say
-from mbgd.errors import MBGDError, StorageError, did_you_mean, speaking_as_the_command
+from mbgd.errors import MBGDError, StorageError, did_you_mean, readable, speaking_as_the_command
 
 INTERRUPTED, TERMINATED = 130, 143
 _NOTHING_LEFT = b"mbgd: error: memory ran out; take fewer rows or columns, a smaller model, or a machine with more\n"
@@ -110,7 +110,7 @@ def _stopped(what: str = "interrupted; nothing was written") -> int:
 
 
 def _say(sentence: str, code: int, *, word: str = "error") -> int:
-    say(f"mbgd: {word}: {' '.join(sentence.split())}")
+    say(f"mbgd: {word}: {' '.join(readable(sentence).split())}")
     return code
 
 

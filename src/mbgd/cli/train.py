@@ -26,7 +26,7 @@ from mbgd.desk.stderr import say
 from mbgd.desk.table_plan import table_plan
 from mbgd.desk.tables import table_fitting, table_resuming
 from mbgd.errors import PlanError, SavedFileError, as_options
-from mbgd.store import InUseError, opened, read_json
+from mbgd.store import InUseError, check_name, opened, read_json
 
 
 def train_table(
@@ -134,6 +134,7 @@ def _targets(text: str, data: Any, *, dialect: Dialect) -> Any:
 
 
 def _plan_file(path: Path) -> dict[str, Any]:
+    check_name(path, "plan")
     if path.is_dir():
         return read_plan(path)
     if not path.exists():

@@ -22,7 +22,7 @@ from mbgd.errors import PlanError, SavedFileError, taken_at_its_word
 from mbgd.record.checkpoint import Checkpoint, newest
 from mbgd.record.history import History, cut_back, rewind
 from mbgd.record.loggers import make_logger
-from mbgd.store import FolderLock, InUseError, read_sealed, sweep, write_sealed
+from mbgd.store import FolderLock, InUseError, check_name, read_sealed, sweep, write_sealed
 
 FORMAT = 1
 
@@ -71,6 +71,7 @@ _PLAN_HOLDS: dict[str, Any] = {
 
 def read_plan(path: Path) -> dict[str, Any]:
     """plan.json of a run folder."""
+    check_name(path, "run")
     if not path.is_dir():
         raise SavedFileError(
             f"run must be a folder that a training run has written, got {path}; 'mbgd train --out' makes one"

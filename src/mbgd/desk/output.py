@@ -54,6 +54,7 @@ def files_read(run: Any, data: Any) -> Iterator[Path]:
     """The model with all that its run has, and the files of rows, of whatever ending: what is no table is said elsewhere."""
     if isinstance(run, str | os.PathLike):
         folder = Path(run)
+        check_name(folder, "model")
         yield from (folder / name for name in look_into(folder).files) if folder.is_dir() else (folder,)
     if isinstance(data, str | list | Path):
         yield from (file.path for file in find_files(data, dialect=Dialect(",")))

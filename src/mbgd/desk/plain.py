@@ -13,6 +13,7 @@ from mbgd.errors import PlanError, SavedFileError
 from mbgd.model.arrays import Network, network
 from mbgd.model.file import FILE_NAME, describe, read_arrays
 from mbgd.step.plain import predicts_classes
+from mbgd.store import check_name
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def labels_of(plain: Plain) -> tuple[Any, ...]:
 
 def finished_model(place: Path) -> Path:
     """A model file, or the run folder that holds one. Raises SavedFileError where a run has not ended."""
+    check_name(place, "model")
     if place.is_dir() and not (place / FILE_NAME).exists():
         why = (
             f"the run has not ended: 'mbgd resume {place}' ends it"

@@ -35,7 +35,7 @@ def temporary(path: Path) -> Iterator[Path]:
 
 def shortened(name: str, *, most: int) -> str:
     """A file's name cut to so many bytes, between two characters."""
-    while len(os.fsencode(name)) > most:
+    while len(name.encode(errors="surrogatepass")) > most:
         name = name[: min(most, len(name) - 1)]
     return name
 
