@@ -30,8 +30,7 @@ def output_file(out: Path, *, inputs: Iterable[Path], force: bool) -> Path:
         _check_apart(there, inputs, name=str(out))
         if not force:
             raise PlanError(f"out must be a new file, got {out}, which exists; --force replaces it")
-    if place.parent.is_dir():
-        sweep(place.parent)
+    sweep(place.parent)
     return place
 
 

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
-from mbgd.store.refusal import announced
-
 TEMPORARY = re.compile(r"\.tmp-(\d+)-([0-9a-f]{32})-")
 _PLACE = 16  # hex digits for the machine and its start; those behind them are chance
 _MOST_BYTES = 200  # of a name that stands behind a temporary one's 55, where 255 are what file systems take
@@ -45,12 +43,12 @@ def sweep(folder: Path, *, of_holder: Callable[[str], bool] = lambda name: False
 
     Those are gone that were started on this machine since it was, in this container, and live no more; of any other nobody
     here can know. The holder of a folder's lock gives `of_holder`, which says whether a name is one that the holder of
-    that lock alone writes: a temporary of such a file is stale, whoever left it. Raises StorageError.
+    that lock alone writes: a temporary of such a file is stale, whoever left it.
     """
-    if not folder.is_dir():
-        return
-    with announced(folder, to="read"):
+    try:
         names = [name for name in sorted(os.listdir(folder)) if _is_stale(name, of_holder)]
+    except OSError:  # none there, or none that may be looked into: what is done there does not need it
+        return
     for name in names:
         shutil.rmtree(folder / name, ignore_errors=True)
         with contextlib.suppress(OSError):
