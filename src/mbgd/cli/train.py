@@ -15,7 +15,7 @@ from mbgd.data.files import Dialect
 from mbgd.data.table import column_names
 from mbgd.desk.ended import read_result
 from mbgd.desk.folder import read_plan
-from mbgd.desk.new_folder import free_name
+from mbgd.desk.new_folder import ExistsError, free_name
 from mbgd.desk.output import check_not_inside
 from mbgd.desk.plan import Plan, make_plan
 from mbgd.desk.progress import watch
@@ -50,10 +50,10 @@ def train_table(
         check_not_inside(out, [plan_file])
     while True:
         folder = out if out is not None else free_name(_stem(data))
-        fitting = table_fitting(data, plan=plan, out=folder, init=init, replace_out=force)
+        fitting = table_fitting(data, plan=plan, out=folder, init=init, replace_out=force and out is not None)
         try:
             return _finish(fitting, plan, folder=folder, json=json, quiet=quiet or json)
-        except InUseError:
+        except (InUseError, ExistsError):
             if out is not None:
                 raise  # else another training took the name first: the next one is free
 

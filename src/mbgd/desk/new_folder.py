@@ -33,6 +33,10 @@ _LONGEST_STEM = 200  # bytes of a name, which a number follows
 Replaced = tuple[int, int] | None  # which plan.json it has; None where nothing is replaced
 
 
+class ExistsError(PlanError):
+    """Something is there already in which no run may be begun."""
+
+
 class State(Enum):
     """What a path is to a run that wants to begin there."""
 
@@ -114,7 +118,7 @@ def _check(path: Path, state: State, *, replace: bool) -> Replaced:
         State.RUN: f"which exists; 'mbgd resume {path}' goes on with it",
         State.PART: "which holds a part of a run and no plan.json; copy it whole and go on with it, or choose another name",
     }
-    raise PlanError(f"out must be a new folder, got {path}, {remedy.get(state, 'which exists; choose another name')}")
+    raise ExistsError(f"out must be a new folder, got {path}, {remedy.get(state, 'which exists; choose another name')}")
 
 
 def _check_all_ours(path: Path) -> None:
