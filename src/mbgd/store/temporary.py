@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -50,9 +51,16 @@ def sweep(folder: Path, *, of_holder: Callable[[str], bool] = lambda name: False
     except OSError:  # none there, or none that may be looked into: what is done there does not need it
         return
     for name in names:
-        shutil.rmtree(folder / name, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            (folder / name).unlink(missing_ok=True)
+        discard(folder / name)
+
+
+def discard(path: Path) -> None:
+    """Remove a folder with all in it, or whatever else has that name, as far as the system allows."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISDIR(path.lstat().st_mode):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()  # rmtree would open a pipe, and wait for who writes to it
 
 
 def _is_stale(name: str, of_holder: Callable[[str], bool]) -> bool:
