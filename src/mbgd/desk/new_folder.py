@@ -98,14 +98,11 @@ def check_new(path: Path | None, *, replace: bool = False) -> Replaced:
     if path is None:
         return None
     check_name(path, "out")
-    try:
-        return _check(path, state_of(path), replace=replace)
-    except PlanError as error:
-        try:
-            with reading(path):  # raises InUseError where somebody is about to make a run of it
-                return _check(path, state_of(path), replace=replace)
-        except SavedFileError:
-            raise error from None
+    state = state_of(path)
+    if state in (State.PART, State.OTHER):
+        with contextlib.suppress(SavedFileError), reading(path):  # raises InUseError: it is about to be a run
+            state = state_of(path)
+    return _check(path, state, replace=replace)
 
 
 def _check(path: Path, state: State, *, replace: bool) -> Replaced:
