@@ -295,6 +295,26 @@ def test_one_process_at_a_time_owns_a_folder(tmp_path: Path) -> None:
         pass
 
 
+def test_a_lock_whose_file_was_removed_before_it_was_got_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whoever had it until then: a lock of a file without a name keeps nobody out."""
+    real, left = lock._lock, [2]
+
+    def removed_meanwhile(descriptor: int, **how: bool) -> None:
+        real(descriptor, **how)
+        left[0] -= 1
+        if left[0] >= 0:
+            (tmp_path / ".lock").unlink()
+
+    monkeypatch.setattr(lock, "_lock", removed_meanwhile)
+    with store.FolderLock(tmp_path):
+        monkeypatch.undo()
+        with pytest.raises(StorageError, match="in use by process"), store.FolderLock(tmp_path):
+            pass
+    assert left == [-1]
+
+
 def test_a_lock_ends_with_its_process_though_its_forked_worker_lives_on(tmp_path: Path) -> None:
     program = (
         "import os, sys, time; from pathlib import Path; from mbgd.store import FolderLock\n"

@@ -9,11 +9,25 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from shlex import quote
 
+_LONGEST_WORD, _LONGEST_SENTENCE = 400, 2000  # characters
+
+
+def readable(sentence: str) -> str:
+    """A sentence without the middle of what is too long to be read: the name of a column or file may have a megabyte."""
+    sentence = _LONG.sub(lambda found: f"{found[0][:100]}...{found[0][-20:]}", sentence)
+    return sentence if len(sentence) <= _LONGEST_SENTENCE else f"{sentence[:1500]} ... {sentence[-400:]}"
+
+
+_LONG = re.compile(rf"\S{{{_LONGEST_WORD},}}")
+
 
 class MBGDError(Exception):
     """Root of all announced failures; `exit_code` is what the command line leaves with."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(readable(message))
 
 
 class PlanError(MBGDError, ValueError):
@@ -146,6 +160,15 @@ def taken_at_its_word(what: object) -> Iterator[None]:
         raise SavedFileError(
             f"{what} says what no such file says ({type(error).__name__}: {said}); it is damaged, take another copy"
         ) from error
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text is all Unicode; a command's words may hold bytes that are none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def plain(text: str) -> str:

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from command import NUMBER, PROGRAM, Command, Said
 from mbgd.desk.output import check_stdout
 from mbgd.errors import PlanError
+from mbgd.store import FolderLock
 
 SHORT = ("--epochs", "1", "--engine", "autograd", "--quiet")
 
@@ -206,3 +208,20 @@ def test_what_a_killed_command_left_beside_an_output_is_swept(mbgd: Command, pla
     assert len(list(place.glob(".tmp-*"))) == 1
     assert mbgd("predict", "r", "new.csv", "--out", "other.csv").code == 0
     assert not list(place.glob(".tmp-*"))
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)])
+@pytest.mark.parametrize("how", ["ended", "at work"])
+def test_a_name_that_another_training_took_first_stays_its_own(
+    how: str, force: tuple[str, ...], mbgd: Command, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the choice of a free name and its use."""
+    from mbgd.cli import train
+
+    names = iter([Path("r"), Path("runs/t-1")])
+    monkeypatch.setattr(train, "free_name", lambda *_: next(names))
+    before = {path: path.read_bytes() for path in Path("r").iterdir() if path.is_file() and path.name != ".lock"}
+    with FolderLock(Path("r")) if how == "at work" else nullcontext():
+        assert mbgd("train", "t.csv", *NUMBER, *SHORT, *force).code == 0
+    assert {path: path.read_bytes() for path in before} == before
+    assert Path("runs/t-1/result.json").exists()

@@ -125,10 +125,14 @@ def test_a_second_run_in_a_folder_in_use_is_refused_and_a_signal_from_outside_is
         assert process.stderr is not None
         assert process.stderr.readline().startswith("epoch ")  # training has begun
         in_use = f"mbgd: error: run folder must have one writer, r is in use by process {process.pid}; wait for it or end it\n"
-        train = ("train", tables / "t.csv", *NUMBER, "--out", "r")
-        for words in (("resume", "r"), (*train, "--force"), train):
+        for words in (("resume", "r"), ("train", tables / "t.csv", *NUMBER, "--out", "r", "--force")):
             said = mbgd(*words)
             assert (said.code, said.err) == (5, in_use)
+        said = mbgd("train", tables / "t.csv", *NUMBER, "--out", "r")
+        assert said.code == 2
+        assert (
+            said.err == "mbgd: error: out must be a new folder, got r, which exists; 'mbgd resume r' goes on with it\n"
+        )
         for number in (*ignored, signal.SIGTERM):
             process.send_signal(number)
         said = ended(process)

@@ -17,7 +17,7 @@ from mbgd.desk.folder import read_plan
 from mbgd.desk.new_folder import State, check_new, open_new, state_of
 from mbgd.desk.run_files import look_into
 from mbgd.errors import MBGDError, PlanError, SavedFileError
-from mbgd.store import FolderLock
+from mbgd.store import FolderLock, InUseError
 from short_runs import fit
 
 SHORT = ("--epochs", "1", "--engine", "autograd", "--checkpoint-every", "2", "--quiet")
@@ -262,6 +262,27 @@ def test_a_link_to_nothing_or_to_a_letter_is_not_replaced(tmp_path: Path) -> Non
             begin(tmp_path / "link", replace=True)
         (tmp_path / "link").unlink()
     assert (tmp_path / "letter").read_text() == "dear"
+
+
+def test_what_a_failed_start_made_is_removed_while_nobody_else_can_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the folder is let go of, it may be another's."""
+    run, real, removed = tmp_path / "run", os.unlink, []
+
+    def watched(path: Any, **how: Any) -> None:
+        if Path(path).parent == run:
+            with pytest.raises(InUseError), FolderLock(run):
+                pass
+            removed.append(Path(path).name)
+        real(path, **how)
+
+    with pytest.raises(MBGDError), open_new(run):
+        (run / "manifest.json").write_text("{}")
+        monkeypatch.setattr(os, "unlink", watched)
+        raise MBGDError
+    assert removed == ["manifest.json", ".lock"]
+    assert not run.exists()
 
 
 def test_a_folder_that_somebody_made_stays_when_the_start_fails(tmp_path: Path) -> None:

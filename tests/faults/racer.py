@@ -31,7 +31,7 @@ from mbgd.cli import run as command  # noqa: E402
 from mbgd.desk.run import fitting, module_plan  # noqa: E402
 from mbgd.desk.table_plan import table_plan  # noqa: E402
 from mbgd.desk.tables import table_fitting, table_resuming  # noqa: E402
-from mbgd.errors import MBGDError  # noqa: E402
+from mbgd.errors import MBGDError, StorageError  # noqa: E402
 from short_runs import W, X, Y, net, words  # noqa: E402
 
 SECONDS = 60.0  # that a child waits for the other at most
@@ -54,12 +54,25 @@ def gone_on_with(out: Path, data: Path) -> Iterator[Any]:
     return table_resuming(out)
 
 
+def failing(out: Path, data: Path) -> Iterator[Any]:
+    """Its plan is refused by the disk: what it has made is removed again."""
+    from mbgd.desk import tables
+
+    def refuse(*_: object, **__: object) -> None:
+        time.sleep(0.005)
+        raise StorageError("disk must have room, it is full")
+
+    tables.write_plan = refuse  # type: ignore[assignment]
+    return begin(out, data)
+
+
 Way = Callable[[Path, Path], Iterator[Any]]
 WAYS: dict[str, tuple[Way, Way]] = {
     "new": (begin, begin),
     "empty": (begin, begin),
     "module": (of_a_module, of_a_module),
     "never began": (begin, begin),
+    "one fails": (failing, begin),
     "force": (by_force, by_force),
     "resume and force": (gone_on_with, by_force),
     "names": (begin, begin),
@@ -156,7 +169,8 @@ def race(kind: str, place: Path, *, chance: random.Random) -> dict[str, Any]:
     folders = sorted(str(path.parent.relative_to(meet)) for path in meet.rglob("result.json"))
     left = [str(path.relative_to(meet)) for path in meet.rglob(".tmp-*")]
     names = sorted(path.name for path in meet.iterdir() if not path.name.isdecimal())
-    return {"kind": kind, "statuses": statuses, "ends": ends, "ended": folders, "left": left, "names": names}
+    said = {"kind": kind, "statuses": statuses, "ends": ends, "ended": folders, "left": left, "names": names}
+    return {**said, "inside": sorted(os.listdir(out)) if out.exists() else []}
 
 
 def make(place: Path) -> None:

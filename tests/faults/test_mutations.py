@@ -124,7 +124,7 @@ def rename_before_fsync(patch: Patch) -> None:
 
     def written(final: Path, data: Any, *, verify: Callable[[Path], object]) -> None:
         files._make(final.parent)
-        temporary = final.with_name(f".tmp-{os.getpid()}-{'0' * 32}-{final.name}")
+        temporary = final.parent / f".tmp-1-{'0' * 32}-{final.name}"
         os.mkdir(temporary)
         for name, part in data.items():
             files._write_new(temporary / name, part)

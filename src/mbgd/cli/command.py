@@ -16,7 +16,7 @@ from mbgd.cli.stopped import Stopped
 from mbgd.cli.streams import REFUSED, hear_no_more, open_streams
 from mbgd.cli.surroundings import address_space, believe_width, check_working_folder
 from mbgd.desk.stderr import say
-from mbgd.errors import MBGDError, StorageError, did_you_mean, speaking_as_the_command
+from mbgd.errors import MBGDError, StorageError, did_you_mean, readable, speaking_as_the_command
 
 INTERRUPTED = 130
 _MEMORY_RAN_OUT = (  # what libraries say instead of raising MemoryError: torch, the loader, Arrow, Python's threads
@@ -109,7 +109,7 @@ def _stopped(what: str = "interrupted; nothing was written") -> int:
 
 def _say(sentence: str, code: int, *, word: str = "error") -> int:
     with signals.held():  # one line, whatever comes meanwhile
-        say(f"mbgd: {word}: {' '.join(sentence.split())}")
+        say(f"mbgd: {word}: {' '.join(readable(sentence).split())}")
         signals.over(code)
     return code
 

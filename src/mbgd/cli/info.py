@@ -25,6 +25,7 @@ from mbgd.desk.table_run import TableRun
 from mbgd.desk.tables import taken_over
 from mbgd.desk.versions import versions
 from mbgd.errors import as_options
+from mbgd.store import check_name
 
 
 def show_info(run: Path | None, *, json: bool) -> None:
@@ -60,6 +61,7 @@ def machine() -> dict[str, Any]:
 
 
 def _run_facts(run: Path) -> dict[str, Any]:
+    check_name(run, "run")
     if run.is_dir() and (run / PLAN).exists():
         saved = read_plan(run)
         ended = read_result(run) if (run / RESULT).exists() else {"ending": "not ended; 'mbgd resume' goes on"}

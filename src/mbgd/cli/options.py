@@ -13,6 +13,7 @@ import typer
 from mbgd.desk.bounds import Switch
 from mbgd.desk.knob_field import meaning
 from mbgd.desk.plan import Plan
+from mbgd.errors import PlanError
 
 HIDDEN = {
     "workers",
@@ -107,8 +108,14 @@ def _value(knob: Field[Any], given: Any) -> Any:
 
 
 def names_in(given: list[str] | None) -> tuple[str, ...] | None:
-    """The names between the commas of an option, which may stand in quotes as in a CSV file; None of no option."""
-    return tuple(name for row in csv.reader(given or []) for name in row) or None
+    """The names between the commas of an option, which may stand in quotes as in a CSV file; None of no option. Raises
+    PlanError."""
+    try:
+        return tuple(name for row in csv.reader(given or []) for name in row) or None
+    except csv.Error as error:
+        raise PlanError(
+            f"columns must be names as in a CSV file, with commas between them, got others: {error}"
+        ) from None
 
 
 def _number(text: str) -> Any:

@@ -26,7 +26,7 @@ from mbgd.desk.ensemble import Predicting, blocks, columns_of
 from mbgd.desk.load import load_table
 from mbgd.desk.output import check_stdout, files_read, output_file
 from mbgd.desk.shown import shown_names
-from mbgd.errors import DataError, PlanError
+from mbgd.errors import DataError, PlanError, is_utf8
 from mbgd.measure.metrics import scorer
 from mbgd.store import writing
 
@@ -69,6 +69,8 @@ def _predicted(predictor: Predicting, data: Any, *, keep: list[str], dialect: Di
     written = columns_of(predictor, np.zeros((0, *predictor.output_shape)))
     if twice := [name for name in keep if name in written]:
         raise PlanError(f"keep must name other columns than those of the predictions, got {twice[0]!r}; rename it")
+    if wrong := [name for name in keep if not is_utf8(name)]:
+        raise PlanError(f"keep must name columns of the data, got {wrong[0]!r}, which is no Unicode; leave it out")
     schema = predictor.inputs
     carried = [pa.field(name, pa.string()) for name in keep if name not in inputs]
     schema = pa.schema([*schema, *carried])  # of a CSV file as they stand: an id 007 stays 007

@@ -18,7 +18,7 @@ from mbgd.data.files import Dialect
 from mbgd.data.table import column_names
 from mbgd.desk.ended import read_result
 from mbgd.desk.folder import read_plan
-from mbgd.desk.new_folder import free_name
+from mbgd.desk.new_folder import ExistsError, free_name
 from mbgd.desk.output import check_not_inside
 from mbgd.desk.plan import Plan, make_plan
 from mbgd.desk.progress import watch
@@ -29,7 +29,7 @@ from mbgd.desk.stderr import say
 from mbgd.desk.table_plan import table_plan
 from mbgd.desk.tables import table_fitting, table_resuming
 from mbgd.errors import PlanError, SavedFileError, as_options
-from mbgd.store import InUseError, opened, read_json
+from mbgd.store import InUseError, check_name, opened, read_json
 
 
 def train_table(
@@ -53,10 +53,10 @@ def train_table(
         check_not_inside(out, [plan_file])
     while True:
         folder = out if out is not None else free_name(_stem(data))
-        fitting = table_fitting(data, plan=plan, out=folder, init=init, replace_out=force)
+        fitting = table_fitting(data, plan=plan, out=folder, init=init, replace_out=force and out is not None)
         try:
             return _finish(fitting, plan, left=left_in(folder), json=json, quiet=quiet or json)
-        except InUseError:
+        except (InUseError, ExistsError):
             if out is not None:
                 raise  # else another training took the name first: the next one is free
 
@@ -140,6 +140,7 @@ def _targets(text: str, data: Any, *, dialect: Dialect) -> Any:
 
 
 def _plan_file(path: Path) -> dict[str, Any]:
+    check_name(path, "plan")
     if path.is_dir():
         return read_plan(path)
     if not path.exists():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from mbgd.errors import option
+from mbgd.errors import PlanError, is_utf8, option
 
 BLANKS = " \t\n\r\v\f\u00a0\u2007\u202f\ufeff"
 """What may stand around the text of a cell, and is no part of it."""
@@ -17,6 +17,7 @@ NA_WORDS = (
     "NULL", "NaN", "None", "n/a", "nan", "null",
 )  # fmt: skip
 QUESTIONABLE = frozenset({"N/A", "NA", "NULL", "None", "n/a", "null"})  # of these, words that are labels in some tables
+MOST_CHARACTERS = 30_000  # of all words for missing: as many nodes as Arrow's tree of them may have, or fewer
 TRUTH = {"true": 1, "false": 0}
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"\+?(-?[0-9]+)(\.0*)?")
@@ -38,6 +39,18 @@ class Cells:
     targets: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     carried: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises PlanError for words that are no text, or too long together: Arrow's tree of them ends the process then."""
+        if wrong := [word for word in self.missing if not is_utf8(word)]:
+            raise PlanError(
+                f"na_values must be words that a file can hold, got {wrong[0]!r}, which is no Unicode; leave it out"
+            )
+        size = sum(map(len, self.missing))
+        if size > MOST_CHARACTERS:
+            raise PlanError(
+                f"na_values must have at most {MOST_CHARACTERS:,} characters in all, got {size:,}; empty such cells in the file"
+            )
 
     @cached_property
     def missing_numbers(self) -> frozenset[float]:

@@ -19,7 +19,7 @@ from mbgd.errors import DamagedError, PlanError, SavedFileError, taken_at_its_wo
 from mbgd.record.checkpoint import Checkpoint, newest
 from mbgd.record.history import History, cut_back, rewind
 from mbgd.record.loggers import make_logger
-from mbgd.store import FolderLock, InUseError, read_sealed, sweep, write_sealed
+from mbgd.store import FolderLock, InUseError, check_name, read_sealed, sweep, write_sealed
 from mbgd.store.schema import (
     FILE_NAME,
     Absent,
@@ -84,6 +84,7 @@ _SCHEMA = Entries(
 
 def read_plan(path: Path) -> dict[str, Any]:
     """plan.json of a run folder."""
+    check_name(path, "run")
     if not path.is_dir():
         raise SavedFileError(
             f"run must be a folder that a training run has written, got {path}; 'mbgd train --out' makes one"

@@ -20,6 +20,7 @@ CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # as a container sees its own group
 WORK_FOR_THREADS = 2e8  # operations a step below which waking other cores costs more than they give
 WORK_OF_A_THREAD = 7e6  # operations a step that pay for meeting the others: a hundred microseconds
 MOST_THREADS = 1_024
+_LONGEST_WORD = 100  # letters of a device
 ROWS_OF_A_THREAD = 32  # of a batch, at least
 WORK_OF_A_CHUNK = 2e10  # operations between two looks: about a second, so that an interrupt need not wait long
 
@@ -80,7 +81,7 @@ def choose_device(word: str, model: nn.Module | None = None) -> torch.device:
             return first.device
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(word)
+        device = torch.device(word[:_LONGEST_WORD])  # whose parser ends the process at a word of some 100,000 letters
     except RuntimeError:
         raise PlanError(f"device must be auto, cpu, cuda, cuda:1 or mps, got {word!r}; 'auto' chooses") from None
     here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}

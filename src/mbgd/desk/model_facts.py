@@ -17,6 +17,7 @@ from mbgd.measure.threshold import SCORES
 from mbgd.model.file import FILE_NAME, Described, damaged, describe
 from mbgd.model.outline import SEVERAL
 from mbgd.step.plain import TEMPERATURES, predicts_classes
+from mbgd.store import check_name
 from mbgd.store.schema import Absent, Demand, Entries, Flag, Items, Maybe, Named, OneOf, Real, Text, Tree, Whole, Word
 
 OF_TABLES = ("table", "ensemble")
@@ -74,6 +75,7 @@ _FOR_PEOPLE = Tree(12)
 
 def finished_model(place: Path) -> Path:
     """A model file, or the run folder that holds one. Raises SavedFileError where a run has not ended."""
+    check_name(place, "model")
     if place.is_dir() and not (place / FILE_NAME).exists():
         why = (
             f"the run has not ended: 'mbgd resume {place}' ends it"

@@ -34,6 +34,10 @@ _LONGEST_STEM = 200  # bytes of a name, which a number follows
 Replaced = tuple[int, int] | None  # which plan.json it has; None where nothing is replaced
 
 
+class ExistsError(PlanError):
+    """Something is there already in which no run may be begun."""
+
+
 class State(Enum):
     """What a path is to a run that wants to begin there."""
 
@@ -95,14 +99,11 @@ def check_new(path: Path | None, *, replace: bool = False) -> Replaced:
     if path is None:
         return None
     check_name(path, "out")
-    try:
-        return _check(path, state_of(path), replace=replace)
-    except PlanError as error:
-        try:
-            with reading(path):  # raises InUseError where somebody is about to make a run of it
-                return _check(path, state_of(path), replace=replace)
-        except SavedFileError:
-            raise error from None
+    state = state_of(path)
+    if state in (State.PART, State.OTHER):
+        with contextlib.suppress(SavedFileError), reading(path):  # raises InUseError: it is about to be a run
+            state = state_of(path)
+    return _check(path, state, replace=replace)
 
 
 def _check(path: Path, state: State, *, replace: bool) -> Replaced:
@@ -115,7 +116,7 @@ def _check(path: Path, state: State, *, replace: bool) -> Replaced:
         State.RUN: f"which exists; 'mbgd resume {path}' goes on with it",
         State.PART: "which holds a part of a run and no plan.json; copy it whole and go on with it, or choose another name",
     }
-    raise PlanError(f"out must be a new folder, got {path}, {remedy.get(state, 'which exists; choose another name')}")
+    raise ExistsError(f"out must be a new folder, got {path}, {remedy.get(state, 'which exists; choose another name')}")
 
 
 def _check_all_ours(path: Path) -> None:

@@ -30,8 +30,7 @@ def output_file(out: Path, *, inputs: Iterable[Path], force: bool) -> Path:
         _check_apart(there, inputs, name=str(out))
         if not force:
             raise PlanError(f"out must be a new file, got {out}, which exists; --force replaces it")
-    if place.parent.is_dir():
-        sweep(place.parent)
+    sweep(place.parent)
     return place
 
 
@@ -54,6 +53,7 @@ def files_read(run: Any, data: Any) -> Iterator[Path]:
     """The model with all that its run has, and the files of rows, of whatever ending: what is no table is said elsewhere."""
     if isinstance(run, str | os.PathLike):
         folder = Path(run)
+        check_name(folder, "model")
         yield from (folder / name for name in look_into(folder).files) if folder.is_dir() else (folder,)
     if isinstance(data, str | list | Path):
         yield from (file.path for file in find_files(data, dialect=Dialect(",")))

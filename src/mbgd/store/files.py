@@ -18,7 +18,7 @@ from mbgd.store.own_file import own_file
 from mbgd.store.refusal import FULL, announced
 from mbgd.store.sealed import Digest, finite, json_bytes, opened, seal_meaning
 from mbgd.store.strict_json import parse_json
-from mbgd.store.temporary import temporary
+from mbgd.store.temporary import discard, temporary
 
 LARGEST_JSON = 1 << 26
 """Bytes of a JSON file, at most: what it is read into takes several times as many, and no plan or manifest comes near."""
@@ -197,7 +197,7 @@ def remove_folder(path: Path) -> None:
         announced(path, to="remove"),
     ):
         path.rename(hidden)
-        shutil.rmtree(hidden, ignore_errors=True)
+        discard(hidden)
 
 
 def remove_from(folder: Path, files: Iterable[str], folders: Iterable[str], *, first: str | None = None) -> None:
@@ -206,8 +206,11 @@ def remove_from(folder: Path, files: Iterable[str], folders: Iterable[str], *, f
     The file named `first` goes before all others, out of sight in one rename, and its bytes last: what a crash leaves
     says by that hidden name that it was being emptied. Raises StorageError.
     """
-    names = sorted(files)
+    names, inside = sorted(files), sorted(folders, reverse=True)  # those inside before those around them
     with contextlib.ExitStack() as kept, announced(folder, to="remove"):
+        for name in inside:
+            if not os.access(folder / name, os.W_OK | os.X_OK):  # said before anything is removed
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if first in names:
             names.remove(first)
             hidden = kept.enter_context(temporary(folder / first))
@@ -216,7 +219,7 @@ def remove_from(folder: Path, files: Iterable[str], folders: Iterable[str], *, f
             names.append(hidden.name)
         for name in names:
             (folder / name).unlink(missing_ok=True)
-        for name in sorted(folders, reverse=True):  # those inside before those around them
+        for name in inside:
             with contextlib.suppress(OSError):  # more is in it by now: that is not ours
                 (folder / name).rmdir()
 

@@ -122,14 +122,16 @@ def was_made_here(folder: Path) -> bool:
 
 def _locked(folder: Path, flags: int) -> int:
     """A descriptor of the locked file that has the name now: whoever had it before may have removed it with its folder."""
-    path = folder / _LOCK
+    path, shared = folder / _LOCK, not flags & os.O_RDWR
     while True:
         descriptor = own_file(path, flags)
         try:
-            _take(descriptor, folder, shared=not flags & os.O_RDWR)
+            _take(descriptor, folder, shared=shared)
             if _is_still(path, descriptor):
                 _check_ours(path, descriptor)
-                return descriptor
+                if shared or os.fstat(descriptor).st_nlink == 1:
+                    return descriptor
+                os.unlink(path)  # it is the lock of a copy by hard links as well: this folder gets one of its own
         except BaseException:
             os.close(descriptor)
             raise

@@ -65,13 +65,12 @@ def check_own_folder(path: Path) -> None:
 def check_own_tree(path: Path) -> None:
     """`check_own_folder` of a folder with all that is in it, whose files are to be regular ones. Raises OSError."""
     check_own_folder(path)
-    if not path.is_dir():
-        return
-    for entry in os.scandir(path):
-        if entry.is_dir(follow_symlinks=False):
-            check_own_tree(path / entry.name)
+    for name in os.listdir(path) if path.is_dir() else ():
+        mode = os.lstat(path / name).st_mode
+        if stat.S_ISDIR(mode):
+            check_own_tree(path / name)
         else:
-            _check(entry.path, entry.stat(follow_symlinks=False).st_mode)
+            _check(path / name, mode)
 
 
 def _check(path: str | os.PathLike[str], mode: int) -> None:

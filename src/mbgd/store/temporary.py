@@ -8,12 +8,11 @@ import os
 import platform
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-
-from mbgd.store.refusal import announced
 
 TEMPORARY = re.compile(r"\.tmp-(\d+)-([0-9a-f]{32})-")
 _PLACE = 16  # hex digits for the machine and its start; those behind them are chance
@@ -35,7 +34,7 @@ def temporary(path: Path) -> Iterator[Path]:
 
 def shortened(name: str, *, most: int) -> str:
     """A file's name cut to so many bytes, between two characters."""
-    while len(os.fsencode(name)) > most:
+    while len(name.encode(errors="surrogatepass")) > most:
         name = name[: min(most, len(name) - 1)]
     return name
 
@@ -45,16 +44,23 @@ def sweep(folder: Path, *, of_holder: Callable[[str], bool] = lambda name: False
 
     Those are gone that were started on this machine since it was, in this container, and live no more; of any other nobody
     here can know. The holder of a folder's lock gives `of_holder`, which says whether a name is one that the holder of
-    that lock alone writes: a temporary of such a file is stale, whoever left it. Raises StorageError.
+    that lock alone writes: a temporary of such a file is stale, whoever left it.
     """
-    if not folder.is_dir():
-        return
-    with announced(folder, to="read"):
+    try:
         names = [name for name in sorted(os.listdir(folder)) if _is_stale(name, of_holder)]
+    except OSError:  # none there, or none that may be looked into: what is done there does not need it
+        return
     for name in names:
-        shutil.rmtree(folder / name, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            (folder / name).unlink(missing_ok=True)
+        discard(folder / name)
+
+
+def discard(path: Path) -> None:
+    """Remove a folder with all in it, or whatever else has that name, as far as the system allows."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISDIR(path.lstat().st_mode):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()  # rmtree would open a pipe, and wait for who writes to it
 
 
 def _is_stale(name: str, of_holder: Callable[[str], bool]) -> bool:
