@@ -227,7 +227,7 @@ class Plan:
     )
     sampling: typed.Sampling = _knob("reshuffle", Choice(*get_args(typed.Sampling)), "how batches are drawn")
     tail: typed.Tail = _knob("auto", Choice(*get_args(typed.Tail)), "what becomes of the last, short batch")
-    seed: int = _knob(0, Whole(0), "random seed", first=True, hint="any whole number will do")
+    seed: int = _knob(0, Whole(0, bits=4096), "random seed", first=True, hint="any whole number will do")
     clip_norm: float | None = _knob(
         None, Number(0, math.inf, open_low=True), "greatest norm of a gradient", hint="1 is usual"
     )
