@@ -29,6 +29,10 @@ class MBGDError(Exception):
     def __init__(self, message: str = "") -> None:
         super().__init__(readable(message))
 
+    def __str__(self) -> str:
+        """Printable: it may quote names and cells of data, which are not to steer a terminal."""
+        return plain(" ".join(map(str, self.args)))
+
 
 class PlanError(MBGDError, ValueError):
     """An argument or option is wrong: a name, a bound, or two that exclude each other."""
@@ -171,6 +175,9 @@ def is_utf8(text: str) -> bool:
     return True
 
 
-def plain(text: str) -> str:
-    """A text for a terminal: what is no printable character is spelt out, as \\x1b, so that no name can move the cursor."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def plain(text: str, *, lines: bool = False) -> str:
+    """A text for people, on a terminal, in a notebook or a model card: what is no printable character is spelt out, as \\x1b, so
+    that no name moves the cursor, turns the direction of writing or hides a part of itself; with `lines` but for line ends."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or (lines and c == "\n") else c.encode("unicode_escape").decode() for c in text)

@@ -286,7 +286,8 @@ NAMES = [
 
 
 def shown(text: str) -> str:
-    return re.sub(r"[\s\x00-\x1f\x7f]+", " ", text).strip()
+    blank = re.sub(r"[\s\x00-\x1f\x7f]+", " ", text).strip()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in blank)
 
 
 def text_of(token: Any) -> str:

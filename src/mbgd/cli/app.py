@@ -121,13 +121,16 @@ def predict(
     header: Header = None,
     columns: Columns = None,
     comment: Comment = None,
+    safe_csv: Annotated[
+        bool, typer.Option("--safe-csv", help="put ' in front of text that a spreadsheet would compute")
+    ] = False,
     force: Force = False,
 ) -> None:
     """Predict for the rows of DATA, in their order, with columns found by name."""
     from mbgd.cli.predict import predict_file
 
     written = {"delimiter": delimiter, "header": header, "columns": columns, "comment": comment}
-    predict_file(run, _one(data), out=out, keep=keep or [], written=written, force=force)
+    predict_file(run, _one(data), out=out, keep=keep or [], written=written, force=force, safe_csv=safe_csv)
 
 
 @app.command("evaluate")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 
 from mbgd.cli.options import names_in
 from mbgd.cli.show import print_json
+from mbgd.cli.spreadsheet import without_formulas
 from mbgd.cli.streams import tell
 from mbgd.data.encode.targets import have_targets
 from mbgd.data.encode.unseen import count_unseen, unseen_said
@@ -26,7 +28,7 @@ from mbgd.desk.ensemble import Predicting, blocks, columns_of
 from mbgd.desk.load import load_table
 from mbgd.desk.output import check_stdout, files_read, output_file
 from mbgd.desk.shown import shown_names
-from mbgd.errors import DataError, PlanError, is_utf8
+from mbgd.errors import DataError, PlanError, is_utf8, plain
 from mbgd.measure.metrics import scorer
 from mbgd.store import writing
 
@@ -34,19 +36,47 @@ ROWS = 65_536  # rows read, predicted and written at once
 
 
 def predict_file(
-    run: Path, data: Any, *, out: Path | None, keep: list[str], written: Mapping[str, Any], force: bool
+    run: Path,
+    data: Any,
+    *,
+    out: Path | None,
+    keep: list[str],
+    written: Mapping[str, Any],
+    force: bool,
+    safe_csv: bool = False,
 ) -> None:
     """Read, predict and write block by block: memory does not grow with the file; nothing is left of a failed attempt."""
+    if safe_csv and out is not None and out.suffix not in (".csv", ".tsv"):
+        raise PlanError(
+            f"safe_csv must go with a CSV or TSV file, got {out.name!r}, which no spreadsheet computes; leave it out"
+        )
     predictor = load_table(run)
     dialect = _dialect(predictor, written)
     coming, inputs = _predicted(predictor, data, keep=keep, dialect=dialect), files_read(run, data)
+    coming = without_formulas(coming) if safe_csv else coming
     if out is None:
         check_stdout(1, inputs=inputs)
-        _write_csv(coming, sys.stdout.buffer)
+        _write_csv(coming, _Terminal() if sys.stdout.isatty() else sys.stdout.buffer)
         return
     write = writer(out)
     with writing(output_file(out, inputs=inputs, force=force)) as temporary, temporary.open("wb") as file:
         write(coming, file)
+
+
+class _Terminal:
+    """A file of bytes for Arrow: lines of text on the terminal, what is not printable in them spelt out."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self._decoder = getincrementaldecoder("utf-8")(errors="backslashreplace")
+
+    def write(self, data: bytes) -> int:
+        sys.stdout.write(plain(self._decoder.decode(bytes(data)), lines=True))
+        return len(data)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
 
 
 def _dialect(predictor: Predicting, written: Mapping[str, Any]) -> Dialect:

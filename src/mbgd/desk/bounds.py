@@ -4,35 +4,16 @@ from __future__ import annotations
 
 import math
 import numbers
+import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol
 
+from mbgd.desk.foreign import FOREIGN_VALUES
 from mbgd.errors import PlanError, at_the_command, did_you_mean
 from mbgd.measure.own_metric import OwnBound
 
 _SHOWN = 60  # characters of a value in a message; what is longer is named by its type
-
-FOREIGN_VALUES = {  # words of other libraries -> the word here
-    "auc": "roc_auc",
-    "acc": "accuracy",
-    "onecycle": "one_cycle",
-    "OneCycleLR": "one_cycle",
-    "CosineAnnealingLR": "cosine",
-    "StepLR": "step",
-    "bfloat16": "bf16",
-    "bf16-mixed": "bf16",
-    "fp32": "float32",
-    "32": "float32",
-    "classifier": "classification",
-    "regressor": "regression",
-    "drop_last": "drop",
-    "shuffle": "reshuffle",
-    "random": "reshuffle",
-    "sequential": "natural",
-    "replacement": "iid",
-    "all": "full",
-}
 
 
 class Bound(Protocol):
@@ -62,7 +43,10 @@ def check(bound: Bound, name: str, value: Any, *, hint: str = "") -> Any:
 
 def shown(value: Any) -> str:
     """A value in a message: in full where it is short and stands on one line, otherwise its type."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python spells no whole number of more than 4,300 digits
+        return type(value).__name__
     if len(text) <= _SHOWN and "\n" not in text:
         return text
     shape = getattr(value, "shape", None)
@@ -71,6 +55,8 @@ def shown(value: Any) -> str:
 
 def nearest(bound: Bound, value: Any) -> str:
     """The word that was probably meant, as a clause to append, or nothing."""
+    if isinstance(bound, Number | Whole) and (most := bound.counts_to(value)):
+        return f"; numbers go up to {most}"
     if isinstance(bound, Either):
         return next((found for part in bound.bounds if (found := nearest(part, value))), "")
     if not isinstance(bound, Choice) or not isinstance(value, str):
@@ -95,22 +81,35 @@ class Number:
         return " and ".join(part for part in (f"a number {low}".strip(), high) if part)
 
     def accepts(self, value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(number := _float(value)):
             return False
-        number = float(value)
         above = number > self.low if self.open_low else number >= self.low
         return above and (number < self.high if self.open_high else number <= self.high)
 
     def plain(self, value: Any) -> float:
         return float(value)
 
+    def counts_to(self, value: Any) -> str:
+        """The largest number, where the value lies beyond it."""
+        beyond = isinstance(value, numbers.Rational) and math.isinf(_float(value))
+        return f"{sys.float_info.max:.2g}" if beyond else ""
+
+
+def _float(value: Any) -> float:
+    """Infinite where a whole number is beyond the largest float."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole number of at least `low`, or several."""
+    """A whole number of at least `low`, or several, and of at most 2^`bits`."""
 
     low: int
     many: bool = False
+    bits: int = 63
 
     @property
     def demand(self) -> str:
@@ -122,7 +121,14 @@ class Whole:
         return self._one(value)
 
     def _one(self, value: Any) -> bool:
-        return not isinstance(value, bool) and isinstance(value, numbers.Integral) and int(value) >= self.low
+        whole = not isinstance(value, bool) and isinstance(value, numbers.Integral)
+        return whole and self.low <= int(value) < 1 << self.bits
+
+    def counts_to(self, value: Any) -> str:
+        """The largest number, where the value lies beyond it."""
+        values = value if isinstance(value, tuple | list) else (value,)
+        beyond = any(isinstance(part, numbers.Integral) and int(part) >> self.bits > 0 for part in values)
+        return f"2^{self.bits}" if beyond else ""
 
     def plain(self, value: Any) -> int | tuple[int, ...]:
         if not self.many:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable
 from types import FrameType
 
-from mbgd.errors import DataWarning
+from mbgd.errors import DataWarning, plain
 
 _OURS = ("mbgd", "contextlib")  # a context manager that decorates a method stands between two of our calls
 
@@ -15,7 +15,7 @@ _OURS = ("mbgd", "contextlib")  # a context manager that decorates a method stan
 def warn_of(sentences: Iterable[str]) -> None:
     """One warning with all that is to be said of the rows of a call, if anything is."""
     if said := "; ".join(sentences):
-        warnings.warn(said, DataWarning, stacklevel=_depth())
+        warnings.warn(plain(said), DataWarning, stacklevel=_depth())
 
 
 def _depth() -> int:

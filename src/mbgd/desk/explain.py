@@ -27,7 +27,7 @@ from mbgd.desk.predictor import Predictor
 from mbgd.desk.result import Run
 from mbgd.desk.run_files import PLAN
 from mbgd.desk.tables import places
-from mbgd.errors import PlanError, did_you_mean, listed
+from mbgd.errors import PlanError, did_you_mean, listed, plain
 from mbgd.forks import after_fork
 from mbgd.measure.contributions import contributions
 from mbgd.measure.dependence import dependence, rows_at_quantiles, rows_of_labels
@@ -101,7 +101,12 @@ def explain(
         importance=importance,
         dependence=tuple(_dependence(asked, sample, inputs, few=few, column=name) for name in said_most),
         contributions=_contributions(asked, background, rows=min(rows, asked.table.n_rows), seed=seed),
-        notices=(*notices, *_of_quantiles(asked), *_trained_on(model, data), *_together(asked, sample[: len(few)])),
+        notices=tuple(
+            map(
+                plain,
+                (*notices, *_of_quantiles(asked), *_trained_on(model, data), *_together(asked, sample[: len(few)])),
+            )
+        ),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from mbgd.data.encode.target import Label
-from mbgd.errors import PlanError
+from mbgd.errors import PlanError, plain
 from mbgd.measure.exchange import Array
 from mbgd.measure.importance import Interval
 
@@ -105,8 +105,8 @@ class Explanation:
     def __repr__(self) -> str:
         ends = [(one.column, one.loss if one.r2 is None else one.r2) for one in self.importance]
         lost = "log_loss rises by" if self.classes else "r2 falls by"
-        shown = "".join(f"\n  {name}: {of.estimate:.4g} ({of.low:.4g} to {of.high:.4g})" for name, of in ends)
-        return f"Explanation({self.explained}; {lost}{shown})"
+        shown = "".join(f"\n  {plain(name)}: {of.estimate:.4g} ({of.low:.4g} to {of.high:.4g})" for name, of in ends)
+        return f"Explanation({plain(self.explained)}; {lost}{shown})"
 
     def _importance(self, found: Importance) -> dict[str, Any]:
         loss = "log_loss" if self.classes else "mse"

@@ -59,6 +59,26 @@ FOREIGN = {
     "names": "columns",
     "comment_char": "comment",
 }
+FOREIGN_VALUES = {  # words of other libraries -> the word here
+    "auc": "roc_auc",
+    "acc": "accuracy",
+    "onecycle": "one_cycle",
+    "OneCycleLR": "one_cycle",
+    "CosineAnnealingLR": "cosine",
+    "StepLR": "step",
+    "bfloat16": "bf16",
+    "bf16-mixed": "bf16",
+    "fp32": "float32",
+    "32": "float32",
+    "classifier": "classification",
+    "regressor": "regression",
+    "drop_last": "drop",
+    "shuffle": "reshuffle",
+    "random": "reshuffle",
+    "sequential": "natural",
+    "replacement": "iid",
+    "all": "full",
+}
 
 
 def unknown(word: str, known: Iterable[str]) -> str:

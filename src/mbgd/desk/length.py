@@ -11,6 +11,8 @@ from mbgd.errors import PlanError
 EPOCHS = 10.0  # where nothing else ends a run
 MOST_EPOCHS = 1_000.0  # where patience or a target loss is to end it: as many as scikit-learn's SGD and Lightning have
 
+MOST_STEPS = 2**63 - 1
+
 
 def length(plan: Plan, per_epoch: int | None) -> tuple[int | None, str]:
     """(updates in all or None, which limit gives them): the earlier of `epochs` and `steps`. Where neither they nor a time limit
@@ -28,12 +30,17 @@ def length(plan: Plan, per_epoch: int | None) -> tuple[int | None, str]:
         return plan.steps, "epochs" if plan.steps is None else "steps"
     if epochs is None and plan.steps is None and plan.time_limit is None:
         epochs = MOST_EPOCHS if _waits(plan) else EPOCHS
-    of_epochs = None if epochs is None else max(1, math.ceil(round(epochs * per_epoch, 6)))
+    of_epochs = None if epochs is None else _steps_of(epochs, per_epoch)
     if of_epochs is None:
         return plan.steps, "steps" if plan.steps is not None else "none"
     if plan.steps is not None and plan.steps < of_epochs:
         return plan.steps, "steps"
     return of_epochs, "epochs"
+
+
+def _steps_of(epochs: float, per_epoch: int) -> int:
+    """The updates of so many passes, at least one; more than 2^63 are counted as that many, which nobody waits for."""
+    return MOST_STEPS if epochs > MOST_STEPS / per_epoch else max(1, math.ceil(round(epochs * per_epoch, 6)))
 
 
 def _waits(plan: Plan) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from mbgd.errors import plain
+
 _MEANS_SOMETHING = re.compile(
     r"[&<>|`*\\\[\]~#!$@{}^]"  # HTML, cells, code, emphasis, links, headings, mathematics, mentions
     r"|(?<![^\W_])_|_(?![^\W_])"  # emphasis, but within a word
@@ -16,9 +18,10 @@ _BLANK = re.compile(r"[\s\x00-\x1f\x7f]+")
 
 
 def escaped(text: object) -> str:
-    """With a character reference in place of each character that Markdown would read; any blanks become one space."""
-    plain = _BLANK.sub(" ", str(text)).strip()
-    return _MEANS_SOMETHING.sub(lambda found: f"&#{ord(found[0])};", plain)
+    """With a character reference in place of each character that Markdown would read; any blanks become one space, and what is
+    not printable is spelt out."""
+    shown = plain(_BLANK.sub(" ", str(text)).strip())
+    return _MEANS_SOMETHING.sub(lambda found: f"&#{ord(found[0])};", shown)
 
 
 def listed(texts: Iterable[object], *, most: int) -> str:

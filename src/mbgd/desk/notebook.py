@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from html import escape
 from typing import Any
 
+from mbgd.desk.run_html import escape
 from mbgd.desk.shown import Done, trained
 from mbgd.desk.train import Look, described
 

@@ -111,7 +111,7 @@ class Plan:
     )
     # the model
     hidden_layer_sizes: tuple[int, ...] = _knob(
-        (256, 256), Whole(1, many=True), "units of each hidden layer; none: a linear model", group="Model", first=True
+        (256, 256), Whole(1, many=True, bits=255), "units of each hidden layer; none: linear", group="Model", first=True
     )
     dropout: Any = _knob(
         0.0,
@@ -227,7 +227,7 @@ class Plan:
     )
     sampling: typed.Sampling = _knob("reshuffle", Choice(*get_args(typed.Sampling)), "how batches are drawn")
     tail: typed.Tail = _knob("auto", Choice(*get_args(typed.Tail)), "what becomes of the last, short batch")
-    seed: int = _knob(0, Whole(0), "random seed", first=True, hint="any whole number will do")
+    seed: int = _knob(0, Whole(0, bits=4096), "random seed", first=True, hint="any whole number will do")
     clip_norm: float | None = _knob(
         None, Number(0, math.inf, open_low=True), "greatest norm of a gradient", hint="1 is usual"
     )
@@ -266,11 +266,7 @@ class Plan:
         "auto", Choice(*get_args(typed.Engine)), "what makes the updates; auto: fused where it can", group="Machine"
     )
     checkpoint_every: Any = _knob(
-        None,
-        Either(Whole(1), Seconds(text=True)),
-        "steps, or seconds as 30s; else after 5s, then every 60s",
-        group="Machine",
-        first=True,
+        None, Either(Whole(1), Seconds(text=True)), "steps, or seconds as 60s, the default", group="Machine", first=True
     )
     log: typed.Log | None = _knob(
         None, Choice(*get_args(typed.Log)), "where history.jsonl goes as well", group="Output"

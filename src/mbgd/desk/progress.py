@@ -85,7 +85,7 @@ class _Nothing:
     def show(self, look: Look) -> None:
         for saved in look.saves:
             if saved.failure is not None:
-                warnings.warn(f"{saved}; training goes on", RuntimeWarning, stacklevel=4)
+                warnings.warn(plain(f"{saved}; training goes on"), RuntimeWarning, stacklevel=4)
 
     def next(self, done: Done) -> None:
         pass
@@ -167,7 +167,7 @@ def _bar(models: int) -> Iterator[Display]:
             def next(self, done: Done) -> None:
                 self.before, self.scores = done.number, ""
                 progress.refresh()  # a model may be trained between two drawings
-                progress.console.print(trained(done), highlight=False, soft_wrap=True, markup=False)
+                progress.console.print(plain(trained(done)), highlight=False, soft_wrap=True, markup=False)
                 if done.number < done.of:
                     completed = done.number * self.epochs
                     progress.update(

@@ -18,6 +18,7 @@ from mbgd.desk.ensemble import Predicting
 from mbgd.desk.plan import Plan
 from mbgd.desk.run_html import run_html
 from mbgd.desk.shown import shown_names
+from mbgd.errors import plain
 from mbgd.loop.stop import Ending
 from mbgd.measure.calibrate import Calibration
 from mbgd.measure.conformal import Covered, Widening, covered
@@ -170,6 +171,7 @@ class Run:
             f"\n  {rows}: " + "  ".join(f"{name} {value:.4g}" for name, value in scores.items())
             for rows, scores in self.scores.items()
         )
+        shown = plain(shown, lines=True)
         return f"Run({self.steps_done} steps in {self.seconds:.1f} s; {self.ending}{shown})"
 
     def _repr_html_(self) -> str:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
+from html import escape as html_escape
 from typing import Any
 
 from mbgd.desk.shown import ROLES, shown_score
+from mbgd.errors import plain
 
 _LEFT = ' style="text-align:left"'
+
+
+def escape(text: str) -> str:
+    """As HTML shows it, and printable."""
+    return html_escape(plain(text))
 
 
 def run_html(said: Mapping[str, Any], *, target: str, names: Sequence[str], folder: str) -> str:

@@ -35,7 +35,7 @@ from mbgd.desk.table_defaults import (
     default_patience,
     default_rate,
 )
-from mbgd.errors import DataError, PlanError
+from mbgd.errors import DataError, PlanError, plain
 from mbgd.model.start import ROWS as ROWS_OF_A_START
 from mbgd.model.start import start_from_data
 from mbgd.model.table import TableModel
@@ -80,7 +80,7 @@ def first_rows(opened: Opened, plan: Plan, *, init: Predictor | None = None) -> 
     y, training = rows.y[: table.n_rows], rows.sets.training
     known: dict[str, Any] = {"encoder": rows.encoder, "encoded": rows.encoded, "training": training}
     hinted = [said for one, y_n in apart(rows.target, y) for said in hints(table, plan, target=one, y=y_n, **known)]
-    return replace(rows, notices=(*rows.notices, *dict.fromkeys(hinted)))
+    return replace(rows, notices=(*rows.notices, *dict.fromkeys(map(plain, hinted))))
 
 
 def encode_rows(opened: Opened, plan: Plan, *, sets: Sets, init: Predictor | None = None) -> TableRows:
@@ -106,7 +106,7 @@ def encode_rows(opened: Opened, plan: Plan, *, sets: Sets, init: Predictor | Non
     w = None if plan.weight is None else np.concatenate([row_weights(part, plan.weight) for part in opened.parts])
     taught_w = _taught(w, plan, target, targets, sets)
     places = tuple(part.places for part in opened.parts)
-    notices = (*opened.notices, *encoder.notices)
+    notices = tuple(map(plain, (*opened.notices, *encoder.notices)))
     learned = (table.name, encoder, target, encoded, targets, w, taught_w, sets, notices, opened.manifest)
     return TableRows(*learned, table.file_columns, places)
 
