@@ -48,7 +48,9 @@ def install(number: int, place: str, *, later: bool) -> None:
     def signalled(*args: Any, **kwargs: Any) -> Any:
         calls[0] += 1
         if calls[0] == int(at or 1):
-            if later and not place.endswith("!"):
+            if place.endswith("!"):
+                signals.SECONDS_APART = 3600.0  # a busy machine may take its time between two signals
+            elif later:
                 time.sleep(1.1 * signals.SECONDS_APART)
             (swallow if place.endswith("?") else compute if place.endswith("#") else kill)(number)
         return inner(*args, **kwargs)

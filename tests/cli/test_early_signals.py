@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,13 +128,13 @@ def whole(tables: Path) -> tuple[bytes, float]:
 @pytest.mark.parametrize(
     "seeds",
     [
-        pytest.param(range(3), id="3"),
+        pytest.param([7, 19], id="2"),
         pytest.param(range(3, 63), id="60", marks=pytest.mark.slow),
         pytest.param(range(100, 1_100), id="1000", marks=pytest.mark.soak),
     ],
 )
 def test_a_signal_at_any_moment_ends_the_command_as_it_says(
-    seeds: range, tables: Path, tmp_path: Path, whole: tuple[bytes, float], capsys: pytest.CaptureFixture[str]
+    seeds: Sequence[int], tables: Path, tmp_path: Path, whole: tuple[bytes, float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, seconds = whole
     found, slowest, wrong = Counter[str](), 0.0, []

@@ -153,6 +153,7 @@ def test_what_a_system_sends_again_and_again_hastens_nothing(
     assert found.checkpoint.step == 9
 
 
+@pytest.mark.slow
 def test_saved_is_said_where_there_is_a_checkpoint_alone(mbgd: Command, tables: Path) -> None:
     """A second signal gives up the first save."""
     how = HOW[: HOW.index("--checkpoint-every")]

@@ -266,7 +266,7 @@ class Plan:
         "auto", Choice(*get_args(typed.Engine)), "what makes the updates; auto: fused where it can", group="Machine"
     )
     checkpoint_every: Any = _knob(
-        None, Either(Whole(1), Seconds(text=True)), "steps, or seconds as 60s, the default", group="Machine", first=True
+        None, Either(Whole(1), Seconds(text=True)), "steps, or seconds as 30s; else 60s", group="Machine", first=True
     )
     log: typed.Log | None = _knob(
         None, Choice(*get_args(typed.Log)), "where history.jsonl goes as well", group="Output"
