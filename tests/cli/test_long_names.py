@@ -64,7 +64,7 @@ def place(runs: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-FEW = ("too long", "no Unicode", "with a zero")
+FEW = ("too long", "no Unicode")
 KINDS = [kind if kind in FEW else pytest.param(kind, marks=pytest.mark.slow) for kind in NAMES]
 
 
