@@ -5,7 +5,7 @@ BIN := .venv/bin
 TESTS ?= tests
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint slow soak bench bench-all bench-quick bench-accuracy clean
+.PHONY: demo test lint slow checked soak bench bench-all bench-quick bench-accuracy clean
 
 demo: .venv/.installed
 	rm -rf runs/demo
@@ -23,6 +23,10 @@ lint: .venv/.tested
 
 slow: .venv/.tested
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "slow and not soak" $(TESTS)
+
+# The quick tier once more, with kernels whose every read and write is checked; what it takes is not held to any budget.
+checked: .venv/.tested
+	MBGD_CHECK_BOUNDS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not soak" $(TESTS)
 
 soak: .venv/.tested
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m soak
