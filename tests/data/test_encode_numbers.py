@@ -181,3 +181,11 @@ def test_a_huge_column_has_edges_that_rise() -> None:
     _, summary = learned([-1.7e308, -1e300, 0.0, 1.0, 1e300, 1.7e308])
     assert np.isfinite(summary.part.edges).all()
     assert (np.diff(summary.part.edges) > 0).all()
+
+
+def test_a_signalling_nan_is_a_missing_value() -> None:
+    """Damaged bytes may spell one, and arithmetic warns of it."""
+    part = NumberColumn("x", 1.0, 2.0, flag=True)
+    signalling = np.array([0x7FF0000000000001, 0x3FF0000000000000], np.uint64).view(np.float64)
+    encoded = part.encode(open_table({"x": pa.array(signalling)}))
+    assert [column.tolist() for column in encoded] == [[0.0, 0.0], [1.0, 0.0]]

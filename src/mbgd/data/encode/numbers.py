@@ -59,7 +59,7 @@ class NumberColumn:
         x = as_floats(table, self.name, truth=self.is_truth)
         columns = []
         if self.scale:
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):  # of a signalling NaN, which damaged bytes may spell
                 z = np.arcsinh((x - self.median) / self.scale)
             if np.isinf(z).any():
                 check_finite(x, table=table, name=self.name)
