@@ -111,7 +111,11 @@ class Plan:
     )
     # the model
     hidden_layer_sizes: tuple[int, ...] = _knob(
-        (256, 256), Whole(1, many=True, bits=255), "units of each hidden layer; none: a linear model", group="Model", first=True
+        (256, 256),
+        Whole(1, many=True, bits=255),
+        "units of each hidden layer; none: a linear model",
+        group="Model",
+        first=True,
     )
     dropout: Any = _knob(
         0.0,
