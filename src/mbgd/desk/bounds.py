@@ -109,7 +109,7 @@ class Whole:
 
     low: int
     many: bool = False
-    bits: int = 63
+    bits: int = 255
 
     @property
     def demand(self) -> str:

@@ -111,7 +111,7 @@ class Plan:
     )
     # the model
     hidden_layer_sizes: tuple[int, ...] = _knob(
-        (256, 256), Whole(1, many=True, bits=255), "units of each hidden layer; none: linear", group="Model", first=True
+        (256, 256), Whole(1, many=True), "units of each hidden layer; none: a linear model", group="Model", first=True
     )
     dropout: Any = _knob(
         0.0,
@@ -184,7 +184,7 @@ class Plan:
         first=True,
         hint="10 is usual, 0.5 is half a pass",
     )
-    steps: int | None = _knob(None, Whole(1), "updates at most", group="Limits")
+    steps: int | None = _knob(None, Whole(1, bits=63), "updates at most", group="Limits")
     time_limit: float | None = _knob(None, Seconds(), "seconds of training at most, as 90 or 90s", group="Limits")
     target_loss: float | None = _knob(
         None, Number(-math.inf, math.inf), "mean training loss a row that is enough", group="Limits"
