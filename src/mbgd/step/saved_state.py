@@ -65,7 +65,10 @@ _HELD: dict[type[torch.optim.Optimizer], _Held] = {
         ("step", "square_avg"), {"centered": "grad_avg", "momentum": "momentum_buffer"}, ("grad_avg", "momentum_buffer")
     ),
 }
-_OF_ONE_NUMBER = ("step", "mu_product")
+UNDECAYED, SCALE = "undecayed", "scale"
+"""What the compiled engine keeps for the weights of sparse rows that decay, whatever the optimizer: the weights as they would be
+without the decay since some step, and what it has left of each since then, one number."""
+_OF_ONE_NUMBER = ("step", "mu_product", SCALE)
 
 
 def check_state(updater: Updater, model: Mapping[str, Tensor], tensors: Mapping[str, Tensor], facts: Any) -> None:
@@ -152,7 +155,7 @@ def _wrong_values(kind: _Held, parameter: Tensor, group: Mapping[str, Any], held
     if held and (missing := [key for key in wanted if key not in held]):
         yield f"{missing[0]}' must be there, it is missing"
     for key, value in held.items():
-        if key not in (*kind.always, *kind.perhaps):
+        if key not in (*kind.always, *kind.perhaps, UNDECAYED, SCALE):
             yield f"{key[:40]}' must be none of what the optimizer holds"
         elif key in _OF_ONE_NUMBER:
             if not _is_count(value):

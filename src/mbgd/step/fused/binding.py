@@ -34,6 +34,7 @@ from mbgd.step.fused.arena import (
 from mbgd.step.fused.layout import Floats, Ints, Memory
 from mbgd.step.fused.program import Program
 from mbgd.step.fused.updates import UPDATES
+from mbgd.step.saved_state import UNDECAYED
 from mbgd.step.update import Updater, averaged_tensors
 
 
@@ -65,7 +66,6 @@ class _Lent:
 
 
 REMEDY = "set it before the first step, or give engine='autograd'"
-UNDECAYED = ("undecayed",)  # name of a state: the weights as they would be without what the decay has taken since
 
 
 class Binding:
@@ -122,7 +122,7 @@ class Binding:
     def _take_states(self, trained: list[tuple[int, Tensor, int]], rules: list[str]) -> None:
         counts = np.zeros(len(trained))
         for t, (i, parameter, g) in enumerate(trained):
-            names = UNDECAYED if self.decays_late(parameter, g) else optimizers.STATES[rules[g]]
+            names = (UNDECAYED,) if self.decays_late(parameter, g) else optimizers.STATES[rules[g]]
             state = self._updater.optimizer.state[parameter] if names else {}
             for where, name in zip(("first", "second"), names, strict=False):
                 lent = self._held(where, i, parameter)

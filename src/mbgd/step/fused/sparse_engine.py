@@ -18,7 +18,7 @@ from mbgd.data.chunk import Chunk
 from mbgd.data.sparse import SparseSource, csr_of
 from mbgd.errors import PlanError
 from mbgd.step.fused.arena import NUMPY, edges_of, uses_blas
-from mbgd.step.fused.binding import REMEDY, UNDECAYED, Binding
+from mbgd.step.fused.binding import REMEDY, Binding
 from mbgd.step.fused.blas_threads import blas_threads
 from mbgd.step.fused.bounds_check import BoundsCheck
 from mbgd.step.fused.finite import all_finite
@@ -29,10 +29,10 @@ from mbgd.step.fused.sparse_net import run_sparse_net
 from mbgd.step.fused.sparse_program import weight_of, why_all_move
 from mbgd.step.fused.step import FusedEngine, batches_of, calls_of, is_linear, moves_of, net_of
 from mbgd.step.gradient import Forward, GradientRule
+from mbgd.step.saved_state import SCALE, UNDECAYED
 from mbgd.step.state import State, capture, is_finite, restore
 from mbgd.step.update import Updater
 
-SCALE = "scale"  # name of a state: what the decay has left of every weight since `UNDECAYED`
 _NO_LABELS = np.zeros(0, np.int64)
 
 
@@ -89,7 +89,7 @@ class SparseEngine:
     def _forget(self) -> None:
         """Nobody else has a use for what was kept apart."""
         state = self.updater.optimizer.state
-        for name in (*UNDECAYED, SCALE) if self._weight in state else ():
+        for name in (UNDECAYED, SCALE) if self._weight in state else ():
             state[self._weight].pop(name, None)
         if self._weight in state and not state[self._weight]:
             del state[self._weight]
