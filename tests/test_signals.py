@@ -12,7 +12,7 @@ import pytest
 HEED = """
     import os, signal, sys, time
     from mbgd import signals
-    signals.heed()
+    signals.install()
     def kill(number, *, of=None):
         os.kill(of or os.getpid(), number)
 """
@@ -30,7 +30,7 @@ def ended(*lines: str) -> tuple[int, str, str]:
 @pytest.mark.parametrize("number", NUMBERS)
 def test_it_ends_by_its_code_and_one_line_and_undoes_what_was_made(number: signal.Signals) -> None:
     lines = """
-        with signals.undone(lambda: print("undone", flush=True)):
+        with signals.undo_if_ended(lambda: print("undone", flush=True)):
             kill({})
         print("not reached")
     """
@@ -39,7 +39,7 @@ def test_it_ends_by_its_code_and_one_line_and_undoes_what_was_made(number: signa
 
 def test_what_cannot_be_undone_keeps_nothing_else_from_it() -> None:
     lines = """
-        with signals.undone(lambda: 1 / 0), signals.undone(lambda: print("undone", flush=True)):
+        with signals.undo_if_ended(lambda: 1 / 0), signals.undo_if_ended(lambda: print("undone", flush=True)):
             kill(signal.SIGTERM)
     """
     assert ended(lines) == (143, "undone\n", NOTHING)
@@ -52,7 +52,7 @@ def test_further_signals_do_not_cut_the_end_short() -> None:
                 kill(number)
                 time.sleep(0.01)
             print("undone", flush=True)
-        with signals.undone(slowly):
+        with signals.undo_if_ended(slowly):
             kill(signal.SIGHUP)
     """
     assert ended(lines) == (129, "undone\n", NOTHING)
@@ -60,7 +60,7 @@ def test_further_signals_do_not_cut_the_end_short() -> None:
 
 def test_what_is_held_together_is_not_cut_in_two() -> None:
     lines = """
-        with signals.held(), signals.held():
+        with signals.deferred(), signals.deferred():
             kill(signal.SIGTERM)
             print("whole", flush=True)
         print("not reached")
@@ -70,7 +70,7 @@ def test_what_is_held_together_is_not_cut_in_two() -> None:
 
 def test_training_is_asked_to_stop_and_a_second_signal_ends_it() -> None:
     lines = """
-        with signals.asking() as asked:
+        with signals.stop_requests() as asked:
             print(asked())
             signals.SECONDS_APART = 3600.0  # a busy machine may take its time between two lines
             kill(signal.SIGTERM)
@@ -94,7 +94,7 @@ def test_after_the_last_line_the_exit_code_stays_and_nothing_is_said() -> None:
         last = Last()
         import atexit
         {}
-        signals.over(7)
+        signals.ended(7)
         sys.exit(7)
     """
     assert ended(lines.format("")) == (7, "", "")
@@ -104,14 +104,14 @@ def test_after_the_last_line_the_exit_code_stays_and_nothing_is_said() -> None:
 def test_a_child_of_a_fork_is_not_the_command() -> None:
     """It dies as it would have without us, and takes nothing of its parent's away."""
     lines = """
-        with signals.undone(lambda: print("undone", flush=True)):
+        with signals.undo_if_ended(lambda: print("undone", flush=True)):
             for number in (signal.SIGTERM, signal.SIGHUP):
                 pid = os.fork()
                 if not pid:
                     kill(number)
                     time.sleep(60)
                 assert os.waitpid(pid, 0)[1] == number
-            print(signals.are_heeded(), flush=True)
+            print(signals.are_installed(), flush=True)
     """
     assert ended(lines) == (0, "True\n", "")
 
@@ -121,7 +121,7 @@ def test_what_is_ignored_stays_ignored() -> None:
         import subprocess
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        own = "import os; from mbgd import signals; signals.heed(); [os.kill(os.getpid(), n) for n in (2, 1, 15)]"
+        own = "import os; from mbgd import signals; signals.install(); [os.kill(os.getpid(), n) for n in (2, 1, 15)]"
         sys.exit(subprocess.run([sys.executable, "-c", own]).returncode)
     """
     assert ended(lines) == (0, "", "")

@@ -26,24 +26,24 @@ PATIENCE = 1.0  # seconds until a signal that the main thread runs no handler fo
 class _Now:
     """What a handler has to know, and can know in no other way; of this process alone, so never made."""
 
-    process = 0  # the id of the process that heeds signals, 0 where none does
+    process = 0  # the id of the process that handles signals, 0 where none does
     main = 0  # the thread that handlers run on
     first: int | None = None  # the signal that came first
-    noted_at: float | None = None  # when training was asked to stop, on the monotonic clock
+    requested_at: float | None = None  # when training was asked to stop, on the monotonic clock
     can_save = False  # whether training asks between two chunks, and saves
-    held = 0  # how many blocks are under way that no signal may cut in two
+    deferring = 0  # how many blocks are under way that no signal may cut in two
     late = False  # whether one has come meanwhile
     handled = 0  # how often a handler has run
     leaver = 0  # the thread that ends the process
-    over: int | None = None  # the exit code of a command that has said its last line
+    ended_with: int | None = None  # the exit code of a command that has said its last line
 
 
 _leaving = _thread.RLock()
 _undoing: dict[object, Callable[[], None]] = {}
-_last_words: list[Callable[[], str]] = [lambda: "interrupted; nothing was written"]
+_last_line: list[Callable[[], str]] = [lambda: "interrupted; nothing was written"]
 
 
-def heed() -> None:
+def install() -> None:
     """Install the handlers of the command, once; a signal that the process ignores, as under nohup, stays ignored."""
     if _Now.process:
         return
@@ -51,7 +51,7 @@ def heed() -> None:
     try:
         for number in ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, _heard)
+                signal.signal(number, _on_signal)
     except ValueError:  # not on the main thread, where Python allows no handler
         _Now.process = 0
         return
@@ -63,34 +63,34 @@ def heed() -> None:
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         try:
-            _thread.start_new_thread(_stand_by, (reader,))
+            _thread.start_new_thread(_watch, (reader,))
         except RuntimeError:  # too little memory for a thread: then compiled code is waited for
             return
 
 
-def are_heeded() -> bool:
+def are_installed() -> bool:
     """Whether this process is the command, and this its main thread."""
     return _Now.process != 0 and _thread.get_ident() == _Now.main
 
 
-def code() -> int:
+def exit_code() -> int:
     """The exit code of a command that was interrupted: 128 and the number of the first signal."""
     return 128 + (_Now.first or signal.SIGINT)
 
 
-def over(exit_code: int) -> None:
+def ended(exit_code: int) -> None:
     """The command has said its last line: a signal from now on ends it in silence, by that code."""
-    _Now.over = exit_code
+    _Now.ended_with = exit_code
 
 
 @contextmanager
-def asking() -> Iterator[Callable[[], bool]]:
+def stop_requests() -> Iterator[Callable[[], bool]]:
     """Yields a function by which training asks whether to stop. From its first call on a signal is only noted; a second one
     ends the process, if it is SIGINT or SIGTERM and comes a quarter of a second after the first or later."""
 
     def is_asked() -> bool:
         _Now.can_save = True
-        return is_noted()
+        return stop_was_requested()
 
     try:
         yield is_asked
@@ -98,13 +98,13 @@ def asking() -> Iterator[Callable[[], bool]]:
         _Now.can_save = False
 
 
-def is_noted() -> bool:
+def stop_was_requested() -> bool:
     """Whether a signal has come that training had to look at."""
-    return _Now.noted_at is not None
+    return _Now.requested_at is not None
 
 
 @contextmanager
-def undone(undo: Callable[[], None]) -> Iterator[None]:
+def undo_if_ended(undo: Callable[[], None]) -> Iterator[None]:
     """Inside, a signal that ends the process calls `undo` first, which takes no lock and imports nothing."""
     key = object()
     _undoing[key] = undo
@@ -114,27 +114,27 @@ def undone(undo: Callable[[], None]) -> Iterator[None]:
         _undoing.pop(key, None)
 
 
-def say_last(words: Callable[[], str]) -> None:
+def set_last_line(words: Callable[[], str]) -> None:
     """From now on a signal that ends the process says that sentence; `words` takes no lock and imports nothing."""
-    _last_words[0] = words
+    _last_line[0] = words
 
 
 @contextmanager
-def held() -> Iterator[None]:
+def deferred() -> Iterator[None]:
     """Inside, for milliseconds at most, a signal waits: what is made and how to undo it belong together."""
     if _thread.get_ident() != _Now.main:
         yield
         return
-    _Now.held += 1
+    _Now.deferring += 1
     try:
         yield
     finally:
-        _Now.held -= 1
-        if _Now.late and not _Now.held:
+        _Now.deferring -= 1
+        if _Now.late and not _Now.deferring:
             _leave()
 
 
-def _heard(number: int, frame: FrameType | None) -> None:
+def _on_signal(number: int, frame: FrameType | None) -> None:
     if os.getpid() != _Now.process:  # a child of a fork that has not come to `_forget`
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
@@ -143,17 +143,19 @@ def _heard(number: int, frame: FrameType | None) -> None:
     _Now.first = _Now.first or number
     if _is_urgent(number):
         _Now.late = True
-        if not _Now.held:
+        if not _Now.deferring:
             _leave()
-    elif _Now.noted_at is None:
-        _Now.noted_at = time.monotonic()
+    elif _Now.requested_at is None:
+        _Now.requested_at = time.monotonic()
 
 
 def _is_urgent(number: int) -> bool:
     """Whether there is nothing to save, or somebody asks a second time, not to wait for it."""
-    if not _Now.can_save or _Now.over is not None:
+    if not _Now.can_save or _Now.ended_with is not None:
         return True
-    return _Now.noted_at is not None and number in HASTENING and time.monotonic() - _Now.noted_at >= SECONDS_APART
+    return (
+        _Now.requested_at is not None and number in HASTENING and time.monotonic() - _Now.requested_at >= SECONDS_APART
+    )
 
 
 def _leave() -> None:
@@ -162,20 +164,20 @@ def _leave() -> None:
     if _Now.leaver == _thread.get_ident():  # another signal
         return
     _Now.leaver = _thread.get_ident()
-    if _Now.over is not None:
-        os._exit(_Now.over)
+    if _Now.ended_with is not None:
+        os._exit(_Now.ended_with)
     try:
         for undo in list(_undoing.values()):
             try:
                 undo()
             except Exception:
                 continue  # what cannot be removed is swept by the next run
-        os.write(2, f"mbgd: stopped: {_last_words[0]()}\n".encode(errors="backslashreplace"))
+        os.write(2, f"mbgd: stopped: {_last_line[0]()}\n".encode(errors="backslashreplace"))
     finally:
-        os._exit(code())
+        os._exit(exit_code())
 
 
-def _stand_by(reader: int) -> None:
+def _watch(reader: int) -> None:
     """Obey a signal that the main thread runs no handler for: it is inside of compiled code, for seconds or longer."""
     seen = 0
     while True:
@@ -183,7 +185,7 @@ def _stand_by(reader: int) -> None:
         until = time.monotonic() + PATIENCE
         while _Now.handled == seen and time.monotonic() < until:
             time.sleep(0.02)
-        if _Now.handled == seen and number in ENDING and not _Now.held and _is_urgent(number):
+        if _Now.handled == seen and number in ENDING and not _Now.deferring and _is_urgent(number):
             _Now.first = _Now.first or number
             _leave()
         _drain(reader)  # several may have come that one call of a handler was for
@@ -203,7 +205,7 @@ def _drain(reader: int) -> None:
 def _ignore() -> None:
     """At the very end of the interpreter, which then gives each handled signal its default action, and the code would be lost."""
     for number in ENDING:
-        if signal.getsignal(number) is _heard:
+        if signal.getsignal(number) is _on_signal:
             signal.signal(number, signal.SIG_IGN)
 
 
@@ -213,5 +215,5 @@ def _forget() -> None:
     _undoing.clear()
     signal.set_wakeup_fd(-1)
     for number in ENDING:
-        if signal.getsignal(number) is _heard:
+        if signal.getsignal(number) is _on_signal:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

@@ -26,7 +26,7 @@ from mbgd.record.checkpoint import newest
 
 HOW = (*NUMBER, "--epochs", "300", "--hidden-layer-sizes", "8", "--checkpoint-every", "300", "--quiet")
 NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU)
-MARKED = "import os; from mbgd import signals; signals.heed(); os.write({}, b'.'); from mbgd.cli import main; main()"
+MARKED = "import os; from mbgd import signals; signals.install(); os.write({}, b'.'); from mbgd.cli import main; main()"
 NOTHING = (
     "mbgd: stopped: interrupted; nothing was written",
     "mbgd: stopped: interrupted before training began; nothing is left of it",

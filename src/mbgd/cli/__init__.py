@@ -1,4 +1,4 @@
-"""The command `mbgd`: it heeds signals before it loads anything else, since loading takes longer than many a training."""
+"""The command `mbgd`: signals are handled before anything else is loaded, since loading takes longer than many a training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mbgd import signals
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and leave with its exit code (0 done, 1 our fault, 2 usage, 3 data, 4 saved file, 5 storage,
     6 divergence, 128 and its number where a signal interrupted it)."""
-    signals.heed()
+    signals.install()
     from mbgd.cli.command import call
 
     call(arguments)

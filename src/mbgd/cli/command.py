@@ -36,7 +36,7 @@ def call(arguments: list[str] | None) -> None:
     except MemoryError:  # which ran out once more while that was told
         os.write(2, _NOTHING_LEFT)
         os._exit(StorageError.exit_code)
-    signals.over(code)
+    signals.ended(code)
     if threads.is_any_at_work():  # a write that nobody wants, on a disk that does not answer
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
@@ -104,13 +104,13 @@ def _no_memory(said: str) -> int:
 
 
 def _stopped(what: str = "interrupted; nothing was written") -> int:
-    return _say(what, signals.code(), word="stopped")
+    return _say(what, signals.exit_code(), word="stopped")
 
 
 def _say(sentence: str, code: int, *, word: str = "error") -> int:
-    with signals.held():  # one line, whatever comes meanwhile
+    with signals.deferred():  # one line, whatever comes meanwhile
         say(f"mbgd: {word}: {' '.join(readable(sentence).split())}")
-        signals.over(code)
+        signals.ended(code)
     return code
 
 

@@ -96,7 +96,7 @@ def _unsaid(number: str) -> None:
 
 def _finish(fitting: Any, plan: Plan, *, left: Callable[[], str], json: bool, quiet: bool) -> None:
     """Train to the end and show the scores; `left` says what there is of the run where a signal comes before that."""
-    signals.say_last(left)
+    signals.set_last_line(left)
     try:
         with told_of_compiling(_unsaid) if quiet else nullcontext():
             run: Run = watch(fitting, models=how_many(plan), quiet=quiet)

@@ -17,23 +17,23 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     In the command after any signal that asks it to end, see `mbgd.signals`; in other programs after SIGINT. Elsewhere than on
     the main thread Python allows no handler: there the answer stays False. A process that ignores SIGINT goes on ignoring it.
     """
-    if signals.are_heeded():
-        with signals.asking() as is_asked:
+    if signals.are_installed():
+        with signals.stop_requests() as is_asked:
             yield is_asked
-        if signals.is_noted():
+        if signals.stop_was_requested():
             raise KeyboardInterrupt
         return
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     asked, before = threading.Event(), signal.getsignal(signal.SIGINT)
-    heeded = before not in (signal.SIG_IGN, None)
-    if heeded:
+    handled = before not in (signal.SIG_IGN, None)
+    if handled:
         signal.signal(signal.SIGINT, lambda number, frame: _ask(asked))
     try:
         yield asked.is_set
     finally:
-        if heeded:
+        if handled:
             signal.signal(signal.SIGINT, before)
     if asked.is_set():  # also one that came too late to be asked for: Ctrl-C is not ours to swallow
         raise KeyboardInterrupt

@@ -148,9 +148,9 @@ def open_new(path: Path | None, *, replaced: Replaced = None) -> Iterator[Path |
             if not (path / PLAN).exists():  # nothing to go on with: the next training may have the name
                 _remove_again(path, folder_too=not was_there)
 
-        with signals.held():
+        with signals.deferred():
             _take(path, held, replaced=replaced)
-            held.enter_context(signals.undone(remove))
+            held.enter_context(signals.undo_if_ended(remove))
         try:
             yield path
         except BaseException:

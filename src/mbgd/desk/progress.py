@@ -70,7 +70,7 @@ def _display(models: int, *, quiet: bool) -> Iterator[Display]:
     elif not sys.stderr.isatty():
         yield _Lines(models)
     else:
-        with signals.undone(_clear_terminal), _bar(models) as bar:
+        with signals.undo_if_ended(_clear_terminal), _bar(models) as bar:
             yield bar
 
 

@@ -135,7 +135,7 @@ class Recorder:
     def at_work(self) -> Iterator[None]:
         """Ends when nothing is being written and every line is; but a second Ctrl-C waits for nothing."""
         try:
-            with signals.undone(self._aside.give_up):
+            with signals.undo_if_ended(self._aside.give_up):
                 yield
                 self._aside.wait()
         except KeyboardInterrupt:

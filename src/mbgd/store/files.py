@@ -32,7 +32,7 @@ def writing(path: Path, *, mode: int | None = None) -> Iterator[Path]:
     it the mode of the old one, and its owner where this process may give it away. A link of that name is replaced, not
     followed. Raises StorageError.
     """
-    with temporary(path) as place, signals.undone(lambda: place.unlink(missing_ok=True)):
+    with temporary(path) as place, signals.undo_if_ended(lambda: place.unlink(missing_ok=True)):
         try:
             with announced(path):
                 mode = _begin(place, like=path) if mode is None else _begin_with(place, mode)
@@ -173,7 +173,7 @@ def write_folder(final: Path, files: Mapping[str, bytes], *, verify: Callable[[P
 
     `verify` raises where the folder is not what was meant. Raises StorageError; nothing of a failed one stays.
     """
-    with temporary(final) as place, signals.undone(lambda: shutil.rmtree(place, ignore_errors=True)):
+    with temporary(final) as place, signals.undo_if_ended(lambda: shutil.rmtree(place, ignore_errors=True)):
         try:
             with announced(final):
                 _make(final.parent)
@@ -193,7 +193,7 @@ def remove_folder(path: Path) -> None:
     """Take a folder away: out of sight in one rename, so that what a crash leaves behind never looks whole."""
     with (
         temporary(path) as hidden,
-        signals.undone(lambda: shutil.rmtree(hidden, ignore_errors=True)),
+        signals.undo_if_ended(lambda: shutil.rmtree(hidden, ignore_errors=True)),
         announced(path, to="remove"),
     ):
         path.rename(hidden)
