@@ -61,6 +61,18 @@ def test_a_signal_is_saved_and_resumed_to_the_same_bytes(
     again = mbgd("resume", "r", "--json")
     assert again.err == "r has ended already; train --init r starts a new run from its weights\n"
     assert json.loads(again.out)["steps"] == 108
+    shown = mbgd("resume", "r").out.splitlines()
+    assert shown[0] == "all planned epochs are done: 108 steps"
+    assert [line.split()[:2] for line in shown[1:]] == [
+        ["validation", "r2"],
+        ["test", "r2"],
+        ["linear", "r2"],
+        ["mean", "r2"],
+    ]
+    Path("r/model.safetensors").unlink()
+    lost = mbgd("predict", "r", tables / "t.csv")
+    assert lost.code == 4
+    assert lost.err.endswith("got none; the run has ended: restore it from a copy, or train again\n")
 
 
 @pytest.mark.parametrize(

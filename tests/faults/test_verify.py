@@ -20,6 +20,7 @@ from mbgd.desk.table_plan import table_plan
 from mbgd.desk.tables import table_fitting
 from mbgd.record import checkpoint
 from mbgd.record.checkpoint import newest
+from mbgd.store import read_sealed, write_sealed
 from short_runs import MASK, W, X, Y, fit, other_net
 
 HOW = ("--epochs", "4", "--quiet", "--dropout", "0.2")  # 9 steps an epoch
@@ -160,6 +161,27 @@ def test_a_run_without_a_checkpoint_is_whole_and_its_last_line_says_what_was_not
     (tmp_path / "r" / "model.safetensors").write_bytes(b"other")
     assert command(["verify", str(tmp_path / "r")]) == 4
     assert whole not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"steps": -1}, "steps must be a whole number of at least 0, got -1"),
+        ({"files": {"../t.csv": {"bytes": 1, "sha256": "0" * 64}}}, "files must be of files in the run's folder"),
+    ],
+)
+def test_a_result_that_was_sealed_again_and_says_what_none_says_is_no_file_as_written(
+    changed: dict[str, object],
+    said: str,
+    made: Callable[[str], Path],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    path = shutil.copytree(made("no checkpoint"), tmp_path / "run") / "result.json"
+    write_sealed(path, {**read_sealed(path), **changed})
+    capfd.readouterr()
+    assert command(["verify", str(path.parent)]) == 4
+    assert capfd.readouterr().err.startswith(f"mbgd: error: {path} must be the result of a run: {said}")
 
 
 DAMAGED = [("one model", "", ""), ("members", "models/2", "model 2 of 2, "), ("refit", "refit", "refit, ")]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from mbgd.cli.streams import tell
 from mbgd.desk.result import Run
-from mbgd.desk.shown import ROLES, shown_coverage, shown_names, shown_score
+from mbgd.desk.shown import ROLES, SHOWN, shown_coverage, shown_names, shown_score
 from mbgd.measure.calibrate import Calibration
 from mbgd.measure.threshold import Threshold
 from mbgd.store import finite
@@ -28,7 +29,7 @@ def print_run(run: Run) -> None:
         f"{run.engine}"
     )
     for rows, scores in run.scores.items():
-        tell(f"  {rows.replace('_', ' '):<11} {_scores(scores, names)}   ({ROLES.get(rows, '')}{mean})")
+        _tell_scores(rows, scores, names, mean=mean)
     if run.calibration is not None:
         tell(f"  {'calibrated':<11} {_calibrated(run.calibration)}   (on the validation rows)")
     if run.threshold is not None:
@@ -40,9 +41,30 @@ def print_run(run: Run) -> None:
             of_one = {score: run.scores[rows][f"{score}_{name}"] for score in names}
             tell(f"  {name:<11} {_scores(of_one, names)}   (of the {rows.replace('_', ' ')} rows)")
     for name, scores in run.baselines.items():
-        tell(f"  {name:<11} {_scores(scores, names)}   (baseline on the same rows)")
+        _tell_baseline(name, scores, names)
     if run.folder is not None:
         tell(f"saved {run.folder / 'model.safetensors'}")
+
+
+def print_ended(result: Mapping[str, Any]) -> None:
+    """The scores of a run that ended before, by its result alone."""
+    said = (result.get("why", ""), f"{result['steps']:,} steps" if "steps" in result else "")
+    tell(": ".join(filter(None, said)) or "no more is known of it")
+    names = tuple(name for group in SHOWN.values() for name in group)
+    scored = result.get("scores", {})
+    for rows in (name for name in dict.fromkeys((*ROLES, *scored)) if name in scored):
+        _tell_scores(rows, scored[rows], names)
+    for name, scores in result.get("baselines", {}).items():
+        _tell_baseline(name, scores, names)
+
+
+def _tell_scores(rows: str, scores: Mapping[str, Any], names: tuple[str, ...], *, mean: str = "") -> None:
+    role = f"{ROLES.get(rows, '')}{mean}"
+    tell(f"  {rows.replace('_', ' '):<11} {_scores(scores, names)}" + (f"   ({role})" if role else ""))
+
+
+def _tell_baseline(name: str, scores: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    tell(f"  {name:<11} {_scores(scores, names)}   (baseline on the same rows)")
 
 
 def _calibrated(found: Calibration) -> str:
@@ -61,5 +83,6 @@ def _threshold(run: Run, found: Threshold) -> str:
     )
 
 
-def _scores(scores: dict[str, float], names: tuple[str, ...]) -> str:
-    return "  ".join(f"{name} {shown_score(scores[name])}" for name in names if name in scores)
+def _scores(scores: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    """Of a score that is none, which JSON has as null, nothing."""
+    return "  ".join(f"{name} {shown_score(scores[name])}" for name in names if scores.get(name) is not None)

@@ -11,7 +11,7 @@ from typing import Any
 from mbgd import signals
 from mbgd.cli.info import show_plan
 from mbgd.cli.left import left_in, what_is_left
-from mbgd.cli.show import print_json, print_run
+from mbgd.cli.show import print_ended, print_json, print_run
 from mbgd.cli.stopped import Stopped
 from mbgd.compiled.news import told_of_compiling
 from mbgd.data.files import Dialect
@@ -82,10 +82,9 @@ def resume_table(folder: Path, *, data: Any, json: bool, quiet: bool) -> None:
     plan = make_plan({name: saved["plan"].get(name) for name in ("folds", "members")})
     if (folder / RESULT).exists():
         begun = folder if how_many(plan) == 1 else folder / MODELS / "1"
+        result = read_result(folder)
         say(f"{folder} has ended already; train --init {begun} starts a new run from its weights")
-        if json:
-            print_json(read_result(folder))
-        return None
+        return print_json(result) if json else print_ended(result)
     fitting = table_resuming(folder, data=data)
     return _finish(fitting, plan, left=lambda: what_is_left(folder), json=json, quiet=quiet or json)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mbgd.data.encode.saved import Sizes, check_encoder, check_target
+from mbgd.desk.run_files import PLAN, RESULT
 from mbgd.errors import SavedFileError
 from mbgd.measure.conformal import pairs_of
 from mbgd.measure.threshold import SCORES
@@ -77,11 +78,11 @@ def finished_model(place: Path) -> Path:
     """A model file, or the run folder that holds one. Raises SavedFileError where a run has not ended."""
     check_name(place, "model")
     if place.is_dir() and not (place / FILE_NAME).exists():
-        why = (
-            f"the run has not ended: 'mbgd resume {place}' ends it"
-            if (place / "plan.json").exists()
-            else "it is no run"
-        )
+        why = "it is no run"
+        if (place / RESULT).exists():
+            why = "the run has ended: restore it from a copy, or train again"
+        elif (place / PLAN).exists():
+            why = f"the run has not ended: 'mbgd resume {place}' ends it"
         raise SavedFileError(f"{place} must hold {FILE_NAME}, got none; {why}")
     return place
 

@@ -11,7 +11,7 @@ from typing import Any, Unpack
 from torch import nn
 
 from mbgd.data.manifest import covered
-from mbgd.desk.ended import check_file, files_of_result
+from mbgd.desk.ended import check_file, files_of_result, read_result
 from mbgd.desk.fingerprint import check_same, compared, fingerprint
 from mbgd.desk.folder import read_plan
 from mbgd.desk.knobs import Knobs
@@ -159,6 +159,8 @@ def _said(path: Path) -> str:
         return f"every byte is as it was written, {len(load_model(path).tensors)} tensors"
     if path.suffix == ".jsonl":
         return _said_of_history(path)
+    if path.name == RESULT:
+        read_result(path.parent)  # sealed again by somebody, it may say what no result does
     read_sealed(path)
     whole = opened(read_json(path))[1]
     return "it says what was written" if whole else "it is whole JSON, of a version that wrote no checksum"
