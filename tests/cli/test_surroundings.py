@@ -34,6 +34,19 @@ def test_a_width_that_a_terminal_may_have_is(monkeypatch: pytest.MonkeyPatch) ->
         assert os.environ["COLUMNS"] == width
 
 
+def test_whether_a_path_may_be_read_is_asked_of_the_system_alone_when_it_is_read(
+    monkeypatch: pytest.MonkeyPatch, mbgd: Command, runs: Path
+) -> None:
+    """Typer would ask before, and call what may not be read a wrong word, with exit code 2 in place of 5."""
+    monkeypatch.setattr(os, "access", lambda *asked, **how: False)
+    for words in (("info", runs / "number"), ("resume", runs / "number"), ("export", runs / "number", runs)):
+        assert "is not readable" not in mbgd(*words).err
+    held = ("train", "t.csv", "--target", "y", "--out", runs, "--init", runs, "--plan", runs)
+    assert "is not readable" not in mbgd(*held).err
+    for command in ("predict", "explain"):
+        assert "is not readable" not in mbgd(command, runs / "number", "t.csv", "--out", runs).err
+
+
 @pytest.mark.parametrize("words", [("info",), ("train", "/t.csv", "--target", "y", "--out", "/r")])
 def test_a_working_folder_that_was_removed(words: tuple[str, ...], tmp_path: Path) -> None:
     """Without this the libraries of torch end the process."""

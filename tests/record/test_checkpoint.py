@@ -158,6 +158,24 @@ def test_where_none_is_whole_the_sentence_says_how_to_go_on(tmp_path: Path) -> N
         checkpoint.newest(tmp_path)
 
 
+def test_one_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, closed = save(tmp_path, 1), save(tmp_path, 2) / "manifest.json"
+    opened = Path.open
+
+    def refuse(path: Path, *words: object, **more: object) -> object:
+        if path == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(path, *words, **more)  # type: ignore[call-overload]  # whatever it was called with
+
+    monkeypatch.setattr(Path, "open", refuse)
+    found = checkpoint.newest(tmp_path)
+    assert found is not None
+    assert found.checkpoint.path == whole
+    (whole / "manifest.json").write_bytes(b"{}")
+    with pytest.raises(StorageError, match=f"permission is missing to read {closed}; change its owner or mode"):
+        checkpoint.newest(tmp_path)
+
+
 def test_a_newer_format_is_said_not_passed_over(tmp_path: Path) -> None:
     save(tmp_path, 1)
     path = save(tmp_path, 2)

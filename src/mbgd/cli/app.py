@@ -23,7 +23,8 @@ app = typer.Typer(
 Data = Annotated[
     list[str], typer.Argument(metavar="DATA...", help="CSV, Parquet or Arrow file, a folder or glob of them")
 ]
-OneRun = Annotated[Path, typer.Argument(metavar="RUN", help="run folder, or a model file")]
+# readable=False: whether a path may be read is said when it is read, with the exit code for that
+OneRun = Annotated[Path, typer.Argument(metavar="RUN", help="run folder, or a model file", readable=False)]
 Delimiter = Annotated[str | None, typer.Option(help="what separates CSV columns")]
 Header = Annotated[
     bool | None,
@@ -48,9 +49,17 @@ DryRun = Annotated[
 Plain = Annotated[
     bool, typer.Option("--plain", help="the textbook: SGD, constant rate, batch 32", rich_help_panel="Training")
 ]
-Out = Annotated[Path | None, typer.Option(help="new run folder (default: runs/DATA-K)", rich_help_panel="Most used")]
-Init = Annotated[Path | None, typer.Option(help="finished run whose weights to start from", rich_help_panel="Model")]
-PlanFile = Annotated[Path | None, typer.Option(help="plan.json or run to repeat", rich_help_panel="Training")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="new run folder (default: runs/DATA-K)", rich_help_panel="Most used", readable=False),
+]
+Init = Annotated[
+    Path | None,
+    typer.Option(help="finished run whose weights to start from", rich_help_panel="Model", readable=False),
+]
+PlanFile = Annotated[
+    Path | None, typer.Option(help="plan.json or run to repeat", rich_help_panel="Training", readable=False)
+]
 
 
 def _one(data: list[str]) -> Any:
@@ -114,7 +123,8 @@ def predict(
     data: Data,
     *,
     out: Annotated[
-        Path | None, typer.Option(help="CSV, TSV, Parquet or Arrow file to write (default: CSV on stdout)")
+        Path | None,
+        typer.Option(help="CSV, TSV, Parquet or Arrow file to write (default: CSV on stdout)", readable=False),
     ] = None,
     keep: Annotated[list[str] | None, typer.Option(help="column to carry along; may be repeated")] = None,
     delimiter: Delimiter = None,
@@ -158,7 +168,8 @@ def explain(
     data: Data,
     *,
     out: Annotated[
-        Path | None, typer.Option(help="CSV, TSV, Parquet or Arrow file for the contributions of rows")
+        Path | None,
+        typer.Option(help="CSV, TSV, Parquet or Arrow file for the contributions of rows", readable=False),
     ] = None,
     rows: Annotated[str, typer.Option(metavar="N", help="first rows of DATA to say the contributions of")] = "10",
     repeats: Annotated[str, typer.Option(metavar="N", help="times that each column is shuffled")] = "5",
@@ -182,7 +193,7 @@ def explain(
 @app.command("export")
 def export(
     run: OneRun,
-    out: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="file to write")],
+    out: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="file to write", readable=False)],
     *,
     force: Force = False,
 ) -> None:
@@ -194,7 +205,9 @@ def export(
 
 @app.command("info")
 def info(
-    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="run folder or model file")] = None,
+    run: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="run folder or model file", readable=False)
+    ] = None,
     json: Json = False,
 ) -> None:
     """Versions, kernels and threads of this machine, or the facts of a run or model: for bug reports."""

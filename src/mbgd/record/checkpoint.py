@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mbgd.errors import DamagedError, SavedFileError, StorageError
+from mbgd.errors import DamagedError, MBGDError, SavedFileError, StorageError
 from mbgd.model.header import read_header
 from mbgd.model.tensors import read_tensors, tensor_bytes
 from mbgd.store import (
@@ -97,9 +97,11 @@ def newest(run: Path, *, check: Callable[[Checkpoint], None] = lambda checkpoint
     """The newest whole checkpoint, or None where none was ever saved; changes nothing on disk. One is whole where `check`,
     which may look further, raises no DamagedError.
 
-    Raises SavedFileError where there are checkpoints and none is whole, or one is of a newer format.
+    Raises SavedFileError where there are checkpoints and none is whole, or one is of a newer format; StorageError where none
+    that may be read is whole, and another may not be read.
     """
     notices: list[str] = []
+    refused: list[MBGDError] = []
     for path in _by_age(run / "checkpoints"):
         try:
             found = load(path)
@@ -107,6 +109,9 @@ def newest(run: Path, *, check: Callable[[Checkpoint], None] = lambda checkpoint
             return Found(found, tuple(notices))
         except (DamagedError, StorageError) as error:
             notices.append(f"checkpoint {path} was passed over: {error}")
+            refused += [error] if isinstance(error.__cause__, PermissionError) else []
+    if refused:  # who may read it may find it whole
+        raise refused[0]
     if notices:
         raise SavedFileError(
             f"run must have one whole checkpoint, all {len(notices)} of {run} are damaged; "
