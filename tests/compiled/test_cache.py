@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -328,10 +329,16 @@ def test_a_temporary_folder_that_others_may_write_is_not_trusted(
         theirs.mkdir()
         theirs.chmod(0o777)
     monkeypatch.setattr(cache_folder, "cache_root", lambda _: None)
+    at_the_end: list[Callable[[], None]] = []
+    monkeypatch.setattr("atexit.register", lambda what, *words, **how: at_the_end.append(partial(what, *words, **how)))
     folder = open_folder(NAMES[0]).folder
     assert not folder.is_relative_to(theirs)
     assert folder.is_relative_to(temporary)
     assert not list(theirs.iterdir())
+    (folder / "a.kernel").write_bytes(b"")
+    for undo in at_the_end:
+        undo()
+    assert not folder.exists()  # no other process finds it: kept, each would leave megabytes
 
 
 def test_code_is_read_from_a_folder_of_the_owner_alone() -> None:

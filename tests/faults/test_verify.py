@@ -6,7 +6,8 @@ import json
 import random
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,30 @@ def test_a_run_without_a_checkpoint_is_whole_and_its_last_line_says_what_was_not
     (tmp_path / "r" / "model.safetensors").write_bytes(b"other")
     assert command(["verify", str(tmp_path / "r")]) == 4
     assert whole not in capfd.readouterr().out
+
+
+def test_what_is_made_for_the_repetition_goes_where_a_signal_ends_the_command(
+    made: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By `os._exit`, which ends no block."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    undo, there = [], []
+
+    def interrupted(*parts: object, **how: object) -> object:
+        there.append([path.name[:12] for path in tmp_path.iterdir()])
+        undo[-1]()
+        there.append([path.name[:12] for path in tmp_path.iterdir()])
+        raise KeyboardInterrupt
+
+    @contextmanager
+    def undone(how: Callable[[], None]) -> Iterator[None]:
+        undo.append(how)
+        yield
+
+    monkeypatch.setattr("mbgd.signals.undone", undone)
+    monkeypatch.setattr("mbgd.desk.replay.going", interrupted)
+    assert command(["verify", str(made("one model"))]) == 130
+    assert there == [["mbgd-verify-"], []]
 
 
 @pytest.mark.parametrize(

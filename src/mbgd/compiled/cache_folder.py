@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
@@ -94,11 +95,14 @@ def sweep(ours: Path) -> None:
 
 
 def _temporary(name: str) -> Path:
-    """Of one folder a user among the temporary files, else a new one; another's folder of that name is never trusted."""
+    """Of one folder a user among the temporary files, else a new one for this process alone, which is removed at its end;
+    another's folder of that name is never trusted."""
     user = os.geteuid() if hasattr(os, "geteuid") else "user"
     folder = Path(tempfile.gettempdir()) / f"mbgd-{user}" / KERNELS / name
     try:
         _open(folder, own=_OWN + 1)
         return folder
     except (OSError, _RefusedError):
-        return Path(tempfile.mkdtemp(prefix="mbgd-"))
+        alone = Path(tempfile.mkdtemp(prefix="mbgd-"))
+        atexit.register(shutil.rmtree, alone, ignore_errors=True)
+        return alone

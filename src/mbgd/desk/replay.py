@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mbgd import signals
 from mbgd.desk.going import going
 from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan
@@ -89,9 +92,13 @@ def _before(folder: Path, later: Checkpoint) -> Checkpoint | None:
 
 
 def _trained(parts: Parts, plan: Plan, start: Standing, *, upto: int) -> Checkpoint:
-    """The checkpoint of a step, made anew: written and read back by the code that any run goes through."""
+    """The checkpoint of a step, made anew: written and read back by the code that any run goes through. A signal that ends the
+    command takes its folder away."""
     ends = replace(parts.ends, every_steps=(*parts.ends.every_steps, upto))
-    with tempfile.TemporaryDirectory(prefix="mbgd-verify-") as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="mbgd-verify-") as name,
+        signals.undone(partial(shutil.rmtree, name, ignore_errors=True)),
+    ):
         recorder = Recorder(Path(name), checkpoint_every=upto)
         timeless = replace(plan, time_limit=None)  # seconds of another day end nothing
         training = going(replace(parts, ends=ends), timeless, recorder=recorder, start=start)
