@@ -182,7 +182,7 @@ def test_what_is_made_for_the_repetition_goes_where_a_signal_ends_the_command(
         undo.append(how)
         yield
 
-    monkeypatch.setattr("mbgd.signals.undone", undone)
+    monkeypatch.setattr("mbgd.signals.undo_if_ended", undone)
     monkeypatch.setattr("mbgd.desk.replay.going", interrupted)
     assert command(["verify", str(made("one model"))]) == 130
     assert there == [["mbgd-verify-"], []]

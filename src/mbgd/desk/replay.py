@@ -97,7 +97,7 @@ def _trained(parts: Parts, plan: Plan, start: Standing, *, upto: int) -> Checkpo
     ends = replace(parts.ends, every_steps=(*parts.ends.every_steps, upto))
     with (
         tempfile.TemporaryDirectory(prefix="mbgd-verify-") as name,
-        signals.undone(partial(shutil.rmtree, name, ignore_errors=True)),
+        signals.undo_if_ended(partial(shutil.rmtree, name, ignore_errors=True)),
     ):
         recorder = Recorder(Path(name), checkpoint_every=upto)
         timeless = replace(plan, time_limit=None)  # seconds of another day end nothing
