@@ -50,7 +50,7 @@ def _has_saved(place: str) -> bool:
 def _names(folder: str) -> list[str]:
     try:
         return os.listdir(folder)
-    except OSError:
+    except (OSError, ValueError):
         return []
 
 
@@ -58,6 +58,6 @@ def _of_file(path: str) -> tuple[int, ...] | None:
     """What tells a file from another of its name; None where there is none."""
     try:
         found = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # a name that no file can have
         return None
     return found.st_dev, found.st_ino, found.st_mtime_ns
