@@ -19,11 +19,12 @@ from mbgd.desk.stderr import say
 from mbgd.errors import MBGDError, StorageError, did_you_mean, readable, speaking_as_the_command
 
 INTERRUPTED = 130
-_MEMORY_RAN_OUT = (  # what libraries say instead of raising MemoryError: torch, the loader, Arrow, Python's threads
+_MEMORY_RAN_OUT = (  # what libraries say instead of raising MemoryError: torch, the loader, Arrow, Python's threads, LLVM
     "allocate memory",
     "failed to map segment",
     "Failed to launch worker thread",
     "can't start new thread",
+    "load shared object",
 )
 _NOTHING_LEFT = b"mbgd: error: memory ran out; take fewer rows or columns, a smaller model, or a machine with more\n"
 
