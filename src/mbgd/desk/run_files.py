@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from mbgd.record.checkpoint import FILES as OF_CHECKPOINT
-from mbgd.record.checkpoint import NAME as CHECKPOINT
+from mbgd.record.checkpoint_files import FILES as OF_CHECKPOINT
+from mbgd.record.checkpoint_files import NAME as CHECKPOINT
 from mbgd.record.loggers import EVENTS, MLFLOW, MLFLOW_FILE, MLFLOW_RUN, TENSORBOARD
 from mbgd.store import TEMPORARY, announced, check_own_folder, sweep
 

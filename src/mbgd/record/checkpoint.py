@@ -16,6 +16,7 @@ from torch import Tensor
 from mbgd.errors import DamagedError, MBGDError, SavedFileError, StorageError
 from mbgd.model.header import read_header
 from mbgd.model.tensors import read_tensors, tensor_bytes
+from mbgd.record.checkpoint_files import MANIFEST, NAME, STATE
 from mbgd.store import (
     DIGEST,
     LARGEST_JSON,
@@ -31,13 +32,8 @@ from mbgd.store import (
 from mbgd.store.schema import Absent, Entries, Whole
 
 FORMAT = 1
-_STATE, _MANIFEST = "state.safetensors", "manifest.json"
-FILES = (_STATE, _MANIFEST)  # of a checkpoint
-NAME = r"step-(\d{12,})(?:-r(\d+))?(?:-(\d+))?"
 _NAME = re.compile(NAME)
-_SCHEMA = Entries(
-    {"step": Whole(), "facts": Entries({}), "files": Entries({_STATE: DIGEST}), "history": Absent(DIGEST)}
-)
+_SCHEMA = Entries({"step": Whole(), "facts": Entries({}), "files": Entries({STATE: DIGEST}), "history": Absent(DIGEST)})
 
 
 @dataclass(frozen=True)
@@ -83,12 +79,12 @@ def save(
             raise OSError(errno.ECANCELED, "nobody waits for it")
 
     state = tensor_bytes(tensors)
-    named = {_STATE: {"bytes": len(state), "sha256": hashlib.sha256(state).hexdigest()}}
+    named = {STATE: {"bytes": len(state), "sha256": hashlib.sha256(state).hexdigest()}}
     led_here = {} if history is None else {"history": asdict(history)}
     manifest = seal({"format": FORMAT, "step": step, "facts": dict(facts), "files": named, **led_here})
     folder = run / "checkpoints"
     path = folder / _free_name(folder, step, recoveries)
-    write_folder(path, {_STATE: state, _MANIFEST: manifest}, verify=check)
+    write_folder(path, {STATE: state, MANIFEST: manifest}, verify=check)
     _rotate(folder, newest=path, keep=keep)
     return path
 
@@ -124,7 +120,7 @@ def load(path: Path) -> Checkpoint:
     """One checkpoint, each byte checked against its SHA-256. Raises SavedFileError."""
     manifest = verify(path)
     try:
-        tensors = read_tensors(read_header(path / _STATE))
+        tensors = read_tensors(read_header(path / STATE))
     except SavedFileError as error:
         raise DamagedError(str(error)) from None
     history = digest_from(manifest["history"]) if "history" in manifest else None
@@ -134,23 +130,23 @@ def load(path: Path) -> Checkpoint:
 def verify(path: Path) -> dict[str, Any]:
     """The manifest of a checkpoint whose every byte is as it was written. Raises SavedFileError."""
     try:
-        manifest = unseal(read_bytes(path / _MANIFEST, most=LARGEST_JSON))
+        manifest = unseal(read_bytes(path / MANIFEST, most=LARGEST_JSON))
     except (ValueError, SavedFileError) as error:
-        raise DamagedError(f"{_MANIFEST} is not as it was written ({error})") from None
+        raise DamagedError(f"{MANIFEST} is not as it was written ({error})") from None
     if found := Whole(1).fault(manifest.get("format"), "format"):
-        raise DamagedError(f"{_MANIFEST} says what none says: {found}")
+        raise DamagedError(f"{MANIFEST} says what none says: {found}")
     if manifest["format"] > FORMAT:
         raise SavedFileError(
             f"{path} has format {manifest['format']}, this MBGD reads {FORMAT}; install the version that wrote it or a later one"
         )
     if found := _SCHEMA.fault(manifest, ""):
-        raise DamagedError(f"{_MANIFEST} says what none says: {found}")
+        raise DamagedError(f"{MANIFEST} says what none says: {found}")
     named = _NAME.search(path.name)
     if named and int(named[1]) != manifest["step"]:
-        raise DamagedError(f"{_MANIFEST} is of step {manifest['step']}")
+        raise DamagedError(f"{MANIFEST} is of step {manifest['step']}")
     for name, expected in manifest["files"].items():
-        if name != _STATE:
-            raise DamagedError(f"{_MANIFEST} names {name!r}, which is no file of a checkpoint")
+        if name != STATE:
+            raise DamagedError(f"{MANIFEST} names {name!r}, which is no file of a checkpoint")
         _verify_file(path / name, expected)
     return manifest
 
@@ -162,7 +158,7 @@ def _verify_file(path: Path, expected: Mapping[str, Any]) -> None:
     if size != expected["bytes"]:
         raise DamagedError(f"{path.name} has {size} bytes and had {expected['bytes']}")
     if sha256(path) != expected["sha256"]:
-        raise DamagedError(f"the SHA-256 of {path.name} is not the one written in {_MANIFEST}")
+        raise DamagedError(f"the SHA-256 of {path.name} is not the one written in {MANIFEST}")
 
 
 def _verify_new(path: Path) -> None:
