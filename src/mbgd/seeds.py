@@ -1,4 +1,4 @@
-"""Chance as a pure function: (seed, purpose, epoch or step) in, a generator, words or a hash out; there is no state to save."""
+"""Random numbers as a pure function of (seed, purpose, epoch or step): there is no state to save."""
 
 from __future__ import annotations
 

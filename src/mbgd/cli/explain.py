@@ -1,4 +1,4 @@
-"""`mbgd explain`: a model and a file in, what its columns are worth and do, and what they add to single rows, shown out."""
+"""`mbgd explain`: show what a model's columns are worth and do, and what they add to single rows."""
 
 from __future__ import annotations
 

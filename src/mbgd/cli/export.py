@@ -1,4 +1,4 @@
-"""`mbgd export`: a run or model in, one ONNX file out, with its inputs and outputs shown."""
+"""`mbgd export`: write a run or model as one ONNX file and show its inputs and outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finished run in, what the terminal shows of it out: scores in their sets, beside the dumb baselines."""
+"""Show a finished run on the terminal: the scores of each set beside those of simple baselines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines and tables in, a terminal, a file or a pipe out: what came from data cannot steer it, and nobody need listen."""
+"""Write lines and tables to a terminal, a file or a pipe: data cannot steer a terminal, and a closed pipe is no failure."""
 
 from __future__ import annotations
 

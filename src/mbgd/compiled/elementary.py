@@ -1,4 +1,4 @@
-"""Elementary functions for kernels: one float in, the same type out, without a branch, so that a loop over them is vectorised.
+"""Elementary functions for kernels, of one float and without a branch, so that a loop over them is vectorised.
 
 Numba from pip has no vector maths library, and a call of libm an element costs ten times the arithmetic.
 At most 2 units in the last place from the true value in float32, 4 in float64; NaN, infinities, signed zeros and

@@ -1,4 +1,4 @@
-"""A function of plain loops in, its compiled form out; leaves are compiled one by one and called by address.
+"""Compile functions of plain loops; leaves are compiled one by one and called by address.
 
 NaN and infinity have to survive (the finite check looks for them), so of the fast flags only those are set that keep
 them: signs of zero, reciprocals, contraction and reassociation. A kernel never touches a Python object and lets go of

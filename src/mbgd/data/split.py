@@ -1,4 +1,4 @@
-"""Which rows are held out: row numbers and a share, hashes, times or groups in, two sets of row numbers out."""
+"""Choose the rows that are held out: by a share, a hash, times or groups."""
 
 from __future__ import annotations
 

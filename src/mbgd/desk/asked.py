@@ -1,4 +1,4 @@
-"""A predictor and a table in; its rows encoded by column, and what the predictor makes of any such rows, out.
+"""Rows of a table encoded column by column, and the predictor's outputs for any such rows.
 
 N rows · K outputs: 1 for a number or two classes, else one a class
 """

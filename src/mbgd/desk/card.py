@@ -1,4 +1,4 @@
-"""A finished run in, its README.md out: what it predicts, from what, how well, and how to use and repeat it; facts alone."""
+"""Write a run's README.md: what the model predicts, from what, how well, and how to use and repeat it; facts alone."""
 
 from __future__ import annotations
 

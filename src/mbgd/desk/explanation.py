@@ -1,4 +1,4 @@
-"""What was found of a model in, the same as JSON, or as a table of contributions a row, out."""
+"""An explanation of a model as JSON and as a table with the contributions to each row."""
 
 from __future__ import annotations
 

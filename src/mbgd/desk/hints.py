@@ -1,4 +1,4 @@
-"""A table, its target and training rows in, sentences on what looks too good or too rare to go unsaid out."""
+"""Sentences about a table that looks too good: a column that explains the target, a class of few rows."""
 
 from __future__ import annotations
 

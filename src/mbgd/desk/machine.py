@@ -1,4 +1,4 @@
-"""Where and how wide a run computes: a device word, a thread word and the work of a step in, a device and a thread count out."""
+"""Choose the device and the number of threads of a run, by its options and by the work of a step."""
 
 from __future__ import annotations
 

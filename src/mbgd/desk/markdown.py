@@ -1,4 +1,4 @@
-"""Any text in, the same text as Markdown shows it out: no name that came with the data makes a table, a link or HTML."""
+"""Escape text for Markdown: no name from the data makes a table, a link or HTML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks at a training in, one line with a bar under the cell of a notebook out, drawn anew a few times a second."""
+"""Show a training's progress in a notebook: one line with a bar, redrawn a few times a second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each row was predicted to be by the models not trained on it in, columns and a Parquet file of them out."""
+"""Write the out-of-fold predictions, each by the models not trained on that row, as a Parquet file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plan.json in, the plan of the run that wrote it out; with what may be another at resume, and nothing else, changed."""
+"""Read the plan of a run from its plan.json, with what a resume may change and nothing else."""
 
 from __future__ import annotations
 

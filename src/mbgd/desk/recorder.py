@@ -1,4 +1,4 @@
-"""What training has come to in, its history and checkpoints on disk out: written beside training, told once they are safe."""
+"""Write a run's history and checkpoints beside the training, and announce a checkpoint once it is safe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A divergence in, the training put back to an earlier snapshot with half the rate out: a bounded number of times, each told."""
+"""Recover from a divergence: go back to an earlier snapshot with half the learning rate, a bounded number of times."""
 
 from __future__ import annotations
 

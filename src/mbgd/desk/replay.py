@@ -1,4 +1,4 @@
-"""A training's folder and its parts in, its last interval trained once more, and whether the bits are the same, out."""
+"""Train the last interval of a run again and compare the bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What result.json says of a run in, a few lines of HTML for a notebook out; all text in it escaped, nothing loaded."""
+"""Show a run in a notebook: a few lines of HTML made of result.json, all text escaped, nothing loaded."""
 
 from __future__ import annotations
 

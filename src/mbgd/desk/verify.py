@@ -1,4 +1,4 @@
-"""A run folder in, what of it is whole and whether its training repeats here to the bit, in plain sentences, out."""
+"""Verify a run: whether its files are whole and its training repeats here to the bit, in plain sentences."""
 
 from __future__ import annotations
 

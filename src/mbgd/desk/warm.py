@@ -1,4 +1,4 @@
-"""Number types in, every kernel of the fused engine compiled for them and kept on disk; out where, and what it took."""
+"""Compile every kernel of the fused engine ahead for given number types, and say where they are kept."""
 
 from __future__ import annotations
 

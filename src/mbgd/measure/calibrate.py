@@ -1,4 +1,4 @@
-"""Raw outputs of held-out rows and their classes in, the one temperature that makes their probabilities honest out.
+"""Temperature scaling: the one temperature that calibrates the class probabilities of held-out rows.
 
 N rows · C classes
 """

@@ -1,4 +1,4 @@
-"""Quantiles of held-out rows and their targets in, how far each pair of symmetric levels has to be widened to hold out.
+"""Conformal widening of quantiles: how far each symmetric pair has to be widened to hold on held-out rows.
 
 N rows · Q levels
 """

@@ -1,4 +1,4 @@
-"""Probabilities of held-out rows and their classes in, the probability out from which to predict the class, for one score.
+"""Choose the probability from which the rarer class is predicted, for one score of held-out rows.
 
 N rows
 """

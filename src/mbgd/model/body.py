@@ -1,4 +1,4 @@
-"""Sizes in, the layers of a multilayer perceptron out, with start values that are a function of a seed alone."""
+"""The layers of a multilayer perceptron, with start values that are a function of a seed alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns in their own units in, predictions out: a multilayer perceptron behind the center and scale of each column."""
+"""A multilayer perceptron behind the center and scale of each column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers and category codes in, predictions out: embeddings in front of a multilayer perceptron."""
+"""Embeddings of numbers and category codes in front of a multilayer perceptron."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records of a training in, the same numbers in TensorBoard or MLflow out; a logger that fails stops no training."""
+"""Write the records of a training to TensorBoard or MLflow as well; a logger that fails stops no training."""
 
 from __future__ import annotations
 

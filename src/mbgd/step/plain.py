@@ -1,4 +1,4 @@
-"""The name of a loss in, what makes predictions of a model's outputs out, in NumPy and by a word that other programs know.
+"""Turn a model's outputs into predictions in NumPy, by the name of its loss, and name that step for other programs.
 
 O outputs of a row
 """

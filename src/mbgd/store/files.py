@@ -1,4 +1,4 @@
-"""Bytes, lines or JSON in, a file or folder in place out: the old one or the whole new one, whatever fails on the way."""
+"""Write files and folders whole or not at all: the old one or the new one, whatever fails on the way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The system's refusal to read or write in, one sentence out: the path, what happened and what to do."""
+"""Say in one sentence what the system refused to read or write: the path, what happened and what to do."""
 
 from __future__ import annotations
 

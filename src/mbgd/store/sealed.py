@@ -1,4 +1,4 @@
-"""A value in, its one spelling as JSON out; with a digest in it, so that any changed byte is found when it is read."""
+"""The one spelling of a value as JSON, with a digest in it, so that any changed byte is found when it is read."""
 
 from __future__ import annotations
 

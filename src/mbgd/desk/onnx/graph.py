@@ -1,4 +1,4 @@
-"""Operators in, a graph of ONNX that grows node by node out; written out by hand, so that it can be read."""
+"""Build an ONNX graph node by node; written out by hand, so that it can be read."""
 
 from __future__ import annotations
 

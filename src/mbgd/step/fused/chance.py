@@ -1,4 +1,4 @@
-"""A key and a counter in, 32 random bits out: dropout masks without state, drawn anew backwards instead of kept."""
+"""Random bits from a key and a counter: dropout masks without state, drawn again in the backward pass instead of kept."""
 
 from __future__ import annotations
 
