@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, str] = {
     "forks": "",
     "ranks": "errors",
     "store": "errors signals",
-    "compiled": "store",
+    "compiled": "errors store",
     "data": "errors seeds threads forks ranks store compiled",
     "model": "errors seeds store data",
     "step": "errors seeds store compiled data model",

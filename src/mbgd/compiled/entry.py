@@ -9,26 +9,26 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from pathlib import Path
 
 from mbgd.compiled.private_folder import is_private
-from mbgd.store import writing
+from mbgd.errors import SavedFileError
+from mbgd.store import own_file, writing
 
 LARGEST = 1 << 26  # bytes; kernels have some hundred thousand
 _DIGEST = hashlib.sha256().digest_size
-_READ = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 
 
 def read_entry(path: Path) -> memoryview | None:
     """The content that was written to `path`; None where nothing is there, or something else."""
     try:
-        with open(os.open(path, _READ), "rb") as file:
+        with open(own_file(path, _READ), "rb") as file:
             found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode) or not is_private(found) or found.st_size > LARGEST:
+            if not is_private(found) or found.st_size > LARGEST:
                 return None
             data = memoryview(file.read(found.st_size))
-    except OSError:
+    except (OSError, SavedFileError):  # nothing, or a link, folder, pipe or device
         return None
     content = data[_DIGEST:]
     return content if bytes(data[:_DIGEST]) == _digest(path, content) else None

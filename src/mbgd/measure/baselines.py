@@ -1,4 +1,4 @@
-"""Two simple predictors of a target, the mean and a linear model, so that every score has something to stand beside.
+"""Two simple predictors of a target, a constant and a linear model, so that every score has something to stand beside.
 
 N rows of the table · B some of them · F numbers · C categorical columns · D columns of the design · K outputs
 """

@@ -24,7 +24,7 @@ from mbgd.store.files import (
     writing,
 )
 from mbgd.store.lock import FolderLock, InUseError, reading, was_made_here
-from mbgd.store.own_file import check_own_folder, check_own_tree, is_shared
+from mbgd.store.own_file import check_own_folder, check_own_tree, is_shared, own_file
 from mbgd.store.refusal import announced, check_name
 from mbgd.store.sealed import DIGEST, Digest, digest_from, digest_of, finite, json_bytes, opened, seal, unseal
 from mbgd.store.strict_json import parse_json
@@ -53,6 +53,7 @@ __all__ = [
     "make_folder",
     "new_folder",
     "opened",
+    "own_file",
     "parse_json",
     "read_bytes",
     "read_json",
