@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import stat
 from collections.abc import Iterator
@@ -293,3 +294,12 @@ def test_a_folder_that_somebody_made_stays_when_the_start_fails(tmp_path: Path) 
             raise MBGDError
     assert os.listdir(tmp_path) == ["mine"]
     assert os.listdir(mine) == []
+
+
+def test_a_plan_of_millions_of_objects_takes_no_memory(tmp_path: Path) -> None:
+    """It is judged before it is parsed: each `{}` would take 64 bytes of Python's."""
+    (tmp_path / "plan.json").write_bytes(b"[" + b"{}," * 8_000_000 + b"{}]")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(PlanError, match="which exists; choose another name"):
+        check_new(tmp_path, replace=True)
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 200e6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from mbgd.store import (
     announced,
     check_name,
     make_folder,
+    parse_json,
     read_bytes,
     reading,
     remove_from,
@@ -85,8 +85,8 @@ def _is_plan(path: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        said = json.loads(read_bytes(path, most=LARGEST_JSON))
-    except (ValueError, RecursionError):
+        said = parse_json(read_bytes(path, most=LARGEST_JSON))
+    except ValueError:
         return was_made_here(path.parent)
     except SavedFileError:
         return False
