@@ -10,7 +10,7 @@ from typing import Any
 
 from mbgd import signals
 from mbgd.cli.info import show_plan
-from mbgd.cli.left import left_in, what_is_left
+from mbgd.cli.interrupted_run import left_in, what_is_left
 from mbgd.cli.show import print_ended, print_json, print_run
 from mbgd.cli.stopped import Stopped
 from mbgd.compiled.news import told_of_compiling

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from mbgd.desk.run_files import CHECKPOINTS, PLAN, RESULT
+from mbgd.desk.run_files import CHECKPOINTS, MODELS, PLAN, REFIT, RESULT
 
 
 def left_in(folder: Path) -> Callable[[], str]:
@@ -36,9 +36,9 @@ def what_is_left(folder: Path) -> str:
 
 def _trainings(folder: Path) -> list[str]:
     """The run's own folder, those of several models, and of a second training in each."""
-    models = os.path.join(folder, "models")
+    models = os.path.join(folder, MODELS)
     each = [str(folder), *(os.path.join(models, name) for name in _names(models))]
-    return each + [os.path.join(place, "refit") for place in each]
+    return each + [os.path.join(place, REFIT) for place in each]
 
 
 def _has_saved(place: str) -> bool:
