@@ -19,6 +19,7 @@ from mbgd.desk.going import going
 from mbgd.desk.parts import Parts
 from mbgd.desk.plan import Plan
 from mbgd.desk.recorder import Recorder
+from mbgd.desk.run_files import CHECKPOINTS
 from mbgd.desk.standing import Standing, from_checkpoint
 from mbgd.desk.train import Look, Trained
 from mbgd.desk.versions import changed_versions
@@ -84,7 +85,7 @@ def _ended(training: Generator[Look, Any, Trained]) -> Trained:
 
 def _before(folder: Path, later: Checkpoint) -> Checkpoint | None:
     """The newest checkpoint of an earlier step after as many recoveries; None where it would be the start."""
-    for path in sorted((folder / "checkpoints").glob("step-*"), reverse=True):
+    for path in sorted((folder / CHECKPOINTS).glob("step-*"), reverse=True):
         found = load(path)
         if found.step < later.step and found.facts.get("recoveries") == later.facts.get("recoveries"):
             return found

@@ -20,7 +20,7 @@ from mbgd.desk.parts import EACH_EPOCH, Parts
 from mbgd.desk.planned import from_json
 from mbgd.desk.prepare import prepare
 from mbgd.desk.replay import Verified, at_its_end, replayed
-from mbgd.desk.run_files import HISTORY, INIT, MANIFEST, MODEL, MODELS, PLAN, REFIT, RESULT
+from mbgd.desk.run_files import CHECKPOINTS, HISTORY, INIT, MANIFEST, MODEL, MODELS, PLAN, REFIT, RESULT
 from mbgd.desk.several import each_model, how_many
 from mbgd.desk.table_run import TableRun, refit_parts
 from mbgd.desk.tables import begun_again
@@ -148,7 +148,7 @@ def _of_one(folder: Path) -> Verified:
 def _readable(folder: Path) -> Iterator[Path]:
     names = (PLAN, MANIFEST, INIT, HISTORY, MODEL, RESULT)
     yield from (folder / name for name in names if (folder / name).exists())
-    yield from sorted((folder / "checkpoints").glob("step-*"))
+    yield from sorted((folder / CHECKPOINTS).glob("step-*"))
 
 
 def _said(path: Path) -> str:
@@ -179,7 +179,7 @@ def _said_of_history(path: Path) -> str:
 
 def _led_to_checkpoints(folder: Path) -> Iterator[Digest]:
     """Of the lines before each whole checkpoint; what is wrong with another is said elsewhere."""
-    for path in (folder / "checkpoints").glob("step-*"):
+    for path in (folder / CHECKPOINTS).glob("step-*"):
         with suppress(SavedFileError):
             history = verify_checkpoint(path).get("history")
             if history is not None:
