@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -122,8 +123,12 @@ def test_a_terminal_has_a_bar_that_goes_away_and_a_log_has_lines(mbgd: Command, 
 COMPILING = "compiling kernels for float32, once on this machine ..."
 
 
-def test_the_first_call_says_that_it_compiles_and_later_ones_do_not(tables: Path, tmp_path: Path) -> None:
-    """In processes of their own, at first with an empty cache: a line of a log, the text of a bar, nothing when quiet."""
+@pytest.mark.parametrize("cache", ["lacks a kernel", pytest.param("is empty", marks=pytest.mark.slow)])
+def test_the_first_call_says_that_it_compiles_and_later_ones_do_not(
+    mbgd: Command, tables: Path, tmp_path: Path, cache: str
+) -> None:
+    """In processes of their own, at first with a cache that lacks kernels: a line of a log, the text of a bar, nothing when
+    quiet."""
     words = ["train", str(tables / "t.csv"), *NUMBER, "--epochs", "1", "--hidden-layer-sizes", "4"]
     environment = {"MBGD_CACHE_DIR": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
 
@@ -133,9 +138,17 @@ def test_the_first_call_says_that_it_compiles_and_later_ones_do_not(tables: Path
         return [line for line in done.stderr.splitlines() if "compiling" in line]
 
     def forget_one() -> None:
-        for path in (tmp_path / "cache").rglob("*back_through_relu-*"):
+        found = list((tmp_path / "cache").rglob("*back_through_relu-*"))
+        assert found
+        for path in found:
             path.unlink()
 
+    if cache == "lacks a kernel":
+        shared = Path(json.loads(mbgd("warmup", "--dtype", "float32", "--json").out)["folder"])
+        copied = tmp_path / "cache" / "kernels" / shared.name
+        shutil.copytree(shared, copied, ignore=shutil.ignore_patterns(".tmp-*"))
+        copied.parent.chmod(0o700)
+        forget_one()
     assert logged("--out", "cold") == [f"note: {COMPILING}"]
     assert logged("--out", "warm") == []
     forget_one()
